@@ -1,0 +1,7 @@
+"""`python -m saebench`."""
+
+import sys
+
+from saebench.cli import main
+
+sys.exit(main())
