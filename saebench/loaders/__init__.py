@@ -1,0 +1,16 @@
+"""One module per format; each has `load(spec, device) -> LoadedSAE` and imports what is heavy inside it."""
+
+import importlib
+
+from saebench.sae import LoadedSAE
+from saebench.spec import SAESpec
+
+
+def load_sae(spec: SAESpec, device: str = "cpu") -> LoadedSAE:
+    """Load an SAE into memory by its spec.
+
+    Raises ValueError or OSError, with one sentence that names the SAE, if it cannot be loaded.
+    """
+    module = importlib.import_module(f"saebench.loaders.{spec.loader}")
+    loaded: LoadedSAE = module.load(spec, device)
+    return loaded

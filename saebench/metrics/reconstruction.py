@@ -1,0 +1,108 @@
+"""How much of the activation, and of the model's behaviour, survives the SAE, inside its training context."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from saebench.score import Estimate, Unscored
+from saebench.statistics import Floats, bootstrap, proportion, ratio_of_sums
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from saebench.trace import Trace
+
+DENSE = 0.1
+"""A latent is dense if it is active on more than this share of tokens."""
+
+
+def per_document(values: Tensor, inside: int) -> Floats:
+    """Sums over the training context of (document, position) values; BOS is left out."""
+    return values[:, 1:inside].double().sum(1).numpy()
+
+
+def tokens_per_document(trace: Trace) -> Floats:
+    return per_document(trace.l0.new_ones(trace.l0.shape), trace.inside)
+
+
+def fvu(trace: Trace) -> Estimate:
+    """Fraction of variance unexplained: sum ||x - y||^2 / sum ||x - mean(x)||^2, from pooled sums.
+
+    0 for the identity, 1 for an SAE that always returns the mean.
+    """
+    numerator, denominator = (per_document(v, trace.inside) for v in (trace.error, trace.signal))
+    return ratio_of_sums(numerator, denominator, purpose="reconstruction.fvu")
+
+
+def l0(trace: Trace) -> Estimate:
+    """Mean number of latents that are not zero."""
+    return ratio_of_sums(per_document(trace.l0, trace.inside), tokens_per_document(trace), purpose="reconstruction.l0")
+
+
+def cosine(trace: Trace) -> Estimate:
+    """Mean cosine of the centred activation and the centred reconstruction; a constant reconstruction has 0."""
+    values = per_document(cosines(trace), trace.inside)
+    return ratio_of_sums(values, tokens_per_document(trace), purpose="reconstruction.cosine")
+
+
+def cosines(trace: Trace) -> Tensor:
+    """(document, position) cosines; 0 where the reconstruction is the mean, which has no direction."""
+    varies = trace.output > 1e-10 * trace.signal
+    return (trace.product / (trace.signal * trace.output).sqrt()).where(varies, trace.product.new_zeros(()))
+
+
+def shrinkage(trace: Trace) -> Estimate:
+    """|1 - g| with g = E||y||^2 / E<x, y>, both centred: by how much scaling the output would improve it.
+
+    After the relative reconstruction bias of Rajamanoharan et al. 2024 (arXiv 2404.16014), which is not centred,
+    so that there a constant prediction is perfect.
+    """
+    sums = {"output": per_document(trace.output, trace.inside), "product": per_document(trace.product, trace.inside)}
+    if sums["product"].sum() <= 1e-6 * per_document(trace.signal, trace.inside).sum():
+        raise Unscored("the reconstruction does not vary with the activation, so there is no scale to speak of")
+    return bootstrap(sums, lambda s: abs(1 - s["output"] / s["product"]), purpose="reconstruction.shrinkage")
+
+
+def dead_fraction(trace: Trace) -> Estimate:
+    """Share of latents that are active on no token of the corpus."""
+    return proportion(int((trace.fired == 0).sum()), len(trace.fired), n_unit="latent")
+
+
+def dense_fraction(trace: Trace) -> Estimate:
+    """Share of latents that are active on more than a tenth of the tokens."""
+    tokens = tokens_per_document(trace).sum()
+    return proportion(int((trace.fired > DENSE * tokens).sum()), len(trace.fired), n_unit="latent")
+
+
+def kl(trace: Trace) -> Estimate:
+    """Mean KL(clean || spliced) in nats; the floor is that of the mean activation in the SAE's place."""
+    tokens = tokens_per_document(trace)
+    floor = float(per_document(trace.mean_kl, trace.inside).sum() / tokens.sum())
+    estimate = ratio_of_sums(per_document(trace.kl, trace.inside), tokens, purpose="reconstruction.kl")
+    return _with_floor(estimate, floor)
+
+
+def ce_increase(trace: Trace) -> Estimate:
+    """Mean increase of next-token cross-entropy in nats when the SAE is spliced in; it can be negative by chance."""
+    tokens = tokens_per_document(trace)
+    floor = float(per_document(trace.mean_ce - trace.clean_ce, trace.inside).sum() / tokens.sum())
+    increase = per_document(trace.ce - trace.clean_ce, trace.inside)
+    return _with_floor(ratio_of_sums(increase, tokens, purpose="reconstruction.ce_increase"), floor)
+
+
+def loss_recovered(trace: Trace, ablation: str) -> Estimate:
+    """(CE_ablated - CE_sae) / (CE_ablated - CE_clean) with `ablation` "zero" or "mean", from pooled sums.
+
+    1 for the identity; 0 for an SAE as bad as the ablation, and below for a worse one.
+    Raises Unscored where the ablation does not hurt the model, since nothing can be recovered then.
+    """
+    ablated = {"zero": trace.zero_ce, "mean": trace.mean_ce}[ablation]
+    lost = per_document(ablated - trace.clean_ce, trace.inside)
+    if ratio_of_sums(lost, tokens_per_document(trace), purpose=f"{ablation} ablation").ci_low <= 0:
+        raise Unscored(f"{ablation} ablation at this hook does not raise the model's loss")
+    recovered = per_document(ablated - trace.ce, trace.inside)
+    return ratio_of_sums(recovered, lost, purpose=f"reconstruction.recovered_{ablation}")
+
+
+def _with_floor(estimate: Estimate, floor: float) -> Estimate:
+    return Estimate(**{**vars(estimate), "floor": floor})

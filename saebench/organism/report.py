@@ -1,0 +1,160 @@
+"""What the organism is measured to be: whether its model uses context, spells, and whether its SAEs find letters."""
+
+import hashlib
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saebench.activations import losses_against, row_batches
+from saebench.corpora import Corpus
+from saebench.organism.lexicon import Word
+from saebench.organism.spelling import statement
+from saebench.organism.world import World
+from saebench.sae import LoadedSAE
+from saebench.subject import Subject
+
+EXAMPLES = 10
+MIN_WORDS = 20
+"""Letters with fewer words are left out of the mean over letters."""
+DOCUMENTS = 256
+PRECISE, HOLED = 0.9, 0.9
+"""A latent that is at least so precise and has at most so much recall has the signature of absorption."""
+
+
+@dataclass(frozen=True)
+class WordActivations:
+    """Activation at each lexicon word's own token, in a spelling prompt with in-context examples."""
+
+    words: tuple[Word, ...]
+    x: Tensor
+    """(word, d)"""
+    spelled: NDArray[np.bool_]
+    """Whether the model's next token after "has the first letter:" is the right letter."""
+    train: NDArray[np.bool_]
+    """The half of the words that latents are chosen on and probes are fitted on, by a hash of the word."""
+
+
+def losses(subject: Subject) -> dict[str, float]:
+    """Next-token losses in nats on held-out documents."""
+    tokens = Corpus(DOCUMENTS, subject.n_ctx).tokens(subject.tokenizer)
+    ce = torch.cat([_cross_entropy(subject, tokens[rows]) for rows in row_batches(tokens)])
+    return {
+        "loss_heldout": ce[:, :-1].mean().item(),
+        "loss_shuffled_context": _shuffled_context_loss(subject, tokens),
+        "loss_pos_16_63": ce[:, 16:64].mean().item(),
+        "loss_pos_192_255": ce[:, 192:255].mean().item(),
+    }
+
+
+def _cross_entropy(subject: Subject, tokens: Tensor) -> Tensor:
+    logits = subject.logits(tokens)
+    return losses_against(logits, logits, tokens)[0]
+
+
+def _shuffled_context_loss(subject: Subject, tokens: Tensor) -> float:
+    """Loss of one token per document when all tokens before it, but BOS, come in a random order."""
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for row in tokens:
+        target = int(torch.randint(16, tokens.shape[1], (), generator=generator))
+        order = 1 + torch.randperm(target - 1, generator=generator)
+        context = torch.cat([row[:1], row[order]])
+        found.append(-subject.logits(context[None])[0, -1].log_softmax(-1)[row[target]].item())
+    return float(np.mean(found))
+
+
+def word_activations(subject: Subject, world: World, hook: str) -> WordActivations:
+    """Read every lexicon word once, after the same few in-context examples, of which none is the word itself."""
+    words = world.lexicon.words
+    prompts = [_prompt(word, world) for word in words]
+    ids = [subject.tokenizer(before + after, add_special_tokens=False)["input_ids"] for before, after in prompts]
+    bos = subject.tokenizer.bos_token_id
+    length = max(map(len, ids)) + 1
+    padded = torch.tensor([[bos, *row] + [bos] * (length - 1 - len(row)) for row in ids])
+    last = torch.tensor([len(row) for row in ids])
+    at_word = torch.tensor([1 + len(subject.tokenizer(b, add_special_tokens=False)["input_ids"]) for b, _ in prompts])
+    x, guess = [], []
+    for rows in row_batches(padded):
+        batch = torch.arange(len(padded[rows]))
+        x.append(subject.residual(padded[rows], hook)[batch, at_word[rows]].cpu())
+        guess.append(subject.logits(padded[rows])[batch, last[rows]].argmax(-1).cpu())
+    letters = subject.tokenizer([" " + word.letter for word in words], add_special_tokens=False)["input_ids"]
+    spelled = torch.cat(guess).numpy() == np.array(letters)[:, 0]
+    return WordActivations(words, torch.cat(x).float(), spelled, np.array([_is_train(w.text) for w in words]))
+
+
+def _prompt(word: Word, world: World) -> tuple[str, str]:
+    """The text before the word's token and the text from it on."""
+    rng = random.Random("first-letter examples")
+    examples = [w for w in rng.sample(world.lexicon.words, EXAMPLES + 1) if w != word][:EXAMPLES]
+    query = statement(word).rstrip("\n").rsplit(" ", 1)[0]
+    return "".join(statement(example) for example in examples), query
+
+
+def _is_train(text: str) -> bool:
+    return hashlib.sha256(text.encode()).digest()[0] % 2 == 0
+
+
+def probe_hits(acts: WordActivations, labels: list[str]) -> NDArray[np.bool_]:
+    """Words whose label a linear probe reads rightly; it was fitted on the training words only."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
+    x, y = acts.x.numpy(), np.array(labels)
+    probe.fit(x[acts.train], y[acts.train])
+    return np.asarray(probe.predict(x) == y)
+
+
+def probe_accuracy(acts: WordActivations, labels: list[str]) -> float:
+    """Accuracy of the probe on words that it was not fitted on."""
+    return float(probe_hits(acts, labels)[~acts.train].mean())
+
+
+def letters_of(acts: WordActivations) -> tuple[list[str], NDArray[np.bool_]]:
+    """Letters with enough words, and (word, letter) membership."""
+    all_letters = [word.letter for word in acts.words]
+    letters = [letter for letter in sorted(set(all_letters)) if all_letters.count(letter) >= MIN_WORDS]
+    return letters, np.array(all_letters)[:, None] == np.array(letters)
+
+
+def best_latents(sae: LoadedSAE, acts: WordActivations) -> list[dict[str, Any]]:
+    """For each letter the latent with the best F1 on the training words, with its F1 on the others."""
+    letters, member = letters_of(acts)
+    active = (sae.encode(acts.x.to(sae.device)) != 0).cpu().numpy()
+    chosen = _f1(active[acts.train], member[acts.train])[2].argmax(1)
+    precision, recall, f1 = _f1(active[~acts.train], member[~acts.train])
+    rows = []
+    for i, (letter, latent) in enumerate(zip(letters, chosen, strict=True)):
+        silent = [
+            w.text
+            for w, quiet in zip(acts.words, ~acts.train & member[:, i] & ~active[:, latent], strict=True)
+            if quiet
+        ]
+        scores = {"precision": precision[i, latent], "recall": recall[i, latent], "f1": f1[i, latent]}
+        rows.append(
+            {"letter": letter, "latent": int(latent), "silent": silent, **{k: float(v) for k, v in scores.items()}}
+        )
+    return rows
+
+
+def _f1(active: NDArray[np.bool_], member: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Precision, recall and F1, each (letter, latent), of every latent as a detector of every letter."""
+    hits = member.T.astype(np.float32) @ active.astype(np.float32)
+    precision = hits / np.maximum(active.sum(0), 1)
+    recall = hits / np.maximum(member.sum(0), 1)[:, None]
+    return precision, recall, 2 * precision * recall / np.maximum(precision + recall, 1e-9)
+
+
+def absorbed_letters(best: list[dict[str, Any]], acts: WordActivations) -> list[dict[str, Any]]:
+    """Letters whose latent is precise and yet silent on words that the probe, which never saw them, gets right."""
+    hits = probe_hits(acts, [word.letter for word in acts.words])
+    readable = {word.text for word, hit in zip(acts.words, hits, strict=True) if hit}
+    rows = [{**row, "silent": [text for text in row["silent"] if text in readable]} for row in best]
+    return [row for row in rows if row["precision"] >= PRECISE and row["recall"] <= HOLED and len(row["silent"]) >= 3]

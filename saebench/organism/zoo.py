@@ -1,0 +1,147 @@
+"""The SAE zoo: what it holds, and how one member is trained with sae-lens's `SAETrainer`."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from sae_lens import SAETrainer
+
+Data = Literal["world", "world_and_telegrams", "random_model", "random_blocks", "shuffled_rows"]
+BATCH = 1024
+SAMPLES = 3_000_000
+LR, LR_END = 1.5e-3, 1e-4
+CONTROL_EVERY = 10
+CONTROL_UNTIL = 0.8
+"""Share of training after which the sparsity coefficient stays as it is."""
+CONTROL_GAIN = 0.08
+
+
+@dataclass(frozen=True)
+class Member:
+    """One SAE: its architecture, the mean number of active latents it aims at, and what it was trained on."""
+
+    name: str
+    architecture: str
+    l0: int
+    d_sae: int = 1024
+    seed: int = 0
+    data: Data = "world"
+
+
+ARCHITECTURES = ("standard", "gated", "jumprelu", "topk", "batchtopk", "matryoshka")
+ZOO: tuple[Member, ...] = (
+    *(Member(f"{architecture}-{l0}", architecture, l0) for architecture in ARCHITECTURES for l0 in (16, 32)),
+    Member("topk-16-wide", "topk", 16, d_sae=2048),
+    Member("matryoshka-16-wide", "matryoshka", 16, d_sae=2048),
+    Member("batchtopk-16-seed1", "batchtopk", 16, seed=1),
+    Member("batchtopk-16-seed2", "batchtopk", 16, seed=2),
+    Member("batchtopk-16-telegrams", "batchtopk", 16, data="world_and_telegrams"),
+    Member("batchtopk-16-random-model", "batchtopk", 16, data="random_model"),
+    Member("batchtopk-16-random-blocks", "batchtopk", 16, data="random_blocks"),
+    Member("batchtopk-16-shuffled-rows", "batchtopk", 16, data="shuffled_rows"),
+)
+
+
+def train_member(member: Member, activations: Tensor, samples: int = SAMPLES) -> Any:
+    """Train one SAE on `activations` (row, d_in) and return the sae-lens TrainingSAE; the same seed, the same SAE."""
+    from sae_lens import SAETrainer
+    from sae_lens.config import SAETrainerConfig
+
+    torch.manual_seed(member.seed)
+    sae = _training_sae(member, activations.shape[1])
+    config = SAETrainerConfig(
+        total_training_samples=samples, train_batch_size_samples=BATCH, lr=LR, lr_end=LR_END,
+        lr_scheduler_name="constant", lr_warm_up_steps=50, lr_decay_steps=samples // BATCH // 3,
+        n_batches_for_norm_estimate=20, dead_feature_window=200, feature_sampling_window=500,
+    )  # fmt: skip
+    provider = SteeredBatches(activations, member.l0, member.seed, samples // BATCH)
+    trainer = SAETrainer(cfg=config, sae=sae, data_provider=provider)
+    provider.trainer = trainer
+    trainer.fit()
+    return sae
+
+
+def _training_sae(member: Member, d_in: int) -> Any:
+    import sae_lens as sl
+
+    shared: dict[str, Any] = {
+        "d_in": d_in, "d_sae": member.d_sae, "normalize_activations": "expected_average_only_in",
+    }  # fmt: skip
+    by_batch = {"k": member.l0, "topk_threshold_lr": 0.05}
+    widths = [member.d_sae // 16, member.d_sae // 4, member.d_sae]
+    match member.architecture:
+        case "standard":
+            return sl.StandardTrainingSAE(sl.StandardTrainingSAEConfig(**shared, l1_coefficient=2.0))
+        case "gated":
+            return sl.GatedTrainingSAE(sl.GatedTrainingSAEConfig(**shared, l1_coefficient=2.0))
+        case "jumprelu":
+            return sl.JumpReLUTrainingSAE(
+                sl.JumpReLUTrainingSAEConfig(
+                    **shared,
+                    l0_coefficient=1.0,
+                    jumprelu_sparsity_loss_mode="tanh",
+                    jumprelu_ste_to_input=True,
+                    jumprelu_init_threshold=0.1,
+                    jumprelu_bandwidth=0.5,
+                    pre_act_loss_coefficient=3e-6,
+                )
+            )
+        case "topk":
+            return sl.TopKTrainingSAE(sl.TopKTrainingSAEConfig(**shared, k=member.l0))
+        case "batchtopk":
+            return sl.BatchTopKTrainingSAE(sl.BatchTopKTrainingSAEConfig(**shared, **by_batch))
+        case "matryoshka":
+            return sl.MatryoshkaBatchTopKTrainingSAE(
+                sl.MatryoshkaBatchTopKTrainingSAEConfig(**shared, **by_batch, matryoshka_widths=widths)
+            )
+    raise ValueError(f"{member.name}: no architecture {member.architecture!r}; known: {', '.join(ARCHITECTURES)}")
+
+
+class SteeredBatches:
+    """Shuffled batches of activations; between them, steers the sparsity coefficient towards the wanted L0.
+
+    Architectures that fix their own L0 (top-k and its relatives) have no such coefficient and are left alone.
+    """
+
+    trainer: "SAETrainer[Any, Any]"
+
+    def __init__(self, activations: Tensor, l0: int, seed: int, steps: int) -> None:
+        self.activations, self.l0, self.steps = activations, l0, steps
+        self.generator = torch.Generator().manual_seed(seed)
+        self.rows = self._rows()
+        self.fired = self.seen = 0.0
+
+    def _rows(self) -> Iterator[Tensor]:
+        while True:
+            order = torch.randperm(len(self.activations), generator=self.generator)
+            yield from order[: len(order) // BATCH * BATCH].view(-1, BATCH)
+
+    def __iter__(self) -> "SteeredBatches":
+        return self
+
+    def __next__(self) -> Tensor:
+        step = self.trainer.n_training_steps
+        if step and step % CONTROL_EVERY == 0 and step < CONTROL_UNTIL * self.steps:
+            self._steer()
+        return self.activations[next(self.rows)].float()
+
+    def _steer(self) -> None:
+        fired, seen = self.trainer.act_freq_scores.sum().item(), float(self.trainer.n_frac_active_samples)
+        if seen > self.seen:
+            l0 = (fired - self.fired) / (seen - self.seen)
+            factor = max(0.8, min(1.25, (max(l0, 0.1) / self.l0) ** CONTROL_GAIN))
+            for name in {"l1", "l0"} & set(self.trainer.coefficient_schedulers):
+                scheduler = self.trainer.coefficient_schedulers[name]
+                scheduler.final_value *= factor
+                scheduler.current_value = scheduler.final_value
+        self.fired, self.seen = fired, seen
+
+
+def seed_of(purpose: str) -> int:
+    """A seed derived from what it is for."""
+    return random.Random(purpose).getrandbits(31)

@@ -1,0 +1,81 @@
+"""One pass of one SAE over a corpus: per-token sums that the reconstruction and context-length suites read."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from saebench.activations import Activations, keep_bos, losses_against, row_batches
+from saebench.sae import LoadedSAE
+from saebench.score import Unscored
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Per-token values, each (document, position); position 0 is BOS and is left out by every statistic.
+
+    The last position of a context predicts nothing and is not here.
+
+    Centred means: minus the mean activation over the SAE's training context, so that a constant prediction
+    counts for nothing.
+    """
+
+    error: Tensor
+    """Squared reconstruction error."""
+    signal: Tensor
+    """Squared norm of the centred activation."""
+    output: Tensor
+    """Squared norm of the centred reconstruction."""
+    product: Tensor
+    """Inner product of the centred activation and the centred reconstruction."""
+    l0: Tensor
+    """Number of latents that are not zero."""
+    kl: Tensor
+    """KL(clean || spliced) of the next-token distribution in nats."""
+    ce: Tensor
+    """Cross-entropy with the SAE spliced in."""
+    clean_ce: Tensor
+    zero_ce: Tensor
+    mean_ce: Tensor
+    mean_kl: Tensor
+    fired: Tensor
+    """(d_sae,) number of tokens within the training context on which a latent is active."""
+    inside: int
+    """Positions 1 to `inside` - 1 lie in the context that the SAE was trained on."""
+    context_known: bool
+    """Whether the SAE says which context it was trained on; if not, all positions count as inside."""
+
+
+def trace(sae: LoadedSAE, activations: Activations) -> Trace:
+    """Encode and decode every activation once and run the model once with the result spliced in."""
+    residual = activations.residual
+    if sae.spec.d_in not in (None, residual.shape[-1]):
+        model = activations.subject.name
+        raise Unscored(f"the SAE reads {sae.spec.d_in} dimensions, {model} has {residual.shape[-1]}", broken=True)
+    inside = min(sae.spec.context_size or residual.shape[1], residual.shape[1])
+    mean = residual[:, 1:inside].double().mean(dim=(0, 1)).float()
+    parts = [_batch(sae, activations, rows, mean, inside) for rows in row_batches(residual)]
+    fired = torch.stack([part.pop("fired") for part in parts]).sum(0)
+    values = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    values |= {name: getattr(activations, name).double() for name in ("clean_ce", "zero_ce", "mean_ce", "mean_kl")}
+    predicting = {name: value[:, :-1] for name, value in values.items()}
+    return Trace(**predicting, fired=fired, inside=inside, context_known=sae.spec.context_size is not None)
+
+
+def _batch(sae: LoadedSAE, activations: Activations, rows: slice, mean: Tensor, inside: int) -> dict[str, Tensor]:
+    subject, tokens = activations.subject, activations.tokens[rows]
+    x = activations.residual[rows].to(subject.device)
+    latents = sae.encode(x.flatten(0, 1))
+    y = sae.decode(latents).float()
+    if y.shape[-1] != x.shape[-1]:
+        raise Unscored(f"decode returns {y.shape[-1]} dimensions for activations of {x.shape[-1]}", broken=True)
+    y, active = y.view_as(x), (latents != 0).view(*x.shape[:2], -1)
+    spliced = subject.logits(tokens, activations.hook, keep_bos(y, x))
+    ce, kl = losses_against(subject.logits(tokens), spliced, tokens)
+    xc, yc = x - mean.to(x.device), y - mean.to(x.device)
+    values = {
+        "error": (x - y).square().sum(-1), "signal": xc.square().sum(-1), "output": yc.square().sum(-1),
+        "product": (xc * yc).sum(-1), "l0": active.sum(-1), "ce": ce, "kl": kl,
+        "fired": active[:, 1:inside].sum(dim=(0, 1)),
+    }  # fmt: skip
+    return {name: value.to("cpu", torch.float64) for name, value in values.items()}
