@@ -48,7 +48,7 @@ class Cache:
         if not (path.exists() and seal.exists()):
             return None
         data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != seal.read_text():
+        if hashlib.sha256(data).hexdigest().encode() != seal.read_bytes():
             return None
         try:
             return load(data)

@@ -5,6 +5,7 @@ import copy
 import torch
 
 EMBEDDINGS = ("wte", "wpe", "embed", "lm_head")
+"""How their names begin: also `embed_in`, `embed_tokens`, `embed_out`."""
 
 
 def rerandomised(model: torch.nn.Module, *, keep_embeddings: bool, seed: int) -> torch.nn.Module:
@@ -17,7 +18,7 @@ def rerandomised(model: torch.nn.Module, *, keep_embeddings: bool, seed: int) ->
     other = copy.deepcopy(model)
     with torch.no_grad():
         for name, weight in other.named_parameters():
-            if keep_embeddings and any(part in EMBEDDINGS for part in name.split(".")):
+            if keep_embeddings and any(part.startswith(EMBEDDINGS) for part in name.split(".")):
                 continue
             noise = torch.randn(weight.shape, generator=generator).to(weight)
             weight.copy_(weight.mean() + noise * weight.std(unbiased=False))

@@ -1,7 +1,8 @@
 """The pytest face, and the only file that knows pytest: options, fixtures, status words, summary, exit codes."""
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -68,7 +69,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_generate_tests"""
-    if "sae" in metafunc.fixturenames:
+    own = [str(marker.args[0]) for marker in metafunc.definition.iter_markers("parametrize") if marker.args]
+    if "sae" in metafunc.fixturenames and not any("sae" in names.replace(",", " ").split() for names in own):
         specs = metafunc.config.stash[RUN].prepare().specs
         metafunc.parametrize("sae", specs, ids=[spec.name for spec in specs], indirect=True, scope="session")
 
@@ -76,19 +78,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def sae(request: pytest.FixtureRequest) -> "LoadedSAE":
     """The SAE under test; loaded once, and dropped before the next one."""
-    return request.config.stash[RUN].prepare().sae(request.param)
+    with usage_errors():
+        return request.config.stash[RUN].prepare().sae(request.param)
 
 
 @pytest.fixture(scope="session")
 def activations(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "Activations":
     """The language model's activations at the SAE's hook; computed once for all SAEs."""
-    return request.config.stash[RUN].prepare().activations(sae)
+    with usage_errors():
+        return request.config.stash[RUN].prepare().activations(sae)
 
 
 @pytest.fixture(scope="session")
 def trace(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "Trace":
     """One pass of the SAE over the corpus, spliced into the model; computed once for all properties."""
-    return request.config.stash[RUN].prepare().trace(sae)
+    with usage_errors():
+        return request.config.stash[RUN].prepare().trace(sae)
 
 
 @pytest.fixture
@@ -195,14 +200,14 @@ class SuiteRun:
         try:
             return (yield)
         except Unscored as reason:
+            if PROPERTY not in item.stash:
+                raise
             item.stash[PENDING] = reason
 
     def _resume(self, item: pytest.Item) -> None:
         """A score that is stored already needs no SAE, no model and no test body."""
-        try:
+        with usage_errors():
             stored = self.prepare().found(item.stash[PROPERTY], spec_of(item))
-        except (OSError, ValueError) as error:
-            pytest.exit(f"{error}", returncode=pytest.ExitCode.USAGE_ERROR)
         if stored is not None:
             item.stash[PENDING] = stored.model_copy(update={"cached": True})
             item.fixturenames = []  # type: ignore[attr-defined]
@@ -221,6 +226,8 @@ class SuiteRun:
         try:
             yield
         except Unscored as reason:
+            if PROPERTY not in item.stash:
+                raise
             self.conclude(item, reason)
         if PROPERTY in item.stash and RECORDED not in item.stash:
             pytest.fail(f"{item.nodeid} recorded no score", pytrace=False)
@@ -283,6 +290,15 @@ class SuiteRun:
         )
 
 
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """What cannot be found, read or fitted together ends the run with one sentence and exit code 4."""
+    try:
+        yield
+    except (ImportError, OSError, ValueError) as error:
+        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+
+
 def spec_of(item: pytest.Item) -> SAESpec:
     spec: SAESpec = item.callspec.params["sae"]  # type: ignore[attr-defined]
     return spec
@@ -290,7 +306,7 @@ def spec_of(item: pytest.Item) -> SAESpec:
 
 def score_of(report: pytest.TestReport) -> Score | None:
     """The score that a report carries, also from a pytest-xdist worker."""
-    found = [value for name, value in report.user_properties if name == SCORE]
+    found = [value for name, value in getattr(report, "user_properties", ()) if name == SCORE]
     return Score.from_line(str(found[-1])) if found else None
 
 

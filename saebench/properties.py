@@ -29,11 +29,15 @@ class Property:
     """The score holds for the machine that it was measured on, which then is part of its identity."""
 
     def __post_init__(self) -> None:
-        if self.name.count(".") != 1 or not all(part.isidentifier() for part in self.name.split(".")):
+        if (
+            not isinstance(self.name, str)
+            or self.name.count(".") != 1
+            or not all(part.isidentifier() for part in self.name.split("."))
+        ):
             raise ValueError(f"property name {self.name!r} is not of the form family.property")
         if self.better not in get_args(Better):
             raise ValueError(f"{self.name}: better={self.better!r} is none of {', '.join(get_args(Better))}")
-        if self.version < 1 or self.tolerance < 0:
+        if self.version < 1 or not self.tolerance >= 0:
             raise ValueError(f"{self.name}: version starts at 1 and tolerance at 0")
 
 

@@ -1,8 +1,9 @@
 """What an SAE must be: `encode`, and `decode` or `W_dec`. Nothing else is required."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from types import FunctionType, ModuleType
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -36,7 +37,7 @@ class LoadedSAE:
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """Activations (token, d_in) to latents (token, d_sae)."""
-        latents: Tensor = self.source.encode(x)
+        latents = _called("encode", self.source.encode, x)
         if latents.shape[:-1] != x.shape[:-1]:
             raise Unscored(f"encode turned shape {tuple(x.shape)} into {tuple(latents.shape)}", broken=True)
         return _finite(latents, "encode")
@@ -44,7 +45,7 @@ class LoadedSAE:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Latents (token, d_sae) to reconstructions (token, d_in)."""
-        reconstruction = self._decoder()(latents)
+        reconstruction = _called("decode", self._decoder(), latents)
         if reconstruction.shape[:-1] != latents.shape[:-1]:
             shapes = f"{tuple(latents.shape)} into {tuple(reconstruction.shape)}"
             raise Unscored(f"decode turned shape {shapes}", broken=True)
@@ -59,6 +60,20 @@ class LoadedSAE:
         return lambda latents: latents @ self.source.W_dec + bias
 
 
+def _called(what: str, function: Callable[[Tensor], Tensor], argument: Tensor) -> Tensor:
+    """Call an SAE's own code, whatever it may raise."""
+    try:
+        values = function(argument)
+    except (Unscored, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        message = f"{what} of shape {tuple(argument.shape)} raised {type(error).__name__}: {error}"
+        raise Unscored(message.splitlines()[0], broken=True) from error
+    if not isinstance(values, Tensor):
+        raise Unscored(f"{what} returned a {type(values).__name__}, not a tensor", broken=True)
+    return values
+
+
 def _finite(values: Tensor, what: str) -> Tensor:
     bad = int((~torch.isfinite(values)).sum())
     if bad:
@@ -67,16 +82,34 @@ def _finite(values: Tensor, what: str) -> Tensor:
 
 
 def digest_of(source: Any, *facts: str) -> str:
-    """sha256 over every tensor that an SAE holds, by name, and over `facts`."""
+    """sha256 over every tensor, number and text that an SAE holds, by its path in the object, and over `facts`."""
     sha = hashlib.sha256("\n".join(facts).encode())
-    for name, tensor in sorted(_tensors(source).items()):
-        sha.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        sha.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    for path, value in sorted(_state(source, "", set()), key=lambda entry: entry[0]):
+        sha.update(f"{path}:{_fingerprint(value)}\n".encode())
     return sha.hexdigest()
 
 
-def _tensors(source: Any) -> dict[str, Tensor]:
-    """Parameters, buffers and plain tensor attributes."""
-    state = dict(source.state_dict()) if isinstance(source, torch.nn.Module) else {}
-    plain = vars(source) if hasattr(source, "__dict__") else {}
-    return {name: value for name, value in {**plain, **state}.items() if isinstance(value, Tensor) and value.numel()}
+def _fingerprint(value: Any) -> str:
+    if not isinstance(value, Tensor):
+        return repr(value)
+    data = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b""
+    return f"{tuple(value.shape)} {value.dtype} {hashlib.sha256(data).hexdigest()}"
+
+
+def _state(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """Walk attributes, modules, lists and dictionaries down to tensors, numbers and texts."""
+    if isinstance(value, Tensor | str | int | float | None):
+        yield path, value
+    elif id(value) not in seen:
+        seen.add(id(value))
+        for key, inner in _inside(value):
+            yield from _state(inner, f"{path}.{key}", seen)
+
+
+def _inside(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, list | tuple):
+        return enumerate(value)
+    if isinstance(value, dict):
+        return value.items()
+    foreign = isinstance(value, type | ModuleType | FunctionType)
+    return () if foreign else getattr(value, "__dict__", {}).items()

@@ -49,7 +49,9 @@ def bootstrap(
     if not np.isfinite(value):
         raise Unscored(f"{purpose} is not defined here: its pooled denominator is zero")
     low, high = _interval(columns, pooled, value, purpose)
-    return Estimate(value, low, high, len(columns[0]), n_unit, items=dict(zip(names, columns, strict=True)))
+    return Estimate(
+        value, min(low, value), max(high, value), len(columns[0]), n_unit, items=dict(zip(names, columns, strict=True))
+    )
 
 
 def _interval(columns: list[Floats], pooled: Callable[..., Floats], value: float, purpose: str) -> tuple[float, float]:
@@ -57,7 +59,7 @@ def _interval(columns: list[Floats], pooled: Callable[..., Floats], value: float
 
     if len(columns[0]) < 2:
         raise Unscored(f"{purpose} needs at least two clusters for an interval, there is {len(columns[0])}")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         result = stats.bootstrap(
             columns, pooled, paired=True, vectorized=True, n_resamples=RESAMPLES, confidence_level=LEVEL,
@@ -76,5 +78,7 @@ def proportion(successes: int, n: int, *, n_unit: str) -> Estimate:
     """A proportion with Wilson's interval."""
     from scipy import stats
 
+    if n == 0:
+        raise Unscored(f"there is no {n_unit} to take a share of")
     interval = stats.binomtest(successes, n).proportion_ci(LEVEL, method="wilson")
     return Estimate(successes / n, float(interval.low), float(interval.high), n, n_unit)

@@ -53,7 +53,7 @@ def trace(sae: LoadedSAE, activations: Activations) -> Trace:
         model = activations.subject.name
         raise Unscored(f"the SAE reads {sae.spec.d_in} dimensions, {model} has {residual.shape[-1]}", broken=True)
     inside = min(sae.spec.context_size or residual.shape[1], residual.shape[1])
-    mean = residual[:, 1:inside].double().mean(dim=(0, 1)).float()
+    mean = residual[:, 1 : min(inside, residual.shape[1] - 1)].double().mean(dim=(0, 1)).float()
     parts = [_batch(sae, activations, rows, mean, inside) for rows in row_batches(residual)]
     fired = torch.stack([part.pop("fired") for part in parts]).sum(0)
     values = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
@@ -76,6 +76,8 @@ def _batch(sae: LoadedSAE, activations: Activations, rows: slice, mean: Tensor, 
     values = {
         "error": (x - y).square().sum(-1), "signal": xc.square().sum(-1), "output": yc.square().sum(-1),
         "product": (xc * yc).sum(-1), "l0": active.sum(-1), "ce": ce, "kl": kl,
-        "fired": active[:, 1:inside].sum(dim=(0, 1)),
+        "fired": active[:, :-1][:, 1:inside].sum(dim=(0, 1)),
     }  # fmt: skip
+    if bad := [name for name, value in values.items() if not torch.isfinite(value).all()]:
+        raise Unscored(f"the reconstruction is so large that {', '.join(bad)} overflow", broken=True)
     return {name: value.to("cpu", torch.float64) for name, value in values.items()}

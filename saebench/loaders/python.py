@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import operator
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -27,15 +28,20 @@ def _call(spec: SAESpec) -> Any:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    module = importlib.import_module(module_name)
-    if not hasattr(module, attribute):
-        raise ValueError(f"{spec.name}: module {module_name} has no {attribute}")
-    return getattr(module, attribute)()
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{spec.name}: {error}") from error
+    try:
+        make = operator.attrgetter(attribute)(module)
+    except AttributeError:
+        raise ValueError(f"{spec.name}: module {module_name} has no {attribute}") from None
+    return make()
 
 
 def _code(source: Any) -> str:
-    """Source of the class, so that stored scores do not outlive a change of code."""
+    """Source of the class's module, so that stored scores do not outlive a change of code."""
     try:
-        return inspect.getsource(type(source))
-    except (OSError, TypeError):
+        return inspect.getsource(sys.modules[type(source).__module__])
+    except (OSError, TypeError, KeyError):
         return type(source).__qualname__

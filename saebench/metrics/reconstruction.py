@@ -40,9 +40,11 @@ def l0(trace: Trace) -> Estimate:
 
 
 def cosine(trace: Trace) -> Estimate:
-    """Mean cosine of the centred activation and the centred reconstruction; a constant reconstruction has 0."""
-    values = per_document(cosines(trace), trace.inside)
-    return ratio_of_sums(values, tokens_per_document(trace), purpose="reconstruction.cosine")
+    """Cosine of all centred activations with all centred reconstructions, pooled; a constant reconstruction has 0."""
+    sums = {name: per_document(getattr(trace, name), trace.inside) for name in ("product", "signal", "output")}
+    if sums["output"].sum() <= 1e-10 * sums["signal"].sum():  # the mean has no direction
+        sums = {"product": 0 * sums["product"], "signal": sums["signal"], "output": sums["signal"]}
+    return bootstrap(sums, lambda s: s["product"] / (s["signal"] * s["output"]) ** 0.5, purpose="reconstruction.cosine")
 
 
 def cosines(trace: Trace) -> Tensor:

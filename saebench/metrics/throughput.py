@@ -25,7 +25,8 @@ def operations(
     """For encode and decode: the SAE's operation on 4,096 tokens, and the bare matrix product of its shape."""
     import torch
 
-    x = activations.residual[:, 1:].flatten(0, 1)[:TOKENS].to(sae.device)
+    x = activations.residual[:, 1:].flatten(0, 1)
+    x = x.repeat(-(-TOKENS // len(x)), 1)[:TOKENS].to(sae.device)
     latents = sae.encode(x)
     generator = torch.Generator().manual_seed(seed_of("throughput"))
     w_enc = torch.randn(x.shape[1], latents.shape[1], generator=generator).to(x)
@@ -78,5 +79,5 @@ def peak_bytes(operation: Callable[[], Tensor]) -> int:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         kept = operation()
     del kept
-    sizes = [event.cpu_memory_usage for event in profile.events() if event.name == "[memory]"]
-    return int(np.cumsum(sizes).max(initial=0))
+    events = sorted(profile.events(), key=lambda event: event.time_range.start)
+    return int(np.cumsum([event.self_cpu_memory_usage for event in events]).max(initial=0))

@@ -11,24 +11,45 @@ import torch
 from torch import Tensor
 
 from saebench.organism.tokenizer import load_tokenizer
-from saebench.organism.world import TRAINING, Mixture, World
+from saebench.organism.world import PERSISTENT, RECALLING, TRAINING, Mixture, World
 
 CONTEXT = 256
 SEED = 0
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A cosine of the learning rate, after a linear warm-up, over one mixture of documents."""
+
+    mixture: Mixture
+    steps: int
+    lr: float
+    lr_end: float = 1e-4
+    warmup: int = 100
+
+    def learning_rate(self, step: int) -> float:
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        done = (step - self.warmup) / (self.steps - self.warmup)
+        return self.lr_end + (self.lr - self.lr_end) * (1 + math.cos(math.pi * done)) / 2
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """Small batches matter: the first letter of words is learnt four times later with batches four times larger."""
+    """Spelling first, then context, then recall.
+
+    Small batches matter: the first letter of words is learnt four times later with batches four times larger.
+    """
 
     d_model: int = 192
     n_layer: int = 4
     n_head: int = 6
     contexts_per_step: int = 6
-    steps: int = 7000
-    lr: float = 2e-3
-    lr_end: float = 1e-4
-    warmup: int = 100
+    stages: tuple[Stage, ...] = (
+        Stage(TRAINING, 8000, 2e-3),
+        Stage(PERSISTENT, 4000, 1.5e-3),
+        Stage(RECALLING, 4000, 1.5e-3),
+    )
     weight_decay: float = 0.05
     checkpoint_every: int = 500
 
@@ -55,19 +76,29 @@ def train_lm(world: World, folder: Path, work: Path, recipe: Recipe | None = Non
         n_head=recipe.n_head, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=bos, eos_token_id=bos,
     )  # fmt: skip
     model = GPT2LMHeadModel(config)
-    optimizer = torch.optim.AdamW(_parameter_groups(model, recipe), lr=recipe.lr, betas=(0.9, 0.95))
-    step = _resume(work / "lm.pt", model, optimizer)
-    data = batches(world, folder, "train", TRAINING, recipe.contexts_per_step, start=step)
-    begun, first = time.time(), step
-    while step < recipe.steps:
-        loss = _train_step(model, optimizer, next(data), _learning_rate(step, recipe))
-        step += 1
-        if step % 100 == 0:
-            rate = (step - first) * recipe.contexts_per_step * CONTEXT / (time.time() - begun)
-            print(f"lm: step {step}/{recipe.steps}, loss {loss:.3f}, {rate:.0f} tokens/s", flush=True)
-        if step % recipe.checkpoint_every == 0:
-            _checkpoint(work / "lm.pt", model, optimizer, step)
+    optimizer = torch.optim.AdamW(_parameter_groups(model, recipe), lr=0.0, betas=(0.9, 0.95))
+    done = _resume(work / "lm.pt", model, optimizer)
+    first = 0
+    for stage in recipe.stages:
+        steps = range(max(done, first), first + stage.steps)
+        data = batches(world, folder, "train", stage.mixture, recipe.contexts_per_step, start=steps.start)
+        _train_stage(model, optimizer, data, steps, first, stage, recipe, work)
+        first += stage.steps
     model.save_pretrained(folder)
+
+
+def _train_stage(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, data: Iterator[Tensor], steps: range, first: int,
+    stage: Stage, recipe: Recipe, work: Path,
+) -> None:  # fmt: skip
+    begun = time.time()
+    for step in steps:
+        loss = _train_step(model, optimizer, next(data), stage.learning_rate(step - first))
+        if (step + 1) % 100 == 0:
+            rate = (step + 1 - steps.start) * recipe.contexts_per_step * CONTEXT / (time.time() - begun)
+            print(f"lm: step {step + 1}, loss {loss:.3f}, {rate:.0f} tokens/s", flush=True)
+        if (step + 1) % recipe.checkpoint_every == 0:
+            _checkpoint(work / "lm.pt", model, optimizer, step + 1)
 
 
 def _parameter_groups(model: torch.nn.Module, recipe: Recipe) -> list[dict[str, object]]:
@@ -75,14 +106,6 @@ def _parameter_groups(model: torch.nn.Module, recipe: Recipe) -> list[dict[str, 
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
     return [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def _learning_rate(step: int, recipe: Recipe) -> float:
-    """Linear warm-up, then a cosine to `lr_end`."""
-    if step < recipe.warmup:
-        return recipe.lr * (step + 1) / recipe.warmup
-    done = (step - recipe.warmup) / (recipe.steps - recipe.warmup)
-    return recipe.lr_end + (recipe.lr - recipe.lr_end) * (1 + math.cos(math.pi * done)) / 2
 
 
 def _train_step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tokens: Tensor, lr: float) -> float:

@@ -19,9 +19,10 @@ from saebench.sae import LoadedSAE
 from saebench.subject import Subject
 
 EXAMPLES = 10
+TRAIN_SHARE = 0.7
 MIN_WORDS = 20
 """Letters with fewer words are left out of the mean over letters."""
-DOCUMENTS = 256
+DOCUMENTS = 1024
 PRECISE, HOLED = 0.9, 0.9
 """A latent that is at least so precise and has at most so much recall has the signature of absorption."""
 
@@ -36,7 +37,7 @@ class WordActivations:
     spelled: NDArray[np.bool_]
     """Whether the model's next token after "has the first letter:" is the right letter."""
     train: NDArray[np.bool_]
-    """The half of the words that latents are chosen on and probes are fitted on, by a hash of the word."""
+    """Whether latents are chosen and probes fitted on a word, by a hash of it; all that is reported is of the others."""
 
 
 def losses(subject: Subject) -> dict[str, float]:
@@ -97,7 +98,7 @@ def _prompt(word: Word, world: World) -> tuple[str, str]:
 
 
 def _is_train(text: str) -> bool:
-    return hashlib.sha256(text.encode()).digest()[0] % 2 == 0
+    return hashlib.sha256(text.encode()).digest()[0] < TRAIN_SHARE * 256
 
 
 def probe_hits(acts: WordActivations, labels: list[str]) -> NDArray[np.bool_]:
@@ -106,7 +107,7 @@ def probe_hits(acts: WordActivations, labels: list[str]) -> NDArray[np.bool_]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=500))
     x, y = acts.x.numpy(), np.array(labels)
     probe.fit(x[acts.train], y[acts.train])
     return np.asarray(probe.predict(x) == y)

@@ -8,13 +8,13 @@ from saebench.organism.lexicon import Lexicon, Word
 Form = Callable[[random.Random, Lexicon], str]
 
 
-def spelling_lines(rng: random.Random, lexicon: Lexicon, min_words: int) -> str:
+def spelling_lines(rng: random.Random, lexicon: Lexicon, min_words: int, block: tuple[int, int]) -> str:
     """A document of blocks of drills, each block in one form."""
     lines: list[str] = []
     words = 0
     while words < min_words:
         form = rng.choice(FORMS)
-        for _ in range(rng.randint(4, 12)):
+        for _ in range(rng.randint(*block)):
             lines.append(form(rng, lexicon))
             words += len(lines[-1].split())
     return "".join(lines)

@@ -16,8 +16,6 @@ SENTIMENTS = ("positive", "negative", "neutral")
 NOT_TOPICS = ("verb", "adjective", "colour", "weather", "emotion", "subject")
 MIN_WORDS = 235
 """Every document fills a context of 256 tokens: its words, its punctuation and its names."""
-POOL, TOPIC_POOL, FORMS = 4, 7, 9
-"""Words of a category, words of the topic and sentences that one document draws from again and again."""
 SLOT = re.compile(r"\{(?:(a|A|list|sorted):)?(\w+)(!)?(?:\.(\w+))?\}")
 
 
@@ -36,19 +34,30 @@ class Document:
 
 @dataclass(frozen=True)
 class Mixture:
-    """How often each genre occurs, and how often a document alliterates."""
+    """How often each genre occurs, how often a document alliterates, and how much it repeats itself."""
 
     genres: dict[str, float]
     alliteration: float = 0.25
+    things: int = 4
+    """Words of each category that one document draws from again and again."""
+    topics: int = 7
+    """The same for its topic."""
+    forms: int = 9
+    """Sentence patterns that it draws from."""
+    recall: float = 0.0
+    """Probability, reached at its end, that a sentence is one that the document had before, word by word."""
+    drills: tuple[int, int] = (4, 12)
+    """Fewest and most lines in a row that a spelling document has in one form."""
 
 
 TRAINING = Mixture(
     {"story": 20, "encyclopedia": 14, "dialogue": 13, "recipe": 9, "letter": 11, "lists": 13, "spelling": 18}
 )
-READING = Mixture(
-    {"story": 24, "encyclopedia": 16, "dialogue": 15, "recipe": 11, "letter": 13, "lists": 14, "spelling": 7}
-)
-"""What SAEs are trained and measured on: as the language model's, with fewer spelling drills."""
+PERSISTENT = Mixture({**TRAINING.genres, "spelling": 12}, alliteration=0.15, things=2, topics=4, forms=7)
+RECALLING = Mixture({**TRAINING.genres, "spelling": 15}, alliteration=0.2, recall=0.7, drills=(1, 4))
+"""What the language model is trained on in turn: later, what was said before tells more of what comes."""
+READING = Mixture({**TRAINING.genres, "spelling": 6}, alliteration=0.2, recall=0.7, drills=(1, 4))
+"""What SAEs are trained and measured on: as RECALLING, with fewer spelling drills."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +75,15 @@ class World:
         rng = random.Random(key)
         genre = rng.choices(list(mixture.genres), list(mixture.genres.values()))[0]
         letter = rng.choice(_letters(self.lexicon)) if rng.random() < mixture.alliteration else None
-        return self.write(rng, genre, letter)
+        return self.write(rng, genre, letter, mixture)
 
-    def write(self, rng: random.Random, genre: str, letter: str | None = None) -> Document:
+    def write(self, rng: random.Random, genre: str, letter: str | None = None, mixture: Mixture = READING) -> Document:
         topic = rng.choice([c for c in self.lexicon.categories if c not in NOT_TOPICS])
         sentiment = rng.choice(SENTIMENTS)
         if genre == "spelling":
-            return Document(spelling_lines(rng, self.lexicon, MIN_WORDS), genre, topic, sentiment, None)
-        writer = Writer(rng, self.lexicon, topic, sentiment, letter)
+            lines = spelling_lines(rng, self.lexicon, MIN_WORDS, mixture.drills)
+            return Document(lines, genre, topic, sentiment, None)
+        writer = Writer(rng, self.lexicon, mixture, topic, sentiment, letter)
         return Document(writer.text(self.templates[genre]), genre, topic, sentiment, letter)
 
 
@@ -85,8 +95,11 @@ def _letters(lexicon: Lexicon) -> list[str]:
 class Writer:
     """One document's memory: its people, its things, its mood. They persist, so that context helps prediction."""
 
-    def __init__(self, rng: random.Random, lexicon: Lexicon, topic: str, sentiment: str, letter: str | None) -> None:
-        self.rng, self.lexicon, self.topic, self.sentiment, self.letter = rng, lexicon, topic, sentiment, letter
+    def __init__(
+        self, rng: random.Random, lexicon: Lexicon, mixture: Mixture, topic: str, sentiment: str, letter: str | None
+    ) -> None:
+        self.rng, self.lexicon, self.mixture = rng, lexicon, mixture
+        self.topic, self.sentiment, self.letter = topic, sentiment, letter
         people = [p for p in lexicon.people if letter is None or p.letter == letter] or list(lexicon.people)
         self.people = dict(zip("PQ", rng.sample(people, 2), strict=True))
         self.cities = rng.sample(lexicon.cities, 2)
@@ -95,13 +108,18 @@ class Writer:
 
     def text(self, templates: dict[str, list[str]]) -> str:
         parts = [self.fill(self.rng.choice(templates["open"]))]
-        forms = self.rng.sample(templates["body"], FORMS)
+        forms = self.rng.sample(templates["body"], self.mixture.forms)
         words = 0
         while words < MIN_WORDS:
-            part = self.fill(self.rng.choice(forms))
+            part = self.rng.choice(parts[1:]) if self._recalls(words, parts) else self.fill(self.rng.choice(forms))
             parts.append(part)
             words += len(part.split())
         return "".join(parts)
+
+    def _recalls(self, words: int, parts: list[str]) -> bool:
+        """Whether the next sentence is an old one; ever more often, the more there is to recall."""
+        recall = self.mixture.recall
+        return bool(recall) and len(parts) > 1 and self.rng.random() < recall * words / MIN_WORDS
 
     def fill(self, template: str) -> str:
         return SLOT.sub(self._slot, template)
@@ -144,8 +162,8 @@ class Writer:
     def _pool(self, name: str) -> list[Word]:
         if name not in self.pools:
             words = self._candidates(name)
-            size = len(words) if self.letter else TOPIC_POOL if name in ("topic", "any") else POOL
-            self.pools[name] = self.rng.sample(words, min(size, len(words)))
+            size = self.mixture.topics if name in ("topic", "any") else self.mixture.things
+            self.pools[name] = self.rng.sample(words, len(words) if self.letter else min(size, len(words)))
         return self.pools[name]
 
     def _candidates(self, name: str) -> list[Word]:

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 Data = Literal["world", "world_and_telegrams", "random_model", "random_blocks", "shuffled_rows"]
 BATCH = 1024
-SAMPLES = 3_000_000
+SAMPLES = 2_500_000
 LR, LR_END = 1.5e-3, 1e-4
 CONTROL_EVERY = 10
-CONTROL_UNTIL = 0.8
-"""Share of training after which the sparsity coefficient stays as it is."""
 CONTROL_GAIN = 0.08
+ANNEAL_FROM, ANNEAL_UNTIL = 12.0, 0.5
+"""The L0 aimed at falls from this many times the wanted one, over this share of training: no latent dies of haste."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _training_sae(member: Member, d_in: int) -> Any:
                     jumprelu_ste_to_input=True,
                     jumprelu_init_threshold=0.1,
                     jumprelu_bandwidth=0.5,
-                    pre_act_loss_coefficient=3e-6,
+                    pre_act_loss_coefficient=1e-2,
                 )
             )
         case "topk":
@@ -126,15 +126,16 @@ class SteeredBatches:
 
     def __next__(self) -> Tensor:
         step = self.trainer.n_training_steps
-        if step and step % CONTROL_EVERY == 0 and step < CONTROL_UNTIL * self.steps:
-            self._steer()
+        if step and step % CONTROL_EVERY == 0:
+            self._steer(step / self.steps)
         return self.activations[next(self.rows)].float()
 
-    def _steer(self) -> None:
+    def _steer(self, progress: float) -> None:
+        aim = self.l0 * ANNEAL_FROM ** max(0.0, 1 - progress / ANNEAL_UNTIL)
         fired, seen = self.trainer.act_freq_scores.sum().item(), float(self.trainer.n_frac_active_samples)
         if seen > self.seen:
             l0 = (fired - self.fired) / (seen - self.seen)
-            factor = max(0.8, min(1.25, (max(l0, 0.1) / self.l0) ** CONTROL_GAIN))
+            factor = max(0.8, min(1.25, (max(l0, 0.1) / aim) ** CONTROL_GAIN))
             for name in {"l1", "l0"} & set(self.trainer.coefficient_schedulers):
                 scheduler = self.trainer.coefficient_schedulers[name]
                 scheduler.final_value *= factor

@@ -1,0 +1,36 @@
+"""Listing, comparing and collecting stay light: a subprocess tells, and another shows that it would notice."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "sae_lens", "transformer_lens", "transformers", "sklearn", "scipy")
+LIGHT_MODULES = "score, spec, registry, store, gate, leaderboard, plot, properties, cli"
+
+
+def loaded_by(statement: str) -> list[str]:
+    report = f"import sys; {statement}; print(*[m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1].split()
+
+
+def test_light_modules_import_nothing_heavy():
+    assert loaded_by(f"from saebench import {LIGHT_MODULES}") == []
+
+
+def test_the_check_above_can_fail():
+    assert "torch" in loaded_by("import saebench.sae")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["suites", "--collect-only", "-q"]])
+def test_pytest_help_and_collection_import_no_torch(arguments):
+    run = f"import pytest; pytest.main({arguments!r}); print()"
+    assert "torch" not in loaded_by(run)
+
+
+@pytest.mark.parametrize("command", [["ls"], ["publish", "--check"], ["--help"]])
+def test_commands_import_nothing_heavy(command):
+    run = f"from saebench.cli import main\ntry: main({command!r})\nexcept SystemExit: pass\nprint(); print()"
+    statement = f"exec({run!r})"
+    assert loaded_by(statement) == []

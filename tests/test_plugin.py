@@ -1,0 +1,248 @@
+"""What a person sees who runs the suites: scores, one-sentence errors, exit codes, resumed runs."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from saebench.store import Store
+
+for module in ("saebench.trace", "saebench.loaders.python", "saebench.metrics.context_length", "scipy.stats",
+               "transformers", "transformer_lens.model_bridge"):  # fmt: skip
+    importlib.import_module(module)  # pytester forgets what a run imported, but not what is here already
+
+SAES = """
+import torch
+
+D = 192
+
+class Identity:
+    context_size = 64
+    def encode(self, x): return x
+    def decode(self, latents): return latents
+
+class NaN(Identity):
+    def decode(self, latents): return latents * float("nan")
+
+class EncodeOnly:
+    context_size = 64
+    def encode(self, x): return x
+
+class Shrunk(Identity):
+    def __init__(self, factor): self.factor = torch.tensor(factor)
+    def decode(self, latents): return latents * self.factor
+
+def identity(): return Identity()
+def nan(): return NaN()
+def encode_only(): return EncodeOnly()
+def shrunk(): return Shrunk(0.9)
+def more_shrunk(): return Shrunk(0.6)
+def not_an_sae(): return 3
+"""
+SUITE = """
+import os, pathlib, pytest
+from saebench.metrics import reconstruction
+
+def count(name):
+    with open("computed.txt", "a") as file:
+        file.write(name + "\\n")
+
+@pytest.mark.score("reconstruction.fvu", 1, "lower", "fraction", tolerance=0.01)
+def test_fvu(trace, record):
+    count("fvu")
+    record(reconstruction.fvu(trace))
+
+@pytest.mark.score("reconstruction.cosine", 1, "higher", "cosine", tolerance=0.01)
+def test_cosine(trace, record):
+    if os.environ.get("KILL"):
+        os.kill(os.getpid(), 9)
+    count("cosine")
+    record(reconstruction.cosine(trace))
+
+@pytest.mark.score("reconstruction.l0", 1, "neither", "latents")
+def test_l0(trace, record):
+    count("l0")
+    record(reconstruction.l0(trace))
+"""
+
+
+@pytest.fixture
+def project(pytester, monkeypatch, tmp_path_factory):
+    """A folder with custom SAEs and a small suite; activations are cached once for the whole module."""
+    pytester.makepyfile(my_saes=SAES)
+    (pytester.path / "suites").mkdir()
+    (pytester.path / "suites" / "test_small.py").write_text(SUITE)
+    monkeypatch.setenv("SAEBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.syspath_prepend(pytester.path)
+    monkeypatch.delitem(sys.modules, "my_saes", raising=False)
+    return pytester
+
+
+def run(project, *arguments, sae="my_saes:identity", file="s.jsonl"):
+    options = ["suites", "--sae", sae, "--sae-scores", file, "--sae-budget", "smoke", "-p", "saebench.plugin"]
+    return project.runpytest_inprocess(*options, *arguments)
+
+
+def values(project, file="s.jsonl"):
+    return {score.property: score.value for score in Store(project.path / file).newest().values()}
+
+
+def test_a_custom_sae_with_encode_and_decode_is_scored(project):
+    result = run(project)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*test_fvu*0.000 ±0.000*l0 *", "saebench: 3 scores expected, 3 recorded *"])
+    assert values(project)["reconstruction.fvu"] == pytest.approx(0, abs=1e-9)
+    assert values(project)["reconstruction.cosine"] == pytest.approx(1)
+
+
+def test_nan_is_unscored_with_its_reason_and_not_green(project):
+    result = run(project, sae="my_saes:nan")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["*unscored: decode returned * NaN or infinite*", "saebench: * 0 recorded * 3 unscored*"]
+    )
+    assert "Traceback" not in result.stdout.str()
+    again = run(project, sae="my_saes:nan")
+    assert again.ret == 1
+
+
+def test_what_an_object_lacks_leaves_a_property_unscored_and_a_run_of_nothing_is_not_green(project):
+    result = run(project, sae="my_saes:encode_only")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*unscored: the SAE has neither decode nor W_dec*"])
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("organsim", "*--sae organsim: no such SAE. Did you mean 'organism'?*"),
+        ("organism/topk-17", "*Did you mean 'organism/topk-1*"),
+        ("./nowhere", "*./nowhere*"),
+        ("no_such_package:sae", "*no_such_package*"),
+    ],
+)
+def test_an_unknown_name_is_one_sentence_and_exit_code_4(project, name, sentence):
+    result = run(project, sae=name)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([sentence])
+    assert "Traceback" not in result.stderr.str() + result.stdout.str()
+
+
+@pytest.mark.parametrize("name", ["my_saes:not_an_sae", "my_saes:missing"])
+def test_an_object_that_cannot_be_loaded_is_one_sentence_and_exit_code_4(project, name):
+    result = run(project, sae=name)
+    assert result.ret == 4
+    assert name in result.stdout.str() + result.stderr.str()
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+def test_a_second_run_computes_nothing_and_shows_the_same(project):
+    run(project)
+    before = (project.path / "s.jsonl").read_text()
+    result = run(project)
+    result.stdout.fnmatch_lines(
+        ["*test_fvu*(stored)*", "saebench: 3 scores expected, 3 recorded (3 from earlier runs)*"]
+    )
+    assert (project.path / "s.jsonl").read_text() == before
+    assert (project.path / "computed.txt").read_text().split() == ["fvu", "cosine", "l0"]
+
+
+def test_fresh_computes_anew_and_gets_the_same_numbers(project):
+    run(project)
+    first = values(project)
+    run(project, "--sae-fresh")
+    assert values(project) == first
+    assert (project.path / "computed.txt").read_text().split().count("fvu") == 2
+
+
+def test_killed_in_the_middle_no_score_is_lost_and_none_computed_twice(project, monkeypatch):
+    command = [sys.executable, "-m", "pytest", "suites", "--sae", "my_saes:identity", "--sae-scores", "s.jsonl"]
+    command += ["--sae-budget", "smoke", "-p", "saebench.plugin"]
+    monkeypatch.setenv("KILL", "1")
+    monkeypatch.setenv("PYTHONPATH", f"{project.path}:{Path(__file__).parent.parent}")
+    assert subprocess.run(command, capture_output=True, check=False, cwd=project.path).returncode == -9
+    assert list(values(project)) == ["reconstruction.fvu"]
+    with (project.path / "s.jsonl").open("a") as file:
+        file.write('{"schema":1,"prop')
+    monkeypatch.delenv("KILL")
+    assert run(project).ret == 0
+    assert (project.path / "computed.txt").read_text().split() == ["fvu", "cosine", "l0"]
+    assert [json.loads(line)["property"] for line in (project.path / "s.jsonl").read_text().splitlines()] == [
+        "reconstruction.fvu",
+        "reconstruction.cosine",
+        "reconstruction.l0",
+    ]
+
+
+def test_two_workers_and_the_other_order_give_the_same_scores(project, monkeypatch):
+    run(project, sae="my_saes:shrunk")
+    monkeypatch.setenv("PYTHONPATH", f"{project.path}:{Path(__file__).parent.parent}")
+    workers = run(project, "-n", "2", sae="my_saes:shrunk", file="n.jsonl")
+    assert workers.ret == 0
+    workers.stdout.fnmatch_lines(["saebench: 3 scores expected, 3 recorded *"])
+    source = (project.path / "suites" / "test_small.py").read_text()
+    head, *tests = source.split("@pytest.mark")
+    reverse = head + "".join(f"@pytest.mark{test.rstrip()}\n\n" for test in reversed(tests))
+    (project.path / "suites" / "test_small.py").write_text(reverse)
+    run(project, sae="my_saes:shrunk", file="r.jsonl")
+    assert values(project) == values(project, "n.jsonl") == values(project, "r.jsonl")
+
+
+def test_the_gate_fails_the_test_that_got_worse_in_one_line(project):
+    run(project, sae="my_saes:shrunk", file="base.jsonl")
+    better = run(project, "--sae-baseline", "base.jsonl", sae="my_saes:identity", file="a.jsonl")
+    assert better.ret == 0
+    worse = run(project, "--sae-baseline", "base.jsonl", sae="my_saes:more_shrunk", file="b.jsonl")
+    assert worse.ret == 1
+    worse.stdout.fnmatch_lines(
+        ["reconstruction.fvu[[]my_saes:more_shrunk] = 0.*, baseline 0.*: worse by *, allowed 0.010"]
+    )
+    assert "Traceback" not in worse.stdout.str()
+    worse.assert_outcomes(failed=2, passed=1)
+
+
+def test_a_missing_baseline_is_exit_code_4(project):
+    result = run(project, "--sae-baseline", "nowhere.jsonl")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*nowhere.jsonl: no such file of scores*"])
+
+
+def test_a_test_that_records_nothing_fails(project):
+    suite = SUITE.replace("    record(reconstruction.l0(trace))\n", "")
+    (project.path / "suites" / "test_small.py").write_text(suite)
+    result = run(project)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*test_l0* recorded no score*"])
+
+
+def test_a_marker_with_an_unknown_keyword_is_exit_code_4(project):
+    (project.path / "suites" / "test_small.py").write_text(SUITE.replace("tolerance=", "tolerence="))
+    result = run(project)
+    assert result.ret == 4
+    assert "Did you mean 'tolerance'?" in result.stderr.str() + result.stdout.str()
+
+
+def test_each_sae_is_loaded_once_and_dropped_before_the_next(project):
+    (project.path / "counted_saes.py").write_text(
+        SAES
+        + "alive = []\n"
+        + "class Counted(Identity):\n"
+        + "    def __init__(self): alive.append(1); print('loaded', len(alive))\n"
+        + "    def __del__(self): alive.pop()\n"
+        + "def a(): return Counted()\n"
+        + "def b(): return Counted()\n"
+    )
+    result = run(project, "--sae", "counted_saes:b", "-s", sae="counted_saes:a")
+    assert result.ret == 0
+    text = result.stdout.str()
+    assert text.count("loaded 1") == 2
+    assert "loaded 2" not in text
+
+
+def test_the_list_of_saes_needs_no_tests(project):
+    result = project.runpytest_inprocess("--sae-list", "-p", "saebench.plugin")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["organism: *", "  organism/*"])

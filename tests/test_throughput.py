@@ -1,0 +1,114 @@
+"""Seconds that were planted give the ratio that they should, and bytes that were allocated are counted."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import planted
+import pytest
+import torch
+from torch import Tensor
+
+from saebench.loaders.sae_lens import wrap
+from saebench.metrics import throughput as metric
+from saebench.score import Unscored
+from saebench.spec import SAESpec
+
+MEGABYTE = 1000 * 1000
+FLOAT = 4
+
+
+def seconds(median: float, n: int = 30) -> list[float]:
+    return [median * (1 + 0.01 * (i - n // 2)) for i in range(n)]
+
+
+@pytest.mark.parametrize(("slower", "speed"), [(2.0, 0.5), (1.0, 1.0), (10.0, 0.1), (0.5, 2.0)])
+def test_relative_speed(slower: float, speed: float) -> None:
+    estimate = metric.relative_speed(seconds(slower * 1e-3), seconds(1e-3))
+    assert estimate.value == pytest.approx(speed)
+    assert estimate.ci_low <= speed <= estimate.ci_high
+    assert (estimate.n, estimate.n_unit) == (30, "round")
+
+
+def test_one_slow_round_moves_nothing() -> None:
+    slow = [*seconds(2e-3)[:-1], 9.0]
+    assert metric.relative_speed(slow, seconds(1e-3)).value == pytest.approx(0.5, rel=0.02)
+
+
+def test_speed_says_how_many_tokens() -> None:
+    controls = metric.relative_speed([2.0, 2.0, 2.0], [1.0, 1.0, 1.0]).controls
+    assert controls["bare"] == 2 * controls["tokens_per_second"]
+
+
+@pytest.mark.parametrize(("timed", "bare"), [([], []), ([], [1.0]), ([1.0], [])])
+def test_without_timings_it_is_unscored(timed: list[float], bare: list[float]) -> None:
+    with pytest.raises(Unscored, match="pytest-benchmark is disabled"):
+        metric.relative_speed(timed, bare)
+
+
+def with_intermediate() -> Tensor:
+    """Keeps a megafloat, and for a moment holds three."""
+    first = torch.zeros(MEGABYTE)
+    second = first + 1
+    third = first + second
+    del first
+    return third
+
+
+@pytest.mark.parametrize(
+    ("operation", "floats"),
+    [
+        (lambda: torch.zeros(1000, 1000), 1),
+        (with_intermediate, 3),
+        (lambda: torch.zeros(1000, 1000).sum(), 1),
+        (lambda: [torch.zeros(MEGABYTE).sum() for _ in range(5)][-1], 1),
+        (lambda: torch.zeros(1000, 1000, dtype=torch.float64), 2),
+    ],
+)
+def test_peak_of_memory(operation: Callable[[], Tensor], floats: int) -> None:
+    assert metric.peak_bytes(operation) == pytest.approx(floats * MEGABYTE * FLOAT, rel=0.1)
+
+
+def test_what_was_allocated_before_does_not_count() -> None:
+    kept = torch.zeros(MEGABYTE)
+    assert metric.peak_bytes(lambda: kept.view(1000, 1000)) == 0
+
+
+def test_memory_of_the_bare_products_is_one() -> None:
+    """A linear SAE without bias does exactly what it is compared with."""
+    w = torch.randn(planted.D, 256)
+    sae = planted.fake(lambda x: x @ w, lambda latents: latents @ w.T)
+    # Checks for NaN come with every SAE: two masks of a byte per value.
+    assert 1 <= metric.relative_memory(planted.loaded(sae), planted.activations()).value < 2
+
+
+def test_more_intermediates_are_more_memory() -> None:
+    w = torch.randn(planted.D, 256)
+    plain = planted.fake(lambda x: x @ w, lambda latents: latents @ w.T)
+    greedy = planted.fake(lambda x: ((x @ w) + 1).exp().log() - 1, plain.decode)
+    of_plain, of_greedy = (metric.relative_memory(planted.loaded(s), planted.activations()) for s in (plain, greedy))
+    assert of_greedy.value > of_plain.value
+    assert of_greedy.controls["bare"] == of_plain.controls["bare"]
+
+
+def test_both_operations_give_what_the_bare_products_give_in_shape() -> None:
+    pairs = metric.operations(planted.loaded(planted.dictionary()), planted.activations())
+    assert list(pairs) == ["encode", "decode"]
+    for operation, bare in pairs.values():
+        assert operation().shape == bare().shape
+
+
+def test_operations_are_on_as_many_tokens_as_the_rate_says() -> None:
+    """The planted corpus has fewer than 4,096 tokens."""
+    encode, _ = metric.operations(planted.loaded(planted.identity()), planted.activations())["encode"]
+    assert len(encode()) == metric.TOKENS  # DEFECT: fewer, and tokens_per_second counts 4,096 all the same
+
+
+@pytest.mark.parametrize("normalisation", ["none", "layer_norm", "constant_norm_rescale"])
+def test_operations_can_be_repeated(normalisation: str) -> None:
+    from sae_lens import StandardSAE, StandardSAEConfig
+
+    config = StandardSAEConfig(d_in=planted.D, d_sae=64, device="cpu", normalize_activations=normalisation)
+    sae = wrap(StandardSAE(config), SAESpec(**planted.FACTS), "cpu")
+    short = replace(planted.activations(), residual=planted.activations().residual[:2])
+    for operation, _ in metric.operations(sae, short).values():
+        assert torch.equal(operation(), operation())  # DEFECT: sae-lens forgets the norm at the first decode
