@@ -93,6 +93,12 @@ def number(value: float, like: float = 0.0) -> str:
     return f"{value:.3f}" if value == 0 or abs(value) >= 0.0095 else f"{value:.3g}"
 
 
+def with_interval(value: float, half: float) -> str:
+    """`0.412 ±0.038`: a value to the digits that its interval's half width leaves, of which two are shown."""
+    decimals = max(0, 1 - math.floor(math.log10(half))) if half > 1e-6 else 3
+    return f"{value:.{decimals}f} ±{half:.{decimals}f}"
+
+
 def _rows(path: Path, row: str) -> list[Score]:
     scores = list(Store(path).newest().values())
     if not scores:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from saebench.gate import number
+from saebench.gate import number, with_interval
 from saebench.plot import Series, line_chart
 from saebench.registry import natural
 from saebench.score import Score
@@ -177,7 +177,7 @@ def _cell(table: Table, row: str, column: Column, leaders: set[str], reasons: li
     if reason := _missing(table, row, column):
         return f"{DASH} ({reasons.index(reason) + 1})"
     score = table.cells[row, column]
-    text = f"{number(score.value or 0.0)} ±{number(score.half_width() or 0.0, score.value or 0.0)}"
+    text = with_interval(score.value or 0.0, score.half_width() or 0.0)
     return f"**{text}**" if row in leaders else text
 
 
@@ -224,7 +224,11 @@ def _questions(scores: Sequence[Score], questions: Mapping[str, str]) -> str:
 def _unit_line(score: Score, scores: Sequence[Score]) -> str:
     same = [s for s in scores if (s.property, s.version) == (score.property, score.version) and s.value is not None]
     sizes, units = {s.n for s in same}, sorted({s.n_unit for s in same})
-    n = f"; n = {min(sizes)}{f' to {max(sizes)}' if len(sizes) > 1 else ''} {'/'.join(units)}" if sizes else ""
+    n = (
+        f"; n = {min(sizes)}{f' to {max(sizes)}' if len(sizes) > 1 else ''} {'/'.join(f'{unit}s' for unit in units)}"
+        if sizes
+        else ""
+    )
     return f"- {escaped(score.property)}, version {score.version}: {escaped(score.unit + n)}"
 
 

@@ -314,6 +314,4 @@ def status_word(score: Score) -> str:
     """`0.412 ±0.038  l0 16.0`"""
     half = score.half_width() or 0.0
     l0 = f"  l0 {score.l0:.1f}" if score.l0 is not None else ""
-    return (
-        f"{gate.number(score.value or 0.0, half)} ±{gate.number(half, half)}{l0}{'  (stored)' if score.cached else ''}"
-    )
+    return f"{gate.with_interval(score.value or 0.0, half)}{l0}{'  (stored)' if score.cached else ''}"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from factories import make_score
 
-from saebench.gate import Verdict, compare, find_baseline, message, number, read_baseline
+from saebench.gate import Verdict, compare, find_baseline, message, number, read_baseline, with_interval
 from saebench.score import Score
 from saebench.store import Store
 
@@ -118,6 +118,21 @@ def test_message_of_better_and_of_undirected() -> None:
 def test_numbers(value: float, text: str) -> None:
     assert number(value) == text
     assert number(3.4, like=value) == ("3" if value > 1000 else "3.400")
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "text"),
+    [
+        (0.41234, 0.0382, "0.412 ±0.038"),
+        (0.03421, 0.00593, "0.0342 ±0.0059"),
+        (224.0, 80.0, "224 ±80"),
+        (21000.4, 312.0, "21000 ±312"),
+        (0.0, 0.0, "0.000 ±0.000"),
+        (1.0, 3e-9, "1.000 ±0.000"),
+    ],
+)
+def test_a_value_has_the_digits_that_its_interval_leaves(value: float, half: float, text: str) -> None:
+    assert with_interval(value, half) == text
 
 
 def rows(*names: str) -> list[Score]:
