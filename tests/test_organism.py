@@ -98,6 +98,28 @@ def test_a_probe_of_shuffled_letters_reads_nothing(subject):
     assert report.probe_accuracy(acts, shuffled) < 0.15
 
 
+class _LetterSAE:
+    """Latents that are the letters, some leak added; `shuffled` gives every word another word's."""
+
+    device = "cpu"
+
+    def __init__(self, acts: report.WordActivations, *, shuffled: bool = False) -> None:
+        _, member = report.letters_of(acts)
+        order = torch.randperm(len(member), generator=torch.Generator().manual_seed(1))
+        truth = torch.from_numpy(member).float()
+        self.latents = (truth[order] if shuffled else truth) + 0.1
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        return self.latents
+
+
+def test_a_letter_latent_that_leaks_is_found_by_its_threshold_and_not_by_being_active(subject):
+    acts = report.word_activations(subject, World.load(organism_folder()), "blocks.1.hook_resid_post")
+    assert report.probed_latent_f1(_LetterSAE(acts), acts) == pytest.approx(1.0)
+    assert max(row["f1"] for row in report.best_latents(_LetterSAE(acts), acts)) < 0.3
+    assert report.probed_latent_f1(_LetterSAE(acts, shuffled=True), acts) < 0.2
+
+
 def test_the_learning_rate_warms_up_and_falls():
     assert Stage(TRAINING, 1000, 1.0, warmup=100).learning_rate(0) == pytest.approx(0.01)
     assert Stage(TRAINING, 1000, 1.0, lr_end=0.1, warmup=100).learning_rate(100) == pytest.approx(1.0)

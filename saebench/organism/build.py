@@ -62,7 +62,7 @@ def _train_all(work: Path) -> None:
         command = [sys.executable, "-m", "saebench.organism", "sae", member.name, "--work", str(work)]
         subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
-    with ThreadPoolExecutor(max(1, (os.cpu_count() or 2) // 1)) as pool:
+    with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
         list(pool.map(train, missing))
 
 
@@ -114,11 +114,12 @@ def _commit() -> str:
 
 def _report(world: World, work: Path) -> None:
     from saebench.organism import report
+    from saebench.organism.harvest import rows_path
     from saebench.subject import load_subject
 
     subject = load_subject()
     acts = report.word_activations(subject, world, hook())
-    saes = {member.name: _measure(member, acts, work) for member in ZOO}
+    saes = {member.name: _measure(member, acts, rows_path(work, member.data, subject)) for member in ZOO}
     best = max(saes, key=lambda name: saes[name]["best_latent_f1_mean"])
     found = {
         **report.losses(subject),
@@ -134,7 +135,7 @@ def _report(world: World, work: Path) -> None:
     print(text)
 
 
-def _measure(member: Member, acts: Any, work: Path) -> dict[str, Any]:
+def _measure(member: Member, acts: Any, rows: Path) -> dict[str, Any]:
     """L0, FVU and share of latents alive on 100,000 rows of what the SAE was trained on, and its letters."""
     import numpy as np
     import torch
@@ -144,7 +145,7 @@ def _measure(member: Member, acts: Any, work: Path) -> dict[str, Any]:
     from saebench.registry import resolve
 
     sae = load_sae(resolve(f"{ORGANISM}/{member.name}")[0])
-    x = torch.from_numpy(np.load(work / f"{member.data}.npy", mmap_mode="r")[-100_000:].astype(np.float32))
+    x = torch.from_numpy(np.load(rows, mmap_mode="r")[-100_000:].astype(np.float32))
     latents = sae.encode(x)
     fvu = (x - sae.decode(latents)).square().sum() / (x - x.mean(0)).square().sum()
     active = latents != 0
@@ -154,8 +155,12 @@ def _measure(member: Member, acts: Any, work: Path) -> dict[str, Any]:
     _record_in_metadata(sae_folder(member) / "cfg.json", measured)
     best = report.best_latents(sae, acts)
     absorbed = report.absorbed_letters(best, acts)
-    mean = float(np.mean([row["f1"] for row in best]))
-    return {**asdict(member), **measured, "best_latent_f1_mean": mean, "absorbed_letters": absorbed}
+    letters = {
+        "best_latent_f1_mean": report.probed_latent_f1(sae, acts),
+        "best_active_latent_f1_mean": float(np.mean([row["f1"] for row in best])),
+        "absorbed_letters": absorbed,
+    }
+    return {**asdict(member), **measured, **letters}
 
 
 def _record_in_metadata(path: Path, measured: dict[str, float]) -> None:

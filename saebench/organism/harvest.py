@@ -23,13 +23,18 @@ WITH_TELEGRAMS = Mixture({**READING.genres, HELD_OUT_GENRE: 20}, READING.alliter
 
 def harvest(data: Data, subject: Subject, world: World, hook: str, work: Path, rows: int = ROWS) -> Tensor:
     """Activations (row, d) in half precision, from the file in `work` or computed into it."""
-    path = work / f"{data}.npy"
+    path = rows_path(work, data, subject)
     if not path.exists():
         make = _shuffled if data == "shuffled_rows" else _read
         work.mkdir(parents=True, exist_ok=True)
         np.save(path.with_suffix(".tmp.npy"), make(data, subject, world, hook, work, rows))
         os.replace(path.with_suffix(".tmp.npy"), path)
     return torch.from_numpy(np.load(path))
+
+
+def rows_path(work: Path, data: Data, subject: Subject) -> Path:
+    """Named after the model too: another model's activations are never taken for this one's."""
+    return work / f"{data}-{subject.digest[:8]}.npy"
 
 
 def _shuffled(data: Data, subject: Subject, world: World, hook: str, work: Path, rows: int) -> Halves:

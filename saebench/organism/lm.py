@@ -1,5 +1,6 @@
 """The organism's language model: a small GPT-2 with learned absolute positions, trained on the world."""
 
+import hashlib
 import math
 import os
 import time
@@ -77,19 +78,20 @@ def train_lm(world: World, folder: Path, work: Path, recipe: Recipe | None = Non
     )  # fmt: skip
     model = GPT2LMHeadModel(config)
     optimizer = torch.optim.AdamW(_parameter_groups(model, recipe), lr=0.0, betas=(0.9, 0.95))
-    done = _resume(work / "lm.pt", model, optimizer)
+    checkpoint = work / f"lm-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:8]}.pt"
+    done = _resume(checkpoint, model, optimizer)
     first = 0
     for stage in recipe.stages:
         steps = range(max(done, first), first + stage.steps)
         data = batches(world, folder, "train", stage.mixture, recipe.contexts_per_step, start=steps.start)
-        _train_stage(model, optimizer, data, steps, first, stage, recipe, work)
+        _train_stage(model, optimizer, data, steps, first, stage, recipe, checkpoint)
         first += stage.steps
     model.save_pretrained(folder)
 
 
 def _train_stage(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, data: Iterator[Tensor], steps: range, first: int,
-    stage: Stage, recipe: Recipe, work: Path,
+    stage: Stage, recipe: Recipe, checkpoint: Path,
 ) -> None:  # fmt: skip
     begun = time.time()
     for step in steps:
@@ -98,7 +100,7 @@ def _train_stage(
             rate = (step + 1 - steps.start) * recipe.contexts_per_step * CONTEXT / (time.time() - begun)
             print(f"lm: step {step + 1}, loss {loss:.3f}, {rate:.0f} tokens/s", flush=True)
         if (step + 1) % recipe.checkpoint_every == 0:
-            _checkpoint(work / "lm.pt", model, optimizer, step + 1)
+            _checkpoint(checkpoint, model, optimizer, step + 1)
 
 
 def _parameter_groups(model: torch.nn.Module, recipe: Recipe) -> list[dict[str, object]]:

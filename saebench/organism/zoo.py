@@ -43,7 +43,7 @@ ZOO: tuple[Member, ...] = (
     Member("batchtopk-16-telegrams", "batchtopk", 16, data="world_and_telegrams"),
     Member("batchtopk-16-random-model", "batchtopk", 16, data="random_model"),
     Member("batchtopk-16-random-blocks", "batchtopk", 16, data="random_blocks"),
-    Member("batchtopk-16-shuffled-rows", "batchtopk", 16, data="shuffled_rows"),
+    Member("batchtopk-64-shuffled-rows", "batchtopk", 64, data="shuffled_rows"),
 )
 
 
