@@ -19,7 +19,7 @@ ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 MOST_LINES = 12
 LEGEND = (
     "Value ±half of its 95% interval. **Bold**: the best, and all that noise cannot tell from it. "
-    "↑ higher is better, ↓ lower is better, no arrow: a description, not ranked. There is no composite score."
+    "↑ higher is better, ↓ lower is better, no arrow: a description, not ranked. Controls are never ranked. There is no composite score."
 )
 
 
@@ -44,7 +44,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One family of properties on one model: rows are SAEs, columns are properties."""
+    """One family of properties on one model: rows are SAEs, then controls; columns are properties."""
 
     family: str
     rows: list[str]
@@ -78,7 +78,8 @@ def render(
 def tables(scores: Sequence[Score]) -> list[Table]:
     """Arrange one model's scores: families and columns in order of first appearance, SAEs in natural order."""
     columns = list(dict.fromkeys(Column.of(score) for score in scores))
-    rows = sorted({score.sae for score in scores}, key=natural)
+    controls = {score.sae for score in scores if score.control}
+    rows = sorted({score.sae for score in scores}, key=lambda name: (name in controls, natural(name)))
     cells = {(score.sae, Column.of(score)): score for score in scores}
     families = dict.fromkeys(column.family for column in columns)
     return [Table(name, rows, [column for column in columns if column.family == name], cells) for name in families]
@@ -87,9 +88,10 @@ def tables(scores: Sequence[Score]) -> list[Table]:
 def best(scores: Sequence[Score]) -> set[str]:
     """Names of the SAEs that lead: the best value, and all whose interval overlaps its interval.
 
-    Empty for properties without direction, and where fewer than two SAEs are scored.
+    A value beyond the ceiling counts as the ceiling. Controls never lead. Empty for properties without direction,
+    and where fewer than two SAEs are scored.
     """
-    scored = [score for score in scores if score.value is not None]
+    scored = [_up_to_ceiling(score) for score in scores if score.value is not None and not score.control]
     if len(scored) < 2 or scored[0].better == "neither":
         return set()
     sign = 1 if scored[0].better == "higher" else -1
@@ -109,7 +111,7 @@ def suite_questions(suites_dir: str | Path) -> dict[str, str]:
 def context_length_picture(store: Store, scores: Sequence[Score]) -> str | None:
     """Draw each SAE's KL by position from the items of `context_length.kl_retention`; None if there are none."""
     found = {s.sae: s for s in _current(scores) if s.property == "context_length.kl_retention" and s.items}
-    items = {name: store.load_items(found[name]) for name in sorted(found, key=natural)[:MOST_LINES]}
+    items = {name: store.load_items(found[name]) for name in _drawn(found)}
     arrays = {name: {key: array.tolist() for key, array in all_of.items()} for name, all_of in items.items()}
     series = [Series(n, a["position"], a["kl"], a.get("kl_low"), a.get("kl_high")) for n, a in arrays.items()]
     if not series:
@@ -122,6 +124,11 @@ def context_length_picture(store: Store, scores: Sequence[Score]) -> str | None:
         y_label="KL (nats per token)", marker_x=context, marker_label=f"training context ({context})",
         log_y=bool(values) and max(values) > 30 * min(values),
     )  # fmt: skip
+
+
+def _drawn(found: Mapping[str, Score]) -> list[str]:
+    """As many SAEs as a picture can show, controls last."""
+    return sorted(found, key=lambda name: (found[name].control, natural(name)))[:MOST_LINES]
 
 
 def escaped(text: str) -> str:
@@ -146,6 +153,9 @@ def _section(table: Table, suffix: str, pictures: Mapping[str, str]) -> str:
         [escaped(row), *_facts(table, row), *(_cell(table, row, c, leaders[c], reasons) for c in table.columns)]
         for row in table.rows
     ]
+    controls = len({score.sae for score in table.cells.values() if score.control})
+    if 0 < controls < len(body):
+        body.insert(len(body) - controls, ["*controls*", *[""] * (2 + len(table.columns))])
     body = [*_reference(table, "floor"), *body, *_reference(table, "ceiling")]
     header = ["SAE", "L0", "FVU", *(_header(column, table) for column in table.columns)]
     grid = tabulate(
@@ -247,6 +257,14 @@ def _footer(scores: Sequence[Score], command: str, hidden: int) -> str:
     }  # fmt: skip
     lines = [f"- {name}: {escaped(fact) or DASH}" for name, fact in facts.items()]
     return "\n\n".join(("## How this was made", f"{fence}\n{' '.join(command.split())}\n{fence}", "\n".join(lines)))
+
+
+def _up_to_ceiling(score: Score) -> Score:
+    if score.ceiling is None or score.better == "neither":
+        return score
+    limit = min if score.better == "higher" else max
+    ends = {name: limit(getattr(score, name), score.ceiling) for name in ("value", "ci_low", "ci_high")}
+    return score.model_copy(update=ends)
 
 
 def _overlap(score: Score, other: Score) -> bool:

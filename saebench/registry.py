@@ -21,10 +21,11 @@ T = TypeVar("T")
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 STANZA_KEYS: Mapping[str, type] = {
     "location": str, "loader": str, "model": str, "hook": str, "context_size": int, "prepend_bos": bool,
-    "normalisation": str, "revision": str, "digest": str,
+    "normalisation": str, "revision": str, "digest": str, "control": bool,
 }  # fmt: skip
 FAMILY_KEYS: Mapping[str, type] = {
     "loader": str, "path": str, "model": str, "hook": str, "about": str, "sae": dict,
+    "controls": list,
 }  # fmt: skip
 
 
@@ -129,6 +130,8 @@ def _read_family(path: Path, root: Path) -> Family:
     _check_keys(table, FAMILY_KEYS, str(path))
     folders = root.glob(table["path"]) if "path" in table else ()
     stanzas: dict[str, dict[str, Any]] = {f.name: {"location": str(f)} for f in folders if f.is_dir()}
+    for name in stanzas:
+        stanzas[name]["control"] = any(fnmatchcase(name, pattern) for pattern in table.get("controls", ()))
     stanzas |= {key: _checked(table, own, f"{path} [sae.{key}]") for key, own in table.get("sae", {}).items()}
     names = {f"{path.stem}/{key}": stanzas[key] for key in sorted(stanzas, key=natural)}
     readers = {name: partial(_from_stanza, table | stanza, name, root) for name, stanza in names.items()}

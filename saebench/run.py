@@ -147,6 +147,7 @@ class Run:
 
         about: dict[str, Any] = {
             "sae": spec.name,
+            "control": spec.control,
             "model": self.model_name(spec),
             "hook": self.hook(self.sae(spec).spec),
         }

@@ -77,6 +77,8 @@ class Score(BaseModel):
     floor: float | None = None
     ceiling: float | None = None
     controls: dict[str, float] = {}
+    control: bool = False
+    """Of an SAE that is a control: shown apart, and never ranked."""
     l0: float | None = None
     fvu: float | None = None
     seeds: int = 1

@@ -27,6 +27,8 @@ class SAESpec:
     architecture: str | None = None
     d_in: int | None = None
     d_sae: int | None = None
+    control: bool = False
+    """Made to be worse than a real SAE: shown apart, and never ranked."""
     facts: dict[str, str | int | float | bool | None] = field(default_factory=dict)
     """What its maker recorded: l0, fvu, tokens seen, seed, commit."""
 

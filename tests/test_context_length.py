@@ -104,8 +104,19 @@ def test_garbage_everywhere_is_unscored_though_it_loses_nothing_further_on() -> 
 
 def test_mean_predictor_is_unscored() -> None:
     trace = planted.traced(planted.mean_predictor(), context_size=20)
-    with pytest.raises(Unscored, match=r"recovers -?0\.0\d .* of the loss"):
+    with pytest.raises(Unscored, match=r"FVU of 1\.0"):
         metric.kl_retention(trace)
+
+
+def test_an_sae_that_reconstructs_nothing_is_unscored_however_much_loss_it_recovers() -> None:
+    trace = planted.make_trace(error=8.0)
+    with pytest.raises(Unscored, match=r"FVU of \d"):
+        metric.kl_retention(trace)
+
+
+def test_an_sae_that_recovers_no_loss_is_unscored_however_well_it_reconstructs() -> None:
+    with pytest.raises(Unscored, match=r"recovers 0\.\d\d .* of the loss"):
+        metric.kl_retention(planted.make_trace(ce=4.5))
 
 
 def test_garbage_beyond_the_context_is_retained_badly() -> None:

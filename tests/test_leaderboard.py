@@ -163,3 +163,19 @@ def test_picture_has_a_line_per_sae(tmp_path: Path) -> None:
     assert [text for text in texts if text and text.startswith("s")] == [f"s{i}" for i in range(12)]
     assert "training context (64)" in texts
     assert context_length_picture(store, [fvu("a")]) is None
+
+
+def test_controls_stand_apart_and_never_lead() -> None:
+    scores = [make_score(sae=f"f/{name}", value=value, half=0.01) for name, value in (("a", 0.5), ("c", 0.3))]
+    control = make_score(sae="f/b", value=0.1, half=0.01).model_copy(update={"control": True})
+    text = render([*scores, control], title="t", command="c")
+    names = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith(("| f/", "| *controls*"))]
+    assert names == ["f/a", "f/c", "*controls*", "f/b"]
+    assert best([*scores, control]) == {"f/c"}
+
+
+def test_a_value_beyond_the_ceiling_is_no_better_than_the_ceiling() -> None:
+    at = make_score(sae="f/a", value=1.0, half=0.02, better="higher", ceiling=1.0)
+    beyond = make_score(sae="f/b", value=2.0, half=0.02, better="higher", ceiling=1.0)
+    below = make_score(sae="f/c", value=0.8, half=0.02, better="higher", ceiling=1.0)
+    assert best([at, beyond, below]) == {"f/a", "f/b"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from saebench.metrics.reconstruction import cosines, loss_recovered
+from saebench.metrics.reconstruction import cosines, fvu, loss_recovered
 from saebench.score import Estimate, Unscored
 from saebench.statistics import LEVEL, RESAMPLES, Floats, ratio_of_sums, seed_of
 
@@ -26,7 +26,7 @@ BIN = 16
 BREAK = 1.5
 """The SAE breaks in the first bin whose mean KL exceeds this many times the mean inside."""
 COMPETENT = 0.5
-"""Loss recovered inside, against mean ablation, below which there is nothing to retain."""
+"""Loss recovered, against mean ablation, and variance explained inside: with less there is nothing to retain."""
 
 
 def check_evaluable(trace: Trace) -> None:
@@ -40,6 +40,11 @@ def check_evaluable(trace: Trace) -> None:
         raise Unscored("the context that the SAE was trained on is unknown; name it as context_size")
     if trace.inside >= positions:
         raise Unscored(f"the SAE was trained on {trace.inside} positions and the model was run on {positions + 1}")
+    unexplained = fvu(trace)
+    if unexplained.ci_high > 1 - COMPETENT:
+        raise Unscored(
+            f"inside its training context the SAE has an FVU of {unexplained.value:.2f}, above {1 - COMPETENT}"
+        )
     recovered = loss_recovered(trace, "mean")
     if recovered.ci_low < COMPETENT:
         share = f"{recovered.value:.2f} [{recovered.ci_low:.2f}, {recovered.ci_high:.2f}]"
