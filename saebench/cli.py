@@ -1,6 +1,7 @@
 """`saebench ls | show | compare | publish`: what there is, what was measured, and the published pages. No torch."""
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         print(f"saebench: {error}", file=sys.stderr)
         return 4
