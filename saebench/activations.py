@@ -37,8 +37,12 @@ class Activations:
 
     @property
     def mean(self) -> Tensor:
-        """(d,) mean over all positions but BOS."""
-        return self.residual[:, 1:].double().mean(dim=(0, 1)).float()
+        return mean_of(self.residual)
+
+
+def mean_of(residual: Tensor) -> Tensor:
+    """(d,) mean of (document, position, d) over all positions but BOS."""
+    return residual[:, 1:].double().mean(dim=(0, 1)).float()
 
 
 def compute_activations(subject: Subject, hook: str, corpus: Corpus, cache: Cache) -> Activations:
@@ -47,7 +51,7 @@ def compute_activations(subject: Subject, hook: str, corpus: Corpus, cache: Cach
     tokens = corpus.tokens(subject.tokenizer)
     inputs: Inputs = {"version": VERSION, "model": subject.digest, "hook": hook, "corpus": corpus.name}
     residual = cache.get(inputs, lambda: {"residual": _residual(subject, hook, tokens)})["residual"]
-    mean = residual[:, 1:].double().mean(dim=(0, 1)).float()
+    mean = mean_of(residual)
     losses = cache.get({**inputs, "what": "losses"}, lambda: _losses(subject, hook, tokens, residual, mean))
     return Activations(subject, hook, corpus, tokens, residual, **losses)
 

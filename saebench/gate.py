@@ -1,12 +1,12 @@
 """Is a score worse than its baseline by more than the tolerance allows and by more than noise explains?"""
 
-import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from saebench.registry import nearest
 from saebench.score import Score
 from saebench.store import Store
 
@@ -80,7 +80,7 @@ def read_baseline(argument: str) -> list[Score]:
             return _rows(path, row)
     path = Path(argument)
     siblings = [str(p) for p in path.parent.glob("*.jsonl")] if path.parent.is_dir() else []
-    raise ValueError(f"{argument}: no such file of scores.{_nearest(str(path), siblings)}")
+    raise ValueError(f"{argument}: no such file of scores.{nearest(str(path), siblings)}")
 
 
 def number(value: float, like: float = 0.0) -> str:
@@ -106,7 +106,7 @@ def _rows(path: Path, row: str) -> list[Score]:
     names = list(dict.fromkeys(score.sae for score in scores))
     if row and row not in names:
         known = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        raise ValueError(f"{path} has no row '{row}'.{_nearest(row, names)} Known: {known}")
+        raise ValueError(f"{path} has no row '{row}'.{nearest(row, names)} Known: {known}")
     return [score for score in scores if not row or score.sae == row]
 
 
@@ -142,8 +142,3 @@ def _difference(score: Score, comparison: Comparison) -> str:
     if difference < 0:
         return f"better by {number(-difference, like)} [{number(-high, like)}, {number(-low, like)}]"
     return f"worse by {number(difference, like)} [{number(low, like)}, {number(high, like)}]"
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    matches = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean '{matches[0]}'?" if matches else ""

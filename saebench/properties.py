@@ -1,11 +1,11 @@
 """What a suite says about a property beside its test: direction, unit, version, tolerance, floor and ceiling."""
 
-import difflib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from saebench.registry import nearest
 from saebench.score import Better
 
 
@@ -49,9 +49,9 @@ def from_marker(args: tuple[Any, ...], kwargs: Mapping[str, Any], where: str) ->
     known = list(inspect.signature(Property).parameters)
     for key in kwargs:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{where}: mark.score has no keyword {key!r}.{hint} Known: {', '.join(known)}")
+            raise ValueError(
+                f"{where}: mark.score has no keyword {key!r}.{nearest(key, known)} Known: {', '.join(known)}"
+            )
     try:
         return Property(*args, **kwargs)
     except TypeError as error:

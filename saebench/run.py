@@ -49,6 +49,7 @@ class Run:
     _activations: "dict[tuple[str, str], Activations]" = field(default_factory=dict)
     _sae: "LoadedSAE | None" = None
     _trace: "tuple[str, Trace | Unscored] | None" = None
+    _measured: dict[str, float] | None = None
 
     def open(self) -> None:
         """Mend a torn scores file and read what is there already."""
@@ -60,7 +61,7 @@ class Run:
         from saebench.loaders import load_sae
 
         if self._sae is None or self._sae.spec.name != spec.name:
-            self._sae = self._trace = None
+            self._sae = self._trace = self._measured = None
             gc.collect()
             self._sae = load_sae(spec, self.resolved_device())
         return self._sae
@@ -143,19 +144,20 @@ class Run:
 
     def _about_sae(self, spec: SAESpec) -> dict[str, Any]:
         """Its name, hook and model, and the L0 and FVU measured in this run, whatever order the tests came in."""
+        sae = self.sae(spec)
+        if self._measured is None:
+            self._measured = self._l0_and_fvu(sae)
+        names = {"sae": spec.name, "model": self.model_name(spec), "hook": self.hook(sae.spec)}
+        return {**names, "control": spec.control, **self._measured}
+
+    def _l0_and_fvu(self, sae: "LoadedSAE") -> dict[str, float]:
         from saebench.metrics import reconstruction
 
-        about: dict[str, Any] = {
-            "sae": spec.name,
-            "control": spec.control,
-            "model": self.model_name(spec),
-            "hook": self.hook(self.sae(spec).spec),
-        }
         try:
-            trace = self.trace(self.sae(spec))
-            return {**about, "l0": reconstruction.l0(trace).value, "fvu": reconstruction.fvu(trace).value}
+            trace = self.trace(sae)
+            return {"l0": reconstruction.l0(trace).value, "fvu": reconstruction.fvu(trace).value}
         except Unscored:
-            return about
+            return {}
 
 
 def default_hook(model: str) -> str | None:
@@ -195,7 +197,7 @@ def _cached_digest(digest: Any, name: str) -> str:
 
 
 @cache
-def _provenance() -> tuple[str, bool]:
+def provenance() -> tuple[str, bool]:
     """Commit of the saebench that runs, and whether it was changed since; nothing outside a checkout."""
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():
@@ -210,7 +212,7 @@ def _provenance() -> tuple[str, bool]:
 
 
 def _environment() -> dict[str, Any]:
-    commit, dirty = _provenance()
+    commit, dirty = provenance()
     versions = {"python": platform.python_version()}
     for name in RECORDED:
         versions[name] = metadata.version(name)

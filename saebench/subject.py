@@ -1,6 +1,5 @@
 """The language model under study: loading, hook checks, forward passes that stop at the hook, splicing."""
 
-import difflib
 import hashlib
 import re
 from collections.abc import Callable
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from saebench.registry import fixtures_dir, nearest
+
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
@@ -20,8 +21,6 @@ ORGANISM = "organism"
 
 def organism_folder() -> Path:
     """Where the embedded model, its tokenizer and its world lie."""
-    from saebench.registry import fixtures_dir
-
     return fixtures_dir() / ORGANISM
 
 
@@ -43,9 +42,7 @@ class Subject:
         """Raise ValueError with the nearest name; transformer-lens ignores unknown hooks silently."""
         known = [name for name in self.bridge.hook_dict if name.startswith("blocks.")]
         if hook not in self.bridge.hook_dict:
-            near = difflib.get_close_matches(hook, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{self.name} has no hook {hook!r}.{hint}")
+            raise ValueError(f"{self.name} has no hook {hook!r}.{nearest(hook, known)}")
 
     @torch.no_grad()
     def residual(self, tokens: Tensor, hook: str) -> Tensor:

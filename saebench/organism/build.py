@@ -13,7 +13,7 @@ from typing import Any
 
 from saebench.organism.world import World
 from saebench.organism.zoo import SAMPLES, ZOO, Member
-from saebench.run import default_hook
+from saebench.run import default_hook, provenance
 from saebench.subject import ORGANISM, organism_folder
 
 WORK = Path(".saebench/organism")
@@ -86,7 +86,7 @@ def train_one(name: str, work: Path) -> None:
     sae = train_member(member, activations)
     facts = {
         "model_name": ORGANISM, "hook_name": hook(), "context_size": CONTEXT, "prepend_bos": True,
-        "trained_on": member.data, "tokens_seen": SAMPLES, "seed": member.seed, "aimed_l0": member.l0, "commit": _commit(),
+        "trained_on": member.data, "tokens_seen": SAMPLES, "seed": member.seed, "aimed_l0": member.l0, "commit": provenance()[0],
     }  # fmt: skip
     for key, value in facts.items():
         setattr(sae.cfg.metadata, key, value)
@@ -108,10 +108,6 @@ def _save(sae: Any, folder: Path) -> None:
     os.replace(unfinished, folder)
 
 
-def _commit() -> str:
-    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-
-
 def _report(world: World, work: Path) -> None:
     from saebench.organism import report
     from saebench.organism.harvest import rows_path
@@ -119,7 +115,8 @@ def _report(world: World, work: Path) -> None:
 
     subject = load_subject()
     acts = report.word_activations(subject, world, hook())
-    saes = {member.name: _measure(member, acts, rows_path(work, member.data, subject)) for member in ZOO}
+    readable = report.readable_words(acts)
+    saes = {member.name: _measure(member, acts, readable, rows_path(work, member.data, subject)) for member in ZOO}
     best = max(saes, key=lambda name: saes[name]["best_latent_f1_mean"])
     found = {
         **report.losses(subject),
@@ -135,7 +132,7 @@ def _report(world: World, work: Path) -> None:
     print(text)
 
 
-def _measure(member: Member, acts: Any, rows: Path) -> dict[str, Any]:
+def _measure(member: Member, acts: Any, readable: set[str], rows: Path) -> dict[str, Any]:
     """L0, FVU and share of latents alive on 100,000 rows of what the SAE was trained on, and its letters."""
     import numpy as np
     import torch
@@ -154,7 +151,7 @@ def _measure(member: Member, acts: Any, rows: Path) -> dict[str, Any]:
     }  # fmt: skip
     _record_in_metadata(sae_folder(member) / "cfg.json", measured)
     best = report.best_latents(sae, acts)
-    absorbed = report.absorbed_letters(best, acts)
+    absorbed = report.absorbed_letters(best, readable)
     letters = {
         "best_latent_f1_mean": report.probed_latent_f1(sae, acts),
         "best_active_latent_f1_mean": float(np.mean([row["f1"] for row in best])),

@@ -185,9 +185,13 @@ def _f1(active: NDArray[np.bool_], member: NDArray[np.bool_]) -> tuple[NDArray[A
     return precision, recall, 2 * precision * recall / np.maximum(precision + recall, 1e-9)
 
 
-def absorbed_letters(best: list[dict[str, Any]], acts: WordActivations) -> list[dict[str, Any]]:
-    """Letters whose latent is precise and yet silent on words that the probe, which never saw them, gets right."""
+def readable_words(acts: WordActivations) -> set[str]:
+    """Words whose first letter the probe gets right."""
     hits = probe_hits(acts, [word.letter for word in acts.words])
-    readable = {word.text for word, hit in zip(acts.words, hits, strict=True) if hit}
+    return {word.text for word, hit in zip(acts.words, hits, strict=True) if hit}
+
+
+def absorbed_letters(best: list[dict[str, Any]], readable: set[str]) -> list[dict[str, Any]]:
+    """Letters whose latent is precise and yet silent on words that the probe, which never saw them, gets right."""
     rows = [{**row, "silent": [text for text in row["silent"] if text in readable]} for row in best]
     return [row for row in rows if row["precision"] >= PRECISE and row["recall"] <= HOLED and len(row["silent"]) >= 3]
