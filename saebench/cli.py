@@ -11,6 +11,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from saebench import __version__, registry
+from saebench.carriers import HEADER, carrier_rows
 from saebench.gate import compare, find_baseline, number, read_baseline
 from saebench.leaderboard import DASH, context_length_picture, render, suite_questions
 from saebench.score import Score
@@ -76,7 +77,7 @@ def _show(arguments: argparse.Namespace) -> int:
     named = {s.sae: None for s in scores if s.sae == arguments.name or fnmatchcase(s.sae, arguments.name)}
     specs = {spec.name: spec for spec in _specs(arguments.name, [score.sae for score in scores], bool(named))}
     for name in {**specs, **named}:
-        _show_one(name, specs.get(name), [score for score in scores if score.sae == name])
+        _show_one(name, specs.get(name), [score for score in scores if score.sae == name], Store(path))
     return 0
 
 
@@ -90,13 +91,22 @@ def _specs(pattern: str, scored: list[str], optional: bool) -> list[SAESpec]:
         raise ValueError(f"{error}{f' In the scores file:{guess}' if guess else ''}".replace("--sae ", "")) from None
 
 
-def _show_one(name: str, spec: SAESpec | None, scores: list[Score]) -> None:
+def _show_one(name: str, spec: SAESpec | None, scores: list[Score], store: Store) -> None:
     print(name)
     facts = {key: value for key, value in vars(spec).items() if key not in ("name", "facts")} if spec else {}
     for key, value in {**facts, **(spec.facts if spec else {})}.items():
         print(f"  {key:<24} {_plain(value)}")
     rows = [[_title(score), *_value(score), _notes(score)] for score in scores]
     print("\n" + _table(rows, ["score", "value", "95% interval", "n", "notes"]) if rows else "\nno scores", end="\n\n")
+    _show_carriers(carrier_rows(store, scores))
+
+
+def _show_carriers(rows: list[list[str]] | None) -> None:
+    """Which latents absorb which test words."""
+    if rows:
+        print(_table(rows, HEADER), end="\n\n")
+    elif rows is not None:
+        print("No test word is fully absorbed by one latent.", end="\n\n")
 
 
 def _value(score: Score) -> list[str]:

@@ -17,7 +17,10 @@ from saebench.store import Store
 
 if TYPE_CHECKING:
     from saebench.activations import Activations
+    from saebench.metrics.detectors import Detectors
     from saebench.sae import LoadedSAE
+    from saebench.spelling import Speller
+    from saebench.study import Study
     from saebench.trace import Trace
 
 RUN = pytest.StashKey["SuiteRun"]()
@@ -94,6 +97,33 @@ def trace(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "Trace":
     """One pass of the SAE over the corpus, spliced into the model; computed once for all properties."""
     with usage_errors():
         return request.config.stash[RUN].prepare().trace(sae)
+
+
+@pytest.fixture
+def concepts() -> str:
+    """Concept set that `study`, `detectors` and `speller` are about; parametrize a test with it for another one."""
+    return "letters"
+
+
+@pytest.fixture
+def study(request: pytest.FixtureRequest, sae: "LoadedSAE", concepts: str) -> "Study":
+    """The SAE's latents at the words of the concept set."""
+    with usage_errors():
+        return request.config.stash[RUN].prepare().words.study(sae, concepts)
+
+
+@pytest.fixture
+def detectors(request: pytest.FixtureRequest, sae: "LoadedSAE", concepts: str) -> "Detectors":
+    """Latents that detect the concepts, chosen on words that are not scored."""
+    with usage_errors():
+        return request.config.stash[RUN].prepare().words.detectors(sae, concepts)
+
+
+@pytest.fixture
+def speller(request: pytest.FixtureRequest, sae: "LoadedSAE", concepts: str) -> "Speller":
+    """The language model, asked for the concepts of words with edited activations."""
+    with usage_errors():
+        return request.config.stash[RUN].prepare().words.speller(sae.spec, concepts)
 
 
 @pytest.fixture
@@ -207,7 +237,7 @@ class SuiteRun:
     def _resume(self, item: pytest.Item) -> None:
         """A score that is stored already needs no SAE, no model and no test body."""
         with usage_errors():
-            stored = self.prepare().found(item.stash[PROPERTY], spec_of(item))
+            stored = self.prepare().found(item.stash[PROPERTY], spec_of(item), params_of(item))
         if stored is not None:
             item.stash[PENDING] = stored.model_copy(update={"cached": True})
             item.fixturenames = []  # type: ignore[attr-defined]
@@ -238,7 +268,8 @@ class SuiteRun:
         if isinstance(outcome, Score):
             score = outcome
         else:
-            score = run.record(prop, spec_of(item), outcome, time.perf_counter() - self.started[item.nodeid])
+            seconds = time.perf_counter() - self.started[item.nodeid]
+            score = run.record(prop, spec_of(item), params_of(item), outcome, seconds)
         item.stash[RECORDED] = score
         item.user_properties.append((SCORE, score.to_line()))
         if score.unscored_reason is not None:
@@ -302,6 +333,12 @@ def usage_errors() -> Iterator[None]:
 def spec_of(item: pytest.Item) -> SAESpec:
     spec: SAESpec = item.callspec.params["sae"]  # type: ignore[attr-defined]
     return spec
+
+
+def params_of(item: pytest.Item) -> dict[str, Any]:
+    """What the test is parametrized with beside the SAE."""
+    params: dict[str, Any] = item.callspec.params  # type: ignore[attr-defined]
+    return {name: value for name, value in params.items() if name != "sae"}
 
 
 def score_of(report: pytest.TestReport) -> Score | None:

@@ -26,6 +26,7 @@ STANZA_KEYS: Mapping[str, type] = {
 FAMILY_KEYS: Mapping[str, type] = {
     "loader": str, "path": str, "model": str, "hook": str, "about": str, "sae": dict,
     "controls": list,
+    "words": dict,
 }  # fmt: skip
 
 

@@ -12,14 +12,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saebench.memory import Memory
 from saebench.properties import Property
 from saebench.registry import fixtures_dir
 from saebench.score import Estimate, Score, Unscored, identity
 from saebench.spec import SAESpec
 from saebench.store import Store
+from saebench.word_run import WordRun
 
 if TYPE_CHECKING:
     from saebench.activations import Activations
+    from saebench.cache import Cache
     from saebench.corpora import Corpus
     from saebench.sae import LoadedSAE
     from saebench.subject import Subject
@@ -29,6 +32,8 @@ BUDGETS = {"smoke": 16, "quick": 96, "standard": 384, "full": 1536}
 """Documents per corpus."""
 CONTEXT = 256
 """Tokens per document, where the model's context allows it."""
+Params = dict[str, str | int | float | bool | None]
+"""What a test is parametrized with beside the SAE, by name."""
 RECORDED = ("torch", "sae-lens", "transformer-lens", "transformers", "numpy", "scipy")
 
 
@@ -47,9 +52,12 @@ class Run:
     """Scores by identity that earlier runs left in the scores file."""
     _subjects: "dict[str, Subject]" = field(default_factory=dict)
     _activations: "dict[tuple[str, str], Activations]" = field(default_factory=dict)
+    _cache: "Cache | None" = None
     _sae: "LoadedSAE | None" = None
-    _trace: "tuple[str, Trace | Unscored] | None" = None
-    _measured: dict[str, float] | None = None
+    _of_sae: Memory = field(default_factory=Memory)
+
+    def __post_init__(self) -> None:
+        self.words = WordRun(self)
 
     def open(self) -> None:
         """Mend a torn scores file and read what is there already."""
@@ -61,7 +69,9 @@ class Run:
         from saebench.loaders import load_sae
 
         if self._sae is None or self._sae.spec.name != spec.name:
-            self._sae = self._trace = self._measured = None
+            self._sae = None
+            self._of_sae.clear()
+            self.words.of_sae.clear()
             gc.collect()
             self._sae = load_sae(spec, self.resolved_device())
         return self._sae
@@ -81,27 +91,25 @@ class Run:
 
     def activations(self, sae: "LoadedSAE") -> "Activations":
         from saebench.activations import compute_activations
-        from saebench.cache import Cache
 
         subject, hook = self.subject(sae.spec), self.hook(sae.spec)
         key = (subject.digest, hook)
         if key not in self._activations:
-            self._activations[key] = compute_activations(subject, hook, self.corpus(), Cache(fresh=self.fresh))
+            self._activations[key] = compute_activations(subject, hook, self.corpus(), self.cache())
         return self._activations[key]
 
     def trace(self, sae: "LoadedSAE") -> "Trace":
         """One pass of the SAE over the corpus; what it could not do is remembered as well."""
         from saebench.trace import trace
 
-        if self._trace is None or self._trace[0] != sae.digest:
-            try:
-                self._trace = (sae.digest, trace(sae, self.activations(sae)))
-            except Unscored as reason:
-                self._trace = (sae.digest, reason)
-        found = self._trace[1]
-        if isinstance(found, Unscored):
-            raise Unscored(found.reason, broken=found.broken)
-        return found
+        return self._of_sae.get((sae.digest, "trace"), lambda: trace(sae, self.activations(sae)))
+
+    def cache(self) -> "Cache":
+        """One for the whole run: where it computes anew, it does so once per key."""
+        from saebench.cache import Cache
+
+        self._cache = self._cache or Cache(fresh=self.fresh)
+        return self._cache
 
     def hook(self, spec: SAESpec) -> str:
         hook = spec.hook or default_hook(self.model_name(spec))
@@ -119,36 +127,40 @@ class Run:
             self.device = "cuda" if torch.cuda.is_available() else "cpu"
         return self.device
 
-    def found(self, prop: Property, spec: SAESpec) -> Score | None:
+    def found(self, prop: Property, spec: SAESpec, params: Params) -> Score | None:
         """The stored score of this very measurement, if there is one."""
-        return self.stored.get(identity(**self._identifying(prop, spec))) if self.stored else None
+        return self.stored.get(identity(**self._identifying(prop, spec, params))) if self.stored else None
 
-    def record(self, prop: Property, spec: SAESpec, outcome: Estimate | Unscored, seconds: float) -> Score:
+    def record(
+        self, prop: Property, spec: SAESpec, params: Params, outcome: Estimate | Unscored, seconds: float
+    ) -> Score:
         """Make the score and append it to the scores file at once."""
         estimate = outcome if isinstance(outcome, Estimate) else None
         score = Score(
-            **self._identifying(prop, spec), **_outcome(prop, outcome), **self._about_sae(spec), **_environment(),
+            **self._identifying(prop, spec, params), **_outcome(prop, outcome), **self._about_sae(spec), **_environment(),
             better=prop.better, unit=prop.unit, seconds=round(seconds, 3), device=self.resolved_device(),
         )  # fmt: skip
         return self.store.append(score, estimate.items if estimate and estimate.items else None)
 
-    def _identifying(self, prop: Property, spec: SAESpec) -> dict[str, Any]:
+    def _identifying(self, prop: Property, spec: SAESpec, params: Params) -> dict[str, Any]:
         from saebench.subject import model_digest
 
         model = self.model_name(spec)
+        words = prop.reads == "words"
+        corpus = self.words.plan(spec, str(params.get("concepts", "letters"))).name if words else self.corpus().name
         return {
-            "property": prop.name, "version": prop.version, "params": {"machine": machine()} if prop.machine else {},
+            "property": prop.name, "version": prop.version,
+            "params": {**params, **({"machine": machine()} if prop.machine else {})},
             "sae_digest": spec.digest or self.sae(spec).digest, "model_digest": _cached_digest(model_digest, model),
-            "corpus": self.corpus().name,
+            "corpus": corpus,
         }  # fmt: skip
 
     def _about_sae(self, spec: SAESpec) -> dict[str, Any]:
         """Its name, hook and model, and the L0 and FVU measured in this run, whatever order the tests came in."""
         sae = self.sae(spec)
-        if self._measured is None:
-            self._measured = self._l0_and_fvu(sae)
+        measured = self._of_sae.get((sae.digest, "l0 and fvu"), lambda: self._l0_and_fvu(sae))
         names = {"sae": spec.name, "model": self.model_name(spec), "hook": self.hook(sae.spec)}
-        return {**names, "control": spec.control, **self._measured}
+        return {**names, "control": spec.control, **measured}
 
     def _l0_and_fvu(self, sae: "LoadedSAE") -> dict[str, float]:
         from saebench.metrics import reconstruction
@@ -162,9 +174,15 @@ class Run:
 
 def default_hook(model: str) -> str | None:
     """Hook of the family of a model's name, for SAEs that do not say where they read it."""
-    path = fixtures_dir() / f"{model}.toml"
-    hook: str | None = tomllib.loads(path.read_text()).get("hook") if path.is_file() else None
+    hook: str | None = model_facts(model).get("hook")
     return hook
+
+
+@cache
+def model_facts(model: str) -> dict[str, Any]:
+    """What the file of a model's name in fixtures/ says, if there is one."""
+    path = fixtures_dir() / f"{model}.toml"
+    return tomllib.loads(path.read_text()) if path.is_file() else {}
 
 
 def machine() -> str:

@@ -12,6 +12,9 @@ from torch import Tensor
 from saebench.score import Unscored
 from saebench.spec import SAESpec
 
+DIRECTIONS = 1024
+"""Decoder rows that are read off at a time."""
+
 
 @runtime_checkable
 class SAE(Protocol):
@@ -50,6 +53,23 @@ class LoadedSAE:
             shapes = f"{tuple(latents.shape)} into {tuple(reconstruction.shape)}"
             raise Unscored(f"decode turned shape {shapes}", broken=True)
         return _finite(reconstruction, "decode")
+
+    @torch.no_grad()
+    def directions(self, d_sae: int) -> tuple[Tensor, Tensor]:
+        """Unit decoder directions (d_sae, d_in) and the norms (d_sae,) they had, both on the CPU.
+
+        They are what `decode` adds for one latent alone, so that whatever a loader folds or scales is in them.
+        A row of zeros stays one.
+        """
+        nothing = self.decode(torch.zeros(1, d_sae, device=self.device)).float()
+        parts = []
+        for start in range(0, d_sae, DIRECTIONS):
+            one = torch.zeros(min(DIRECTIONS, d_sae - start), d_sae, device=self.device)
+            one[torch.arange(len(one)), start + torch.arange(len(one))] = 1.0
+            parts.append((self.decode(one).float() - nothing).cpu())
+        rows = torch.cat(parts)
+        norms = rows.norm(dim=1)
+        return torch.where(norms[:, None] > 0, rows / norms[:, None].clamp(min=1e-30), rows), norms
 
     def _decoder(self) -> Callable[[Tensor], Tensor]:
         if callable(getattr(self.source, "decode", None)):

@@ -3,6 +3,8 @@
 import hashlib
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,9 @@ from saebench.score import Estimate, Unscored
 Floats = NDArray[np.float64]
 RESAMPLES = 2000
 LEVEL = 0.95
+WORD_BATCH = 100
+DETECTABLE = 2**0.5 * (1.96 + 0.84)
+"""Standard errors of a score that make a difference between two scores detectable: 5% level, 80% power."""
 
 
 def seed_of(purpose: str) -> int:
@@ -72,6 +77,70 @@ def _interval(columns: list[Floats], pooled: Callable[..., Floats], value: float
     if np.isfinite(resampled).all():  # BCa has no correction for a statistic that hardly varies: take the percentiles
         return float(np.quantile(resampled, (1 - LEVEL) / 2)), float(np.quantile(resampled, (1 + LEVEL) / 2))
     raise Unscored(f"{purpose} is not defined on some resamples of its clusters")
+
+
+def over_concepts(
+    sums: Mapping[str, Floats], statistic: Callable[[dict[str, Floats]], Floats], *, purpose: str, concepts: list[str]
+) -> Estimate:
+    """Mean over concepts of a statistic of sums over words, with an interval for both having been others.
+
+    `sums` holds a value per (word, concept) under each name; `statistic` maps their totals (..., concept) to values
+    (..., concept), NaN where a concept has none. Words and concepts are drawn anew together, 2,000 times; the
+    interval is that of percentiles. The minimum detectable difference, with 80% power, is between two SAEs that are
+    measured independently. Raises Unscored where fewer than two concepts have a value.
+    """
+    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in sums.items()}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        each = statistic({name: values.sum(axis=0) for name, values in arrays.items()})
+    found = np.isfinite(each)
+    if found.sum() < 2:
+        raise Unscored(f"{purpose} is defined for {found.sum()} of {len(each)} concepts, and an interval needs two")
+    drawn = _redrawn(arrays, statistic)[:, found]
+    counts = np.random.default_rng(seed_of(f"concepts of {purpose}")).multinomial(
+        found.sum(), np.full(found.sum(), 1 / found.sum()), size=RESAMPLES
+    )
+    counts = np.where(np.isfinite(drawn), counts, 0)
+    with np.errstate(invalid="ignore"):
+        means = (np.nan_to_num(drawn) * counts).sum(1) / counts.sum(1)
+    means = means[np.isfinite(means)]
+    value = float(each[found].mean())
+    low, high = (float(end) for end in np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    return Estimate(
+        value, min(low, value), max(high, value), int(found.sum()), "concept",
+        items={"concept": np.array(concepts)[found], "value": each[found]},
+        controls={"minimum_detectable_difference": DETECTABLE * float(means.std())},
+    )  # fmt: skip
+
+
+def _redrawn(sums: dict[str, Floats], statistic: Callable[[dict[str, Floats]], Floats]) -> Floats:
+    """(resample, concept) statistics with words drawn anew."""
+    counts = _word_counts(len(next(iter(sums.values()))))
+    parts = []
+    for start in range(0, RESAMPLES, WORD_BATCH):
+        weights = counts[start : start + WORD_BATCH].astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            parts.append(statistic({name: weights @ values for name, values in sums.items()}))
+    return np.concatenate(parts)
+
+
+@lru_cache(maxsize=4)
+def _word_counts(words: int) -> NDArray[np.uint8]:
+    """(resample, word) how often each word is drawn; the same draws serve all scores of the same words."""
+    rng = np.random.default_rng(seed_of(f"{words} words"))
+    chances = np.full(words, 1 / words)
+    batches = [rng.multinomial(words, chances, size=WORD_BATCH) for _ in range(0, RESAMPLES, WORD_BATCH)]
+    return np.concatenate([batch.clip(max=255).astype(np.uint8) for batch in batches])
+
+
+def honest_rate(estimate: Estimate, words: int) -> Estimate:
+    """A rate that is the same for all concepts, such as 0, has no bootstrap interval: give it that of its words."""
+    if estimate.ci_low < estimate.ci_high:
+        return estimate
+    wilson = proportion(round(estimate.value * words), words, n_unit="word")
+    return replace(
+        estimate, ci_low=min(wilson.ci_low, estimate.value), ci_high=max(wilson.ci_high, estimate.value),
+        controls={**estimate.controls, "minimum_detectable_difference": wilson.ci_high - wilson.ci_low},
+    )  # fmt: skip
 
 
 def proportion(successes: int, n: int, *, n_unit: str) -> Estimate:

@@ -1,0 +1,54 @@
+"""Which latents fire in place of which, as a table that a person can read; from the items of stored scores."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from saebench.gate import number
+from saebench.score import Score
+from saebench.store import Store
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+RATE, EFFECT = "absorption.full_rate_0_6_0", "absorption.causal_rate"
+HEADER = ["absorbed", "readings", "activation", "cosine to probe", "share of probe", "effect, logits"]
+DASH = "—"
+Items = Mapping[str, "NDArray[np.generic]"]
+Word = tuple[str, str, int, int]
+"""Concept, word, main latent, carrier."""
+
+
+def carrier_rows(store: Store, scores: Sequence[Score]) -> list[list[str]] | None:
+    """A row per absorbed test word, by concept, of one SAE's scores; None where absorption was not scored."""
+    rate = [score for score in scores if score.property == RATE and score.items]
+    if not rate:
+        return None
+    effects: dict[Word, float] = {}
+    for score in scores:
+        if score.property == EFFECT and score.items:
+            items = store.load_items(score)
+            effects |= {
+                word: float(effect) for word, effect in zip(_words(items), items["carrier_effect"], strict=True)
+            }
+    return _rows(store.load_items(rate[-1]), effects)
+
+
+def _rows(items: Items, effects: Mapping[Word, float]) -> list[list[str]]:
+    found: dict[Word, list[Any]] = {}
+    columns = [items[f"carrier_{name}"] for name in ("activation", "cosine", "share")]
+    for word, *values in zip(_words(items), *columns, strict=True):
+        found.setdefault(word, []).append(values)
+    rows = []
+    for word, readings in sorted(found.items()):
+        concept, text, main, carrier = word
+        means = [sum(map(float, column)) / len(readings) for column in zip(*readings, strict=True)]
+        effect = number(effects[word]) if word in effects else DASH
+        what = f"{concept}: latent {carrier} fires on '{text}' in place of latent {main}"
+        rows.append([what, str(len(readings)), *map(number, means), effect])
+    return rows
+
+
+def _words(items: Items) -> list[Word]:
+    names = ("carrier_concept", "carrier_word", "carrier_main", "carrier")
+    return [(str(c), str(w), int(m), int(k)) for c, w, m, k in zip(*(items[name] for name in names), strict=True)]

@@ -1,0 +1,29 @@
+"""What a run has found out already, be it a value or the reason why there is none."""
+
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+from saebench.score import Unscored
+
+T = TypeVar("T")
+
+
+class Memory:
+    """Values by key; what raised `Unscored` once raises it again, without being tried again."""
+
+    def __init__(self) -> None:
+        self._found: dict[Hashable, Any] = {}
+
+    def get(self, key: Hashable, compute: Callable[[], T]) -> T:
+        if key not in self._found:
+            try:
+                self._found[key] = compute()
+            except Unscored as reason:
+                self._found[key] = reason
+        found = self._found[key]
+        if isinstance(found, Unscored):
+            raise Unscored(found.reason, broken=found.broken)
+        return found  # type: ignore[no-any-return]
+
+    def clear(self) -> None:
+        self._found.clear()

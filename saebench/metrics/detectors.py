@@ -1,0 +1,200 @@
+"""Which latents detect a concept: the main latent, k-sparse probes, and the split that the F1-jump rule finds.
+
+Weights are fitted on train words, latents and the split are chosen on validation words, thresholds on both
+(k-sparse probes and splits after Chanin et al. 2024, arXiv 2409.14507, who choose splits on test words).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saebench.metrics.probes import best_thresholds
+from saebench.vocabulary import Split
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+    from saebench.study import Study
+
+LARGEST = 10
+"""Largest k of the k-sparse probes, and candidates for the main latent."""
+JUMP = 0.03
+"""A further latent belongs to the split if it raises F1 by more than this."""
+SUPPORT = 3
+"""Fewest train words of a concept on which a further latent must be active."""
+RIDGE = 1e-2
+STEPS = 8
+"""Newton steps of each k-sparse probe."""
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Detectors:
+    """What was chosen for each concept; nothing here has seen a test word."""
+
+    order: Ints
+    """(concept, k) latents in the order in which k-sparse probes take them; the first is the main latent."""
+    threshold: Floats
+    """(concept,) of the main latent: it says yes above it."""
+    said: Bools
+    """(row, concept, k) what the k-sparse probe says; `k - 1` is the index, so that the first is the main latent."""
+    validation_f1: Floats
+    """(concept, k)"""
+    split_count: Ints
+    """(concept,) number of latents that the concept is split over."""
+
+    @property
+    def main(self) -> Ints:
+        """(concept,)"""
+        return self.order[:, 0]
+
+    def split_latents(self, concept: int) -> Ints:
+        return self.order[concept, : self.split_count[concept]]
+
+    def said_by_split(self) -> Bools:
+        """(row, concept) what the k-sparse probe on the split latents says."""
+        at = (self.split_count - 1)[None, :, None]
+        found: Bools = np.take_along_axis(self.said, at, axis=2)[:, :, 0]
+        return found
+
+
+def find_detectors(study: Study, member: Bools | None = None, largest: int = LARGEST) -> Detectors:
+    """Choose detectors, up to `largest` latents, for a study's concepts or for another `member` (word, concept)."""
+    member = (study.member if member is None else member)[study.word_of]
+    train, validation = study.rows(Split.TRAIN), study.rows(Split.VALIDATION)
+    known = train | validation
+    main = main_latents(study.columns, member, train, validation)
+    once = train & (np.arange(len(train)) % study.prefixes == study.word_of % study.prefixes)
+    order, weights = k_sparse(study.columns, member, once, main, largest)
+    values = gathered(study.columns, order)
+    said = np.empty((*member.shape, order.shape[1]), dtype=bool)
+    found = np.empty((member.shape[1], order.shape[1]))
+    thresholds = np.empty_like(found)
+    for k in range(order.shape[1]):
+        scores = values[:, :, 0] if k == 0 else np.einsum("rck,ck->rc", values[:, :, : k + 1], weights[k])
+        thresholds[:, k] = best_thresholds(scores[known], member[known])[1]
+        if k == 0:
+            thresholds[:, k] = np.maximum(thresholds[:, k], 0.0)
+        said[:, :, k] = scores > thresholds[:, k]
+        found[:, k] = f1_of(said[validation, :, k], member[validation])
+    return Detectors(order, thresholds[:, 0], said, found, split_counts(found))
+
+
+def split_counts(f1: Floats) -> Ints:
+    """(concept,) number of latents in the split, from F1 (concept, k): as long as each raises F1 by the jump."""
+    jumps = np.diff(f1, axis=1) > JUMP
+    counts: Ints = 1 + np.cumprod(jumps, axis=1).sum(axis=1)
+    return counts
+
+
+def f1_of(said: Bools, member: Bools) -> Floats:
+    """F1 of each column of (row, concept); 0 where nothing was said rightly."""
+    found: Floats = 2 * (said & member).sum(0) / np.maximum(said.sum(0) + member.sum(0), 1)
+    return found
+
+
+def main_latents(columns: sparse.csc_array, member: Bools, train: Bools, validation: Bools) -> Ints:
+    """(concept,) the latent that detects it best by F1 on validation rows, of those that do best on train rows."""
+    f1 = latent_f1(columns, member, train)
+    candidates = np.argsort(-f1, axis=1, kind="stable")[:, :LARGEST]
+    values = gathered(columns, candidates)
+    found = np.empty(candidates.shape)
+    for i in range(candidates.shape[1]):
+        threshold = np.maximum(best_thresholds(values[train, :, i], member[train])[1], 0.0)
+        found[:, i] = f1_of(values[validation, :, i] > threshold, member[validation])
+    chosen: Ints = candidates[np.arange(len(candidates)), found.argmax(axis=1)]
+    return chosen
+
+
+def latent_f1(columns: sparse.csc_array, member: Bools, rows: Bools) -> Floats:
+    """(concept, latent) best F1 of each latent at any threshold above zero, on some of the rows."""
+    kept = rows[columns.indices] & (columns.data > 0)
+    latent = np.repeat(np.arange(columns.shape[1]), np.diff(columns.indptr))[kept]
+    row, value = columns.indices[kept], columns.data[kept]
+    order = np.lexsort((-value, latent))
+    latent, row, value = latent[order], row[order], value[order]
+    starts = np.flatnonzero(np.diff(latent, prepend=-1))
+    rank = np.arange(len(latent)) - np.repeat(starts, np.diff(starts, append=len(latent))) + 1
+    last = np.ones(len(latent), dtype=bool)
+    last[:-1] = (value[:-1] != value[1:]) | (latent[:-1] != latent[1:])
+    best = np.zeros((member.shape[1], columns.shape[1]))
+    for concept, of_concept in enumerate(member.T):
+        total = np.concatenate([[0], np.cumsum(of_concept[row])])
+        hits = total[1:] - np.repeat(total[starts], np.diff(starts, append=len(latent)))
+        f1 = np.where(last, 2 * hits / (rank + of_concept[rows].sum()), 0.0)
+        if len(starts):
+            best[concept, latent[starts]] = np.maximum.reduceat(f1, starts)
+    return best
+
+
+def gathered(columns: sparse.csc_array, latents: Ints) -> NDArray[np.float32]:
+    """Dense values (row, concept, k) of some latents (concept, k)."""
+    wanted, where = np.unique(latents, return_inverse=True)
+    dense: NDArray[np.float32] = columns[:, wanted].toarray()
+    return dense[:, where.reshape(latents.shape)]
+
+
+def k_sparse(
+    columns: sparse.csc_array, member: Bools, rows: Bools, main: Ints, largest: int
+) -> tuple[Ints, list[Floats]]:
+    """Latents (concept, k) by forward selection, starting from the main latent, and weights (concept, k) per k.
+
+    Each further latent is the one whose activation is most correlated with what the logistic probe so far gets
+    wrong, as in orthogonal matching pursuit; this depends neither on the scale nor on the order of latents.
+    """
+    part = columns[rows]
+    length = np.sqrt(part.multiply(part).sum(axis=0))
+    supported = (part != 0).astype(np.float64).T @ member[rows] >= SUPPORT
+    labels = member[rows].astype(np.float64)
+    share = labels.mean(0).clip(1e-9, 1 - 1e-9)
+    balance = labels / (2 * share) + (1 - labels) / (2 * (1 - share))
+    order, weights = main[:, None], [np.ones((len(main), 1))]
+    values = _scaled(part, order)
+    coefficients = np.zeros((len(main), 1))
+    for _ in range(min(largest, columns.shape[1]) - 1):
+        coefficients, wrong = _newton(values, labels, balance, coefficients)
+        gain = part.T @ (wrong * balance) / np.maximum(length, 1e-30)[:, None]
+        gain[~supported] = -1e30
+        gain[order.T, np.arange(len(main))] = -np.inf
+        best = gain.argmax(axis=0)
+        order = np.concatenate([order, best[:, None]], axis=1)
+        values = _scaled(part, order)
+        coefficients = np.concatenate([coefficients, np.zeros((len(main), 1))], axis=1)
+        fitted, _ = _newton(values, labels, balance, coefficients)
+        weights.append(fitted[:, 1:] / _scale(part, order))
+    return order, weights
+
+
+def _scale(part: sparse.csc_array, latents: Ints) -> Floats:
+    """(concept, k) root mean square of latents, which the probes divide by."""
+    dense = gathered(part, latents).astype(np.float64)
+    scale: Floats = np.sqrt(np.square(dense).mean(axis=0)).clip(1e-12)
+    return scale
+
+
+def _scaled(part: sparse.csc_array, latents: Ints) -> Floats:
+    """(concept, row, k)"""
+    dense = gathered(part, latents).astype(np.float64) / _scale(part, latents)
+    return np.moveaxis(dense, 0, 1)
+
+
+def _newton(values: Floats, labels: Floats, balance: Floats, start: Floats) -> tuple[Floats, Floats]:
+    """Coefficients (concept, 1 + k), bias first, of balanced logistic fits, and what is left of labels (row, concept)."""
+    ones = np.ones((*values.shape[:2], 1))
+    design = np.concatenate([ones, values], axis=2)
+    theta = start if start.shape[1] == design.shape[2] else np.concatenate([start, np.zeros((len(start), 1))], axis=1)
+    ridge = RIDGE * len(labels) * np.eye(design.shape[2])
+    for _ in range(STEPS):
+        p = 1 / (1 + np.exp(-np.clip(np.einsum("crk,ck->cr", design, theta), -30, 30)))
+        gradient = np.einsum("crk,cr->ck", design, balance.T * (p - labels.T)) + RIDGE * len(labels) * theta
+        curvature = np.einsum("crk,cr,crl->ckl", design, balance.T * p * (1 - p), design, optimize=True) + ridge
+        theta = theta - np.linalg.solve(curvature, gradient[..., None])[..., 0]
+    p = 1 / (1 + np.exp(-np.clip(np.einsum("crk,ck->cr", design, theta), -30, 30)))
+    return theta, (labels.T - p).T

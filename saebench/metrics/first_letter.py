@@ -1,0 +1,159 @@
+"""Is an SAE's "starts with S" latent a reliable classifier, and how much of what a probe reads do latents hold?
+
+Definitions after Chanin et al. 2024 (arXiv 2409.14507). Latents, splits and thresholds are chosen on words that are
+not scored; all values are of test words, the mean over concepts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saebench.metrics.detectors import Detectors, f1_of, find_detectors
+from saebench.score import Estimate, Unscored
+from saebench.statistics import Floats, over_concepts, seed_of
+from saebench.vocabulary import Split
+
+if TYPE_CHECKING:
+    from saebench.study import Study
+
+FEWEST_CONCEPTS = 3
+PROBE_F1 = 0.6
+"""A concept counts only if a probe on the activation itself reaches this F1 on validation words."""
+WORST_FVU = 1.0
+"""An SAE that leaves more of the variance over words unexplained than their mean does is broken for this purpose."""
+
+Bools = NDArray[np.bool_]
+
+
+def readable(study: Study) -> Bools:
+    """(concept,) whether a probe reads it.
+
+    Raises Unscored where those are too few, or where the SAE does not reconstruct the activations.
+    """
+    if study.fvu > WORST_FVU:
+        raise Unscored(f"at words the SAE has an FVU of {study.fvu:.2f}: predicting their mean is better")
+    rows = study.rows(Split.VALIDATION)
+    read: Bools = f1_of(study.probe.says(study.x[rows]), study.row_member[rows]) >= PROBE_F1
+    if read.sum() < FEWEST_CONCEPTS:
+        raise Unscored(
+            f"of {len(read)} concepts with enough words a probe reads {read.sum()} with an F1 of {PROBE_F1}: fewer than"
+            f" {FEWEST_CONCEPTS}"
+        )
+    return read
+
+
+def precision(study: Study, detectors: Detectors) -> Estimate:
+    """Share of the words on which the main latent says yes that are of the concept; 0 where it never does."""
+    return _score(study, detectors.said[:, :, 0], "first_letter.precision", _precision)
+
+
+def recall(study: Study, detectors: Detectors) -> Estimate:
+    """Share of the concept's words on which the main latent says yes."""
+    return _score(study, detectors.said[:, :, 0], "first_letter.recall", _recall)
+
+
+def f1(study: Study, detectors: Detectors) -> Estimate:
+    """F1 of the main latent. The floor is what the same search finds when words have shuffled concepts."""
+    estimate = _score(study, detectors.said[:, :, 0], "first_letter.f1", _f1)
+    return replace(estimate, floor=shuffled_f1(study))
+
+
+def split_precision(study: Study, detectors: Detectors) -> Estimate:
+    """Precision of the k-sparse probe on all latents that the concept is split over."""
+    return _score(study, detectors.said_by_split(), "first_letter.split_precision", _precision)
+
+
+def split_recall(study: Study, detectors: Detectors) -> Estimate:
+    """Recall of the k-sparse probe on all latents that the concept is split over."""
+    return _score(study, detectors.said_by_split(), "first_letter.split_recall", _recall)
+
+
+def split_f1(study: Study, detectors: Detectors) -> Estimate:
+    """F1 of the k-sparse probe on all latents that the concept is split over."""
+    return _score(study, detectors.said_by_split(), "first_letter.split_f1", _f1)
+
+
+def k_sparse_f1(study: Study, detectors: Detectors) -> Estimate:
+    """F1 of the k-sparse probe with the largest k; the items hold the curve from k = 1."""
+    estimate = _score(study, detectors.said[:, :, -1], "first_letter.k_sparse_f1", _f1)
+    chosen, rows = readable(study), study.rows(Split.TEST)
+    curve = [
+        f1_of(detectors.said[rows][:, chosen, k], study.row_member[rows][:, chosen]).mean()
+        for k in range(detectors.said.shape[2])
+    ]
+    return replace(estimate, items={**estimate.items, "k": np.arange(1, len(curve) + 1), "f1_by_k": np.array(curve)})
+
+
+def probe_f1(study: Study) -> Estimate:
+    """F1 of the logistic probe on the activation itself: what an SAE could reach. It does not depend on the SAE."""
+    return _score(study, study.probe.says(study.x), "first_letter.probe_f1", _f1)
+
+
+def f1_gap(study: Study, detectors: Detectors) -> Estimate:
+    """F1 of the probe minus F1 of the main latent, on the same words."""
+    sums = {
+        **_sums(study, detectors.said[:, :, 0]),
+        **{f"probe_{name}": values for name, values in _sums(study, study.probe.says(study.x)).items()},
+    }
+
+    def gap(s: dict[str, Floats]) -> Floats:
+        return _f1({name: s[f"probe_{name}"] for name in ("hits", "said", "member")}) - _f1(s)
+
+    return over_concepts(sums, gap, purpose="first_letter.f1_gap", concepts=_names(study))
+
+
+def split_count(study: Study, detectors: Detectors) -> Estimate:
+    """Number of latents that a concept is split over, by the F1-jump rule on validation words; 1 = not split."""
+    chosen = readable(study)
+    counts = detectors.split_count[chosen].astype(np.float64)
+    words = (study.split == Split.TEST).sum()
+    sums = {"count": np.tile(counts / words, (words, 1)), "one": np.full((words, len(counts)), 1 / words)}
+    return over_concepts(
+        sums, lambda s: s["count"] / s["one"], purpose="first_letter.split_count", concepts=_names(study)
+    )
+
+
+def shuffled_f1(study: Study) -> float:
+    """Mean F1 that the search for main latents finds on test words when concepts are shuffled among the words."""
+    rng = np.random.default_rng(seed_of("first_letter.shuffled"))
+    member = study.member.copy()
+    for split in Split:
+        of_split = np.flatnonzero(study.split == split)
+        member[of_split] = member[rng.permutation(of_split)]
+    said = find_detectors(study, member, largest=1).said[:, :, 0]
+    rows = study.rows(Split.TEST)
+    return float(f1_of(said[rows], member[study.word_of][rows])[readable(study)].mean())
+
+
+def _score(study: Study, said: Bools, purpose: str, statistic: object) -> Estimate:
+    return over_concepts(_sums(study, said), statistic, purpose=purpose, concepts=_names(study))  # type: ignore[arg-type]
+
+
+def _names(study: Study) -> list[str]:
+    return [name for name, good in zip(study.concepts, readable(study), strict=True) if good]
+
+
+def _sums(study: Study, said: Bools) -> dict[str, Floats]:
+    """Per test word and concept, over its readings: how often the detector is right, says yes, and should."""
+    chosen = readable(study)
+    rows = study.rows(Split.TEST)
+    said, member = said[rows][:, chosen], study.row_member[rows][:, chosen]
+    values = {"hits": said & member, "said": said, "member": member}
+    shape = (-1, study.prefixes, int(chosen.sum()))
+    return {name: value.reshape(shape).mean(axis=1) for name, value in values.items()}
+
+
+def _precision(s: dict[str, Floats]) -> Floats:
+    return np.where(s["said"] > 0, s["hits"] / np.where(s["said"] > 0, s["said"], 1), 0.0)
+
+
+def _recall(s: dict[str, Floats]) -> Floats:
+    return s["hits"] / s["member"]
+
+
+def _f1(s: dict[str, Floats]) -> Floats:
+    return 2 * s["hits"] / (s["said"] + s["member"])

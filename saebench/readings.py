@@ -1,0 +1,198 @@
+"""Activations at words: each word as one token after a few in-context prefixes, whose keys and values are computed once."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saebench.cache import Cache, Inputs, Tensors
+from saebench.concepts import ConceptSet, Plan, prefixes
+from saebench.corpora import Corpus
+from saebench.metrics.probes import Probe, fit_probe
+from saebench.score import Unscored
+from saebench.subject import Subject, layer_of
+from saebench.vocabulary import Split, Word, token_texts, words_of
+
+BATCH = 512
+"""Words per forward pass; scores do not depend on it."""
+VERSION = 1
+FEWEST = 40
+"""Words of a set that a model must have as tokens."""
+TAIL = 32
+"""Characters before a word that are tokenised with it to see that it is a token of its own."""
+REFERENCE_DOCUMENTS = 1024
+"""Texts in which tokens are counted, where the filter asks for tokens that occur."""
+ROOM = 16
+"""Tokens that must fit into the context after a prefix."""
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Activations of a model at words. Nothing here depends on an SAE."""
+
+    plan: Plan
+    hook: str
+    words: tuple[Word, ...]
+    prefix_tokens: tuple[tuple[int, ...], ...]
+    x: Tensor
+    """(word, prefix, d)"""
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        return self.plan.concepts.concepts
+
+    @cached_property
+    def member(self) -> NDArray[np.bool_]:
+        """(word, concept)"""
+        return self.plan.concepts.membership(self.words)
+
+    @cached_property
+    def split(self) -> NDArray[np.int8]:
+        """(word,) `Split` of each word."""
+        return np.array([word.split for word in self.words], dtype=np.int8)
+
+    def rows(self, *splits: Split) -> NDArray[np.bool_]:
+        """(row,) whether the word of row `word * prefixes + prefix` is of one of the splits."""
+        return np.repeat(np.isin(self.split, splits), self.x.shape[1])
+
+
+def read_words(subject: Subject, hook: str, plan: Plan, cache: Cache) -> Readings:
+    """Read all words of the plan through the cache. Raises Unscored where the model has too few of them."""
+    subject.check_hook(hook)
+    found = cache.get(inputs_of(subject, hook, plan), lambda: _read(subject, hook, plan))
+    texts = token_texts(subject.tokenizer, found["token"].tolist())
+    words = tuple(Word(text, token) for text, token in zip(texts, found["token"].tolist(), strict=True))
+    prefix_tokens = tuple(tuple(row[row >= 0].tolist()) for row in found["prefix"])
+    return Readings(plan, hook, words, prefix_tokens, found["x"])
+
+
+def inputs_of(subject: Subject, hook: str, plan: Plan) -> Inputs:
+    """What readings depend on: their key in the cache."""
+    return {"version": VERSION, "model": subject.digest, "hook": hook, "words": plan.name}
+
+
+def read_probe(subject: Subject, readings: Readings, cache: Cache) -> Probe:
+    """The probe of the readings' concepts through the cache; fitted on one reading of each train word."""
+    count = readings.x.shape[1]
+    x, member = readings.x.flatten(0, 1), np.repeat(readings.member, count, axis=0)
+    row = np.arange(len(x))
+    once = row % count == row // count % count
+
+    def fit() -> Tensors:
+        probe = fit_probe(x, member, readings.rows(Split.TRAIN) & once, readings.rows(Split.VALIDATION))
+        return {"direction": probe.direction, "threshold": probe.threshold}
+
+    found = cache.get({**inputs_of(subject, readings.hook, readings.plan), "what": "probe"}, fit)
+    return Probe(found["direction"], found["threshold"])
+
+
+def prompts(subject: Subject, plan: Plan) -> tuple[list[Word], list[list[int]]]:
+    """Words that are one token after every prefix, and the prefixes' token ids.
+
+    Raises Unscored where there are too few, or where the model's context is too short.
+    """
+    counts = _counts(subject) if plan.filter.seen else None
+    known = [word for word in words_of(subject.tokenizer, plan.filter, counts) if plan.concepts.knows(word)]
+    texts, used = prefixes(plan.concepts, known, plan.prefixes, plan.examples)
+    words = [word for word in known if word not in used]
+    tails = [text[-TAIL:] for text in texts]
+    whole = np.all([one_token(subject.tokenizer, tail, words, plan.concepts) for tail in tails], axis=0)
+    words = plan.chosen([word for word, good in zip(words, whole, strict=True) if good])
+    if len(words) < FEWEST:
+        raise Unscored(
+            f"the vocabulary of {subject.name} has {len(words)} words of {plan.concepts.name} as one token, fewer than"
+            f" {FEWEST}"
+        )
+    tokens = [_ids(subject, text + plan.concepts.before) for text in texts]
+    longest = max(map(len, tokens)) + ROOM
+    if longest > subject.n_ctx:
+        raise Unscored(f"the prompts are up to {longest} tokens long, the context of {subject.name} {subject.n_ctx}")
+    return words, tokens
+
+
+def _counts(subject: Subject) -> list[int]:
+    """How often each token id occurs in the reference texts."""
+    tokens = Corpus(REFERENCE_DOCUMENTS, subject.n_ctx).tokens(subject.tokenizer)
+    counted: list[int] = torch.bincount(tokens.flatten(), minlength=len(subject.tokenizer)).tolist()
+    return counted
+
+
+def _ids(subject: Subject, text: str) -> list[int]:
+    bos = subject.tokenizer.bos_token_id
+    return [*([] if bos is None else [bos]), *subject.tokenizer(text, add_special_tokens=False)["input_ids"]]
+
+
+def one_token(tokenizer: Any, before: str, words: Sequence[Word], concepts: ConceptSet) -> NDArray[np.bool_]:
+    """(word,) whether the word, in its line after `before`, is its own token and leaves the tokens before it alone.
+
+    Where it is read comes from the offsets of the tokens, not from counting them.
+    """
+    if not words:
+        return np.zeros(0, dtype=bool)
+    encoded = tokenizer(
+        [before + concepts.query(word) for word in words], add_special_tokens=False, return_offsets_mapping=True
+    )
+    alone = tokenizer(before + concepts.before, add_special_tokens=False)["input_ids"]
+    start = len(before + concepts.before)
+    found = []
+    for word, ids, offsets in zip(words, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        end = start + len(word.text)
+        at = [i for i, (low, high) in enumerate(offsets) if low < end and high > start]
+        found.append(len(at) == 1 and ids[at[0]] == word.token and ids[: at[0]] == alone)
+    return np.array(found, dtype=bool)
+
+
+def _read(subject: Subject, hook: str, plan: Plan) -> Tensors:
+    words, prefix_tokens = prompts(subject, plan)
+    tokens = torch.tensor([[word.token] for word in words])
+    read = [after_prefix(subject, hook, torch.tensor([ids]), tokens) for ids in prefix_tokens]
+    length = max(map(len, prefix_tokens))
+    padded = torch.tensor([[*ids, *[-1] * (length - len(ids))] for ids in prefix_tokens])
+    return {"x": torch.stack(read, dim=1), "token": tokens[:, 0], "prefix": padded}
+
+
+@torch.no_grad()
+def after_prefix(subject: Subject, hook: str, prefix: Tensor, tokens: Tensor) -> Tensor:
+    """Activation (word, d) at the hook of each one-token word (word, 1) right after a prefix (1, position).
+
+    It depends on nothing that follows the word. The prefix runs once, its keys and values serve all words, and
+    layers after the hook do not run.
+    """
+    stop = layer_of(hook) + 1
+    memory = remember(subject, prefix, stop)
+    read = []
+    for rows in _batches(len(tokens)):
+        batch = tokens[rows].to(subject.device)
+        _, found = subject.bridge.run_with_cache(
+            batch, names_filter=[hook], stop_at_layer=stop, past_key_values=repeated(memory, len(batch)), use_cache=True
+        )
+        read.append(found[hook][:, 0].flatten(1).to("cpu", torch.float32))
+    return torch.cat(read)
+
+
+def remember(subject: Subject, prefix: Tensor, stop: int | None = None) -> Any:
+    """Keys and values of a prefix (1, position), up to layer `stop`."""
+    from transformers.cache_utils import DynamicCache
+
+    memory = DynamicCache(config=subject.bridge.original_model.config)
+    options = {} if stop is None else {"stop_at_layer": stop}
+    subject.bridge(prefix.to(subject.device), past_key_values=memory, use_cache=True, **options)
+    return memory
+
+
+def repeated(memory: Any, times: int) -> Any:
+    """A copy of the keys and values for a batch, since a forward pass appends to them."""
+    copied = copy.deepcopy(memory)
+    copied.batch_repeat_interleave(times)
+    return copied
+
+
+def _batches(count: int) -> Iterator[slice]:
+    for start in range(0, count, BATCH):
+        yield slice(start, start + BATCH)

@@ -1,0 +1,135 @@
+"""What one SAE makes of the words of a concept set: all that the first-letter and absorption suites read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from saebench.metrics.probes import Probe
+from saebench.readings import Readings
+from saebench.sae import LoadedSAE
+from saebench.score import Unscored
+from saebench.vocabulary import Split
+
+BATCH = 1024
+"""Rows per encoding; scores do not depend on it."""
+FEWEST_WORDS = 5
+"""Train, validation and test words of a concept, with fewer of which it is left out."""
+FEWEST_CONCEPTS = 3
+MOST_ACTIVE = 400_000_000
+"""Entries of the sparse matrix, about 3 GB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Words in rows: row r is word `r // prefixes` after prefix `r % prefixes`.
+
+    Latents are activations times the norm of their decoder row, and decoder rows are unit vectors, so that nothing
+    here depends on how an SAE scales its latents.
+    """
+
+    concepts: tuple[str, ...]
+    words: tuple[str, ...]
+    """With their leading space, if they have one."""
+    split: NDArray[np.int8]
+    """(word,) train, validation or test."""
+    member: NDArray[np.bool_]
+    """(word, concept)"""
+    prefixes: int
+    x: Tensor
+    """(row, d) activations."""
+    latents: sparse.csr_array
+    """(row, d_sae) activations times decoder norms; what is not stored is zero."""
+    decoder: Tensor
+    """(d_sae, d) unit decoder directions; zeros where a decoder row is zero."""
+    probe: Probe
+    fvu: float
+    """Fraction of the variance over these rows that the SAE leaves unexplained."""
+
+    @cached_property
+    def word_of(self) -> NDArray[np.intp]:
+        """(row,) index of the word."""
+        return np.repeat(np.arange(len(self.words)), self.prefixes)
+
+    def rows(self, *splits: Split) -> NDArray[np.bool_]:
+        """(row,) whether its word is of one of the splits."""
+        chosen: NDArray[np.bool_] = np.isin(self.split, splits)[self.word_of]
+        return chosen
+
+    @cached_property
+    def row_member(self) -> NDArray[np.bool_]:
+        """(row, concept)"""
+        return self.member[self.word_of]
+
+    @cached_property
+    def columns(self) -> sparse.csc_array:
+        """The same latents, by column."""
+        return self.latents.tocsc()
+
+    @cached_property
+    def cosines(self) -> NDArray[np.float32]:
+        """(concept, d_sae) cosine of probe and decoder directions."""
+        found: NDArray[np.float32] = (self.probe.direction @ self.decoder.T).numpy()
+        return found
+
+
+def make_study(sae: LoadedSAE, readings: Readings, probe: Probe) -> Study:
+    """Encode every reading once and keep the latents sparse."""
+    x = readings.x.flatten(0, 1)
+    if sae.spec.d_in not in (None, x.shape[1]):
+        raise Unscored(f"the SAE reads {sae.spec.d_in} dimensions, the model has {x.shape[1]}", broken=True)
+    kept = enough_words(readings)
+    latents, fvu = _encoded(sae, x)
+    decoder, norms = sae.directions(latents.shape[1])
+    latents.data *= norms.numpy()[latents.indices]
+    latents.eliminate_zeros()
+    return Study(
+        tuple(np.array(readings.concepts)[kept].tolist()), tuple(word.text for word in readings.words), readings.split,
+        readings.member[:, kept], readings.x.shape[1], x, latents, decoder,
+        Probe(probe.direction[kept], probe.threshold[kept]), fvu,
+    )  # fmt: skip
+
+
+def enough_words(readings: Readings) -> NDArray[np.intp]:
+    """Concepts with enough words of every split to be scored. Raises Unscored where there are too few of them."""
+    counts = [readings.member[readings.split == split].sum(axis=0) for split in Split]
+    kept = np.flatnonzero(np.min(counts, axis=0) >= FEWEST_WORDS)
+    if len(kept) < FEWEST_CONCEPTS:
+        raise Unscored(
+            f"of {len(readings.concepts)} concepts {len(kept)} have {FEWEST_WORDS} words of every split: fewer than"
+            f" {FEWEST_CONCEPTS}"
+        )
+    return kept
+
+
+def _encoded(sae: LoadedSAE, x: Tensor) -> tuple[sparse.csr_array, float]:
+    """Sparse latents (row, d_sae), and the fraction of variance unexplained."""
+    parts, stored, error = [], 0, 0.0
+    for batch in _batches(x):
+        latents = sae.encode(batch.to(sae.device))
+        error += float((sae.decode(latents).float().cpu() - batch).double().square().sum())
+        parts.append(to_sparse(latents))
+        stored += parts[-1].nnz
+        if stored > MOST_ACTIVE:
+            raise Unscored(f"{stored / (len(batch) * len(parts)):.0f} latents are active per word: too many to be kept")
+    variance = float((x - x.mean(0)).double().square().sum())
+    return sparse.csr_array(sparse.vstack(parts, format="csr")), error / max(variance, 1e-30)
+
+
+def to_sparse(latents: Tensor) -> sparse.csr_array:
+    """CSR matrix of a dense tensor (row, latent)."""
+    rows, columns = (latents != 0).nonzero(as_tuple=True)
+    data = latents[rows, columns].float().cpu().numpy()
+    ends = torch.bincount(rows, minlength=len(latents)).cumsum(0).cpu().numpy()
+    pointers = np.concatenate([[0], ends]).astype(np.int64)
+    return sparse.csr_array((data, columns.to(torch.int32).cpu().numpy(), pointers), shape=tuple(latents.shape))
+
+
+def _batches(x: Tensor) -> Iterator[Tensor]:
+    for start in range(0, len(x), BATCH):
+        yield x[start : start + BATCH]

@@ -1,0 +1,87 @@
+"""The part of a run that is about words: readings and probes for all SAEs, studies of the one in memory."""
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from saebench.memory import Memory
+
+if TYPE_CHECKING:
+    from saebench.cache import Cache
+    from saebench.concepts import Plan
+    from saebench.metrics.detectors import Detectors
+    from saebench.metrics.probes import Probe
+    from saebench.readings import Readings
+    from saebench.run import Run
+    from saebench.sae import LoadedSAE
+    from saebench.spec import SAESpec
+    from saebench.spelling import Speller
+    from saebench.study import Study
+
+BUDGETS = {"smoke": (2, 4096), "quick": (8, 16_384), "standard": (8, 65_536), "full": (8, None)}
+"""Prefixes after which words are read, and most words."""
+
+
+@dataclass
+class WordRun:
+    """Everything is made when it is first asked for."""
+
+    run: "Run"
+    shared: Memory = field(default_factory=Memory)
+    """Of models: kept for all SAEs."""
+    of_sae: Memory = field(default_factory=Memory)
+    """Of the SAE in memory: dropped with it."""
+
+    def plan(self, spec: "SAESpec", concepts: str) -> "Plan":
+        """Which words are read; the table [words] of the model's file in fixtures/ says how letters are asked for."""
+        from saebench.concepts import LETTERS, Plan, load_concepts
+        from saebench.run import model_facts
+        from saebench.vocabulary import WordFilter
+
+        prefixes, most = BUDGETS[self.run.budget]
+        chosen = load_concepts(concepts)
+        if concepts != LETTERS:
+            return Plan(chosen, WordFilter(), prefixes, most=most)
+        model = self.run.model_name(spec)
+        facts = dict(model_facts(model).get("words", {}))
+        asked = {name: facts.pop(name) for name in ("template", "separator") if name in facts}
+        try:
+            return Plan(replace(chosen, **asked), WordFilter(**facts), prefixes, most=most)
+        except TypeError as error:
+            raise ValueError(f"table [words] of fixtures/{model}.toml: {error}") from None
+
+    def readings(self, spec: "SAESpec", concepts: str) -> "Readings":
+        from saebench.readings import read_words
+
+        subject, hook, plan = self.run.subject(spec), self.run.hook(spec), self.plan(spec, concepts)
+        key = ("readings", subject.digest, hook, plan.name)
+        return self.shared.get(key, lambda: read_words(subject, hook, plan, self._cache()))
+
+    def probe(self, spec: "SAESpec", concepts: str) -> "Probe":
+        from saebench.readings import read_probe
+
+        subject, readings = self.run.subject(spec), self.readings(spec, concepts)
+        key = ("probe", subject.digest, readings.hook, readings.plan.name)
+        return self.shared.get(key, lambda: read_probe(subject, readings, self._cache()))
+
+    def speller(self, spec: "SAESpec", concepts: str) -> "Speller":
+        from saebench.spelling import make_speller
+
+        subject, readings = self.run.subject(spec), self.readings(spec, concepts)
+        key = ("speller", subject.digest, readings.hook, readings.plan.name)
+        probe = self.probe(spec, concepts)
+        return self.shared.get(key, lambda: make_speller(subject, readings, probe, self._cache()))
+
+    def study(self, sae: "LoadedSAE", concepts: str) -> "Study":
+        from saebench.study import make_study
+
+        readings, probe = self.readings(sae.spec, concepts), self.probe(sae.spec, concepts)
+        return self.of_sae.get((sae.digest, "study", concepts), lambda: make_study(sae, readings, probe))
+
+    def detectors(self, sae: "LoadedSAE", concepts: str) -> "Detectors":
+        from saebench.metrics.detectors import find_detectors
+
+        study = self.study(sae, concepts)
+        return self.of_sae.get((sae.digest, "detectors", concepts), lambda: find_detectors(study))
+
+    def _cache(self) -> "Cache":
+        return self.run.cache()
