@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saebench.registry import fixtures_dir, nearest
+from saebench.score import Unscored
 from saebench.statistics import seed_of
 from saebench.vocabulary import Split, Word, WordFilter
 
@@ -87,10 +88,13 @@ class Plan:
     examples: int = 10
     most: int | None = None
     """With more words than this, a sample of them by hash."""
+    reference: str = ""
+    """Texts in which tokens are counted, where the filter asks for those that occur."""
 
     @property
     def name(self) -> str:
-        words = f"{self.filter.name},{'all' if self.most is None else f'up-to-{self.most}'}"
+        seen = f"-in-{self.reference}" if self.filter.seen else ""
+        words = f"{self.filter.name}{seen},{'all' if self.most is None else f'up-to-{self.most}'}"
         return f"words/{self.concepts.name}@{self.concepts.digest}/{words}/{self.prefixes}x{self.examples}"
 
     def chosen(self, words: list[Word]) -> list[Word]:
@@ -151,7 +155,8 @@ def available() -> list[str]:
 def prefixes(concepts: ConceptSet, words: Sequence[Word], count: int, examples: int) -> tuple[list[str], set[Word]]:
     """Seeded in-context prefixes, and the train words in them, which are then not read.
 
-    Examples look like words of running text: a space, then at least three small letters, where there are enough.
+    Examples look like words of running text: a space, then at least three small letters, where there are enough. Where
+    train words are few, there are fewer examples, so that three in four are left. Raises Unscored below two.
     """
     train = [word for word in words if word.split is Split.TRAIN]
     plain = [word for word in train if len(word.text) > 3 and word.text[0] == " " and word.text[1:].islower()]
@@ -159,5 +164,7 @@ def prefixes(concepts: ConceptSet, words: Sequence[Word], count: int, examples: 
     pool_size = POOL * examples
     source = plain if len(plain) >= 2 * pool_size else train
     pool = rng.sample(source, min(pool_size, len(source) // 4))
+    if len(pool) < 2:
+        raise Unscored(f"{len(words)} words of {concepts.name} are one token each, too few for examples in a prompt")
     drawn = [rng.sample(pool, min(examples, len(pool))) for _ in range(count)]
     return ["".join(map(concepts.example, sample)) for sample in drawn], {word for sample in drawn for word in sample}

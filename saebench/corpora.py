@@ -13,6 +13,7 @@ from saebench.subject import organism_folder
 
 SPLIT = "heldout"
 """Documents whose keys no training ever used."""
+REFERENCE_DOCUMENTS = 1024
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,16 @@ class Corpus:
         texts = [world.document(f"{SPLIT}/{i}", READING).text for i in range(self.documents)]
         rows = [_row(tokenizer, text, self.context) for text in texts]
         return torch.tensor(rows)
+
+
+def reference_texts() -> list[str]:
+    """Texts in which tokens are counted, where only tokens that occur are words."""
+    world = World.load(organism_folder())
+    return [world.document(f"{SPLIT}/{i}", READING).text for i in range(REFERENCE_DOCUMENTS)]
+
+
+def reference_name() -> str:
+    return f"{REFERENCE_DOCUMENTS}-of-{world_digest()[:12]}"
 
 
 def _row(tokenizer: Any, text: str, context: int) -> list[int]:

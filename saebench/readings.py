@@ -13,7 +13,7 @@ from torch import Tensor
 
 from saebench.cache import Cache, Inputs, Tensors
 from saebench.concepts import ConceptSet, Plan, prefixes
-from saebench.corpora import Corpus
+from saebench.corpora import reference_texts
 from saebench.metrics.probes import Probe, fit_probe
 from saebench.score import Unscored
 from saebench.subject import Subject, layer_of
@@ -26,8 +26,6 @@ FEWEST = 40
 """Words of a set that a model must have as tokens."""
 TAIL = 32
 """Characters before a word that are tokenised with it to see that it is a token of its own."""
-REFERENCE_DOCUMENTS = 1024
-"""Texts in which tokens are counted, where the filter asks for tokens that occur."""
 ROOM = 16
 """Tokens that must fit into the context after a prefix."""
 
@@ -99,16 +97,13 @@ def prompts(subject: Subject, plan: Plan) -> tuple[list[Word], list[list[int]]]:
     """
     counts = _counts(subject) if plan.filter.seen else None
     known = [word for word in words_of(subject.tokenizer, plan.filter, counts) if plan.concepts.knows(word)]
+    _check_enough(subject, plan, known)
     texts, used = prefixes(plan.concepts, known, plan.prefixes, plan.examples)
     words = [word for word in known if word not in used]
     tails = [text[-TAIL:] for text in texts]
     whole = np.all([one_token(subject.tokenizer, tail, words, plan.concepts) for tail in tails], axis=0)
     words = plan.chosen([word for word, good in zip(words, whole, strict=True) if good])
-    if len(words) < FEWEST:
-        raise Unscored(
-            f"the vocabulary of {subject.name} has {len(words)} words of {plan.concepts.name} as one token, fewer than"
-            f" {FEWEST}"
-        )
+    _check_enough(subject, plan, words)
     tokens = [_ids(subject, text + plan.concepts.before) for text in texts]
     longest = max(map(len, tokens)) + ROOM
     if longest > subject.n_ctx:
@@ -116,10 +111,17 @@ def prompts(subject: Subject, plan: Plan) -> tuple[list[Word], list[list[int]]]:
     return words, tokens
 
 
+def _check_enough(subject: Subject, plan: Plan, words: Sequence[Word]) -> None:
+    if len(words) < FEWEST:
+        have = f"the vocabulary of {subject.name} has {len(words)} words of {plan.concepts.name} as one token"
+        raise Unscored(f"{have}, fewer than {FEWEST}")
+
+
 def _counts(subject: Subject) -> list[int]:
     """How often each token id occurs in the reference texts."""
-    tokens = Corpus(REFERENCE_DOCUMENTS, subject.n_ctx).tokens(subject.tokenizer)
-    counted: list[int] = torch.bincount(tokens.flatten(), minlength=len(subject.tokenizer)).tolist()
+    ids = subject.tokenizer(reference_texts(), add_special_tokens=False)["input_ids"]
+    counts = np.bincount(np.concatenate([np.array(row) for row in ids]), minlength=len(subject.tokenizer))
+    counted: list[int] = counts.tolist()
     return counted
 
 
@@ -176,6 +178,7 @@ def after_prefix(subject: Subject, hook: str, prefix: Tensor, tokens: Tensor) ->
     return torch.cat(read)
 
 
+@torch.no_grad()
 def remember(subject: Subject, prefix: Tensor, stop: int | None = None) -> Any:
     """Keys and values of a prefix (1, position), up to layer `stop`."""
     from transformers.cache_utils import DynamicCache

@@ -1,6 +1,5 @@
 """What one SAE makes of the words of a concept set: all that the first-letter and absorption suites read."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +17,8 @@ from saebench.vocabulary import Split
 
 BATCH = 1024
 """Rows per encoding; scores do not depend on it."""
+RECONSTRUCTED = 16_384
+"""Most rows, evenly spaced, that are decoded to see how well the SAE reconstructs words."""
 FEWEST_WORDS = 5
 """Train, validation and test words of a concept, with fewer of which it is left out."""
 FEWEST_CONCEPTS = 3
@@ -108,17 +109,24 @@ def enough_words(readings: Readings) -> NDArray[np.intp]:
 
 
 def _encoded(sae: LoadedSAE, x: Tensor) -> tuple[sparse.csr_array, float]:
-    """Sparse latents (row, d_sae), and the fraction of variance unexplained."""
-    parts, stored, error = [], 0, 0.0
-    for batch in _batches(x):
+    """Sparse latents (row, d_sae), and the fraction of variance unexplained, which a sample of rows is enough for."""
+    every = -(-len(x) // RECONSTRUCTED)
+    mean = x.mean(0)
+    parts, error, variance = [], 0.0, 0.0
+    for start in range(0, len(x), BATCH):
+        batch = x[start : start + BATCH]
         latents = sae.encode(batch.to(sae.device))
-        error += float((sae.decode(latents).float().cpu() - batch).double().square().sum())
+        sample = (torch.arange(start, start + len(batch)) % every == 0).nonzero()[:, 0]
+        error += _squares(sae.decode(latents[sample.to(latents.device)]).float().cpu() - batch[sample])
+        variance += _squares(batch[sample] - mean)
         parts.append(to_sparse(latents))
-        stored += parts[-1].nnz
-        if stored > MOST_ACTIVE:
-            raise Unscored(f"{stored / (len(batch) * len(parts)):.0f} latents are active per word: too many to be kept")
-    variance = float((x - x.mean(0)).double().square().sum())
+        if sum(part.nnz for part in parts) > MOST_ACTIVE:
+            raise Unscored(f"{parts[-1].nnz / len(batch):.0f} latents are active per word: too many to be kept")
     return sparse.csr_array(sparse.vstack(parts, format="csr")), error / max(variance, 1e-30)
+
+
+def _squares(values: Tensor) -> float:
+    return float(values.double().square().sum())
 
 
 def to_sparse(latents: Tensor) -> sparse.csr_array:
@@ -128,8 +136,3 @@ def to_sparse(latents: Tensor) -> sparse.csr_array:
     ends = torch.bincount(rows, minlength=len(latents)).cumsum(0).cpu().numpy()
     pointers = np.concatenate([[0], ends]).astype(np.int64)
     return sparse.csr_array((data, columns.to(torch.int32).cpu().numpy(), pointers), shape=tuple(latents.shape))
-
-
-def _batches(x: Tensor) -> Iterator[Tensor]:
-    for start in range(0, len(x), BATCH):
-        yield x[start : start + BATCH]

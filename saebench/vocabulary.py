@@ -87,10 +87,12 @@ def words_of(tokenizer: Any, chosen: WordFilter, counts: Sequence[int] | None = 
     `counts` says how often each token id occurs in the reference texts; needed only where the filter asks for it.
     Special tokens and single bytes are no words, whatever they look like, nor is a token whose text an earlier one has.
     """
+    if chosen.seen and counts is None:
+        raise ValueError("a filter for words that were seen needs counts of tokens")
     special = _not_text(tokenizer)
     found: dict[str, Word] = {}
     for token, text in enumerate(token_texts(tokenizer)):
-        rare = chosen.seen > 0 and (counts is None or counts[token] < chosen.seen)
+        rare = chosen.seen > 0 and counts is not None and counts[token] < chosen.seen
         if token not in special and not rare and chosen.keeps(text):
             found.setdefault(text, Word(text, token))
     return list(found.values())

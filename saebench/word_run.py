@@ -34,6 +34,7 @@ class WordRun:
     def plan(self, spec: "SAESpec", concepts: str) -> "Plan":
         """Which words are read; the table [words] of the model's file in fixtures/ says how letters are asked for."""
         from saebench.concepts import LETTERS, Plan, load_concepts
+        from saebench.corpora import reference_name
         from saebench.run import model_facts
         from saebench.vocabulary import WordFilter
 
@@ -45,7 +46,9 @@ class WordRun:
         facts = dict(model_facts(model).get("words", {}))
         asked = {name: facts.pop(name) for name in ("template", "separator") if name in facts}
         try:
-            return Plan(replace(chosen, **asked), WordFilter(**facts), prefixes, most=most)
+            kept = WordFilter(**facts)
+            reference = reference_name() if kept.seen else ""
+            return Plan(replace(chosen, **asked), kept, prefixes, most=most, reference=reference)
         except TypeError as error:
             raise ValueError(f"table [words] of fixtures/{model}.toml: {error}") from None
 
