@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from saebench.metrics.probes import best_thresholds
 from saebench.vocabulary import Split
@@ -71,20 +72,20 @@ def find_detectors(study: Study, member: Bools | None = None, largest: int = LAR
     train, validation = study.rows(Split.TRAIN), study.rows(Split.VALIDATION)
     known = train | validation
     main = main_latents(study.columns, member, train, validation)
-    once = train & (np.arange(len(train)) % study.prefixes == study.word_of % study.prefixes)
-    order, weights = k_sparse(study.columns, member, once, main, largest)
+    once = np.arange(len(train)) % study.prefixes == study.word_of % study.prefixes
+    order, weights = k_sparse(study.columns, member, once & train, main, largest)
     values = gathered(study.columns, order)
     said = np.empty((*member.shape, order.shape[1]), dtype=bool)
     found = np.empty((member.shape[1], order.shape[1]))
-    thresholds = np.empty_like(found)
     for k in range(order.shape[1]):
-        scores = values[:, :, 0] if k == 0 else np.einsum("rck,ck->rc", values[:, :, : k + 1], weights[k])
-        thresholds[:, k] = best_thresholds(scores[known], member[known])[1]
+        scores = values[:, :, 0] if k == 0 else (values[:, :, : k + 1] * weights[k].astype(np.float32)).sum(axis=2)
+        fitted = known if k == 0 else known & once
+        threshold = best_thresholds(scores[fitted], member[fitted])[1]
         if k == 0:
-            thresholds[:, k] = np.maximum(thresholds[:, k], 0.0)
-        said[:, :, k] = scores > thresholds[:, k]
+            threshold = main_threshold = np.maximum(threshold, 0.0)
+        said[:, :, k] = scores > threshold
         found[:, k] = f1_of(said[validation, :, k], member[validation])
-    return Detectors(order, thresholds[:, 0], said, found, split_counts(found))
+    return Detectors(order, main_threshold, said, found, split_counts(found))
 
 
 def split_counts(f1: Floats) -> Ints:
@@ -155,46 +156,36 @@ def k_sparse(
     labels = member[rows].astype(np.float64)
     share = labels.mean(0).clip(1e-9, 1 - 1e-9)
     balance = labels / (2 * share) + (1 - labels) / (2 * (1 - share))
-    order, weights = main[:, None], [np.ones((len(main), 1))]
-    values = _scaled(part, order)
-    coefficients = np.zeros((len(main), 1))
-    for _ in range(min(largest, columns.shape[1]) - 1):
-        coefficients, wrong = _newton(values, labels, balance, coefficients)
+    order, weights = main[:, None], []
+    theta = np.zeros((len(main), 2))
+    while True:
+        values, scale = _scaled(part, order)
+        theta, wrong = _newton(values, labels, balance, theta)
+        weights.append(theta[:, 1:] / scale)
+        if order.shape[1] == min(largest, columns.shape[1]):
+            return order, weights
         gain = part.T @ (wrong * balance) / np.maximum(length, 1e-30)[:, None]
         gain[~supported] = -1e30
         gain[order.T, np.arange(len(main))] = -np.inf
-        best = gain.argmax(axis=0)
-        order = np.concatenate([order, best[:, None]], axis=1)
-        values = _scaled(part, order)
-        coefficients = np.concatenate([coefficients, np.zeros((len(main), 1))], axis=1)
-        fitted, _ = _newton(values, labels, balance, coefficients)
-        weights.append(fitted[:, 1:] / _scale(part, order))
-    return order, weights
+        order = np.concatenate([order, gain.argmax(axis=0)[:, None]], axis=1)
+        theta = np.concatenate([theta, np.zeros((len(main), 1))], axis=1)
 
 
-def _scale(part: sparse.csc_array, latents: Ints) -> Floats:
-    """(concept, k) root mean square of latents, which the probes divide by."""
-    dense = gathered(part, latents).astype(np.float64)
-    scale: Floats = np.sqrt(np.square(dense).mean(axis=0)).clip(1e-12)
-    return scale
-
-
-def _scaled(part: sparse.csc_array, latents: Ints) -> Floats:
-    """(concept, row, k)"""
-    dense = gathered(part, latents).astype(np.float64) / _scale(part, latents)
-    return np.moveaxis(dense, 0, 1)
+def _scaled(part: sparse.csc_array, latents: Ints) -> tuple[Floats, Floats]:
+    """(concept, row, k) latents over their root mean square, and that (concept, k)."""
+    dense = np.moveaxis(gathered(part, latents), 1, 0).astype(np.float64)
+    scale = np.sqrt(np.square(dense).mean(axis=1)).clip(1e-12)
+    return dense / scale[:, None, :], scale
 
 
 def _newton(values: Floats, labels: Floats, balance: Floats, start: Floats) -> tuple[Floats, Floats]:
     """Coefficients (concept, 1 + k), bias first, of balanced logistic fits, and what is left of labels (row, concept)."""
-    ones = np.ones((*values.shape[:2], 1))
-    design = np.concatenate([ones, values], axis=2)
-    theta = start if start.shape[1] == design.shape[2] else np.concatenate([start, np.zeros((len(start), 1))], axis=1)
-    ridge = RIDGE * len(labels) * np.eye(design.shape[2])
+    design = np.concatenate([np.ones((*values.shape[:2], 1)), values], axis=2)
+    weight, target = balance.T[:, :, None], labels.T[:, :, None]
+    theta, penalty = start[:, :, None], RIDGE * len(labels)
     for _ in range(STEPS):
-        p = 1 / (1 + np.exp(-np.clip(np.einsum("crk,ck->cr", design, theta), -30, 30)))
-        gradient = np.einsum("crk,cr->ck", design, balance.T * (p - labels.T)) + RIDGE * len(labels) * theta
-        curvature = np.einsum("crk,cr,crl->ckl", design, balance.T * p * (1 - p), design, optimize=True) + ridge
-        theta = theta - np.linalg.solve(curvature, gradient[..., None])[..., 0]
-    p = 1 / (1 + np.exp(-np.clip(np.einsum("crk,ck->cr", design, theta), -30, 30)))
-    return theta, (labels.T - p).T
+        p = expit(design @ theta)
+        gradient = np.swapaxes(design, 1, 2) @ (weight * (p - target)) + penalty * theta
+        curvature = np.swapaxes(design, 1, 2) @ (design * (weight * p * (1 - p)))
+        theta = theta - np.linalg.solve(curvature + penalty * np.eye(design.shape[2]), gradient)
+    return theta[:, :, 0], (target - expit(design @ theta))[:, :, 0].T
