@@ -218,7 +218,8 @@ def _short(column: Column, table: Table) -> str:
     twins = [other for other in table.columns if other.name == column.name]
     details = [f"{key}={value}" for key, value in column.params]
     details += [f"v{column.version}"] if len({twin.version for twin in twins}) > 1 else []
-    details += [column.corpus] if len({twin.corpus for twin in twins}) > 1 else []
+    alike = [twin for twin in twins if twin.params == column.params]
+    details += [column.corpus] if len({twin.corpus for twin in alike}) > 1 else []
     return f"{name} ({', '.join(details)})" if len(twins) > 1 and details else name
 
 

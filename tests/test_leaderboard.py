@@ -84,7 +84,7 @@ def test_versions_parameters_and_corpora_are_not_mixed() -> None:
     header = row(text, "SAE")
     assert header[3:] == [
         "fvu (v1, organism/test) ↓", "fvu (v2, organism/test) ↓", "fvu (v1, wiki) ↓",
-        "fvu (factor=4, v1, organism/test) ↓",
+        "fvu (factor=4, v1) ↓",
     ]  # fmt: skip
     assert "**0" not in text
 
