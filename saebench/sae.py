@@ -55,16 +55,16 @@ class LoadedSAE:
         return _finite(reconstruction, "decode")
 
     @torch.no_grad()
-    def directions(self, d_sae: int) -> tuple[Tensor, Tensor]:
+    def directions(self, d_sae: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         """Unit decoder directions (d_sae, d_in) and the norms (d_sae,) they had, both on the CPU.
 
         They are what `decode` adds for one latent alone, so that whatever a loader folds or scales is in them.
         A row of zeros stays one.
         """
-        nothing = self.decode(torch.zeros(1, d_sae, device=self.device)).float()
+        nothing = self.decode(torch.zeros(1, d_sae, device=self.device, dtype=dtype)).float()
         parts = []
         for start in range(0, d_sae, DIRECTIONS):
-            one = torch.zeros(min(DIRECTIONS, d_sae - start), d_sae, device=self.device)
+            one = torch.zeros(min(DIRECTIONS, d_sae - start), d_sae, device=self.device, dtype=dtype)
             one[torch.arange(len(one)), start + torch.arange(len(one))] = 1.0
             parts.append((self.decode(one).float() - nothing).cpu())
         rows = torch.cat(parts)

@@ -14,7 +14,7 @@ from saebench.metrics.probes import Probe
 from saebench.readings import Readings, remember, repeated
 from saebench.score import Unscored
 from saebench.subject import Subject
-from saebench.vocabulary import Split
+from saebench.vocabulary import Split, turn
 
 BATCH = 256
 """Words per forward pass; results do not depend on it."""
@@ -50,9 +50,13 @@ class Speller:
 
     def row(self, words: Ints) -> Ints:
         """Rows of a `Study` at which some words are asked for."""
-        count = len(self.readings.prefix_tokens)
-        rows: Ints = words * count + words % min(ASKED, count)
+        rows: Ints = words * len(self.readings.prefix_tokens) + self._prefix(words)
         return rows
+
+    def _prefix(self, words: Ints) -> Ints:
+        """(n,) prefix after which each word is asked for."""
+        asked = min(ASKED, len(self.readings.prefix_tokens))
+        return np.array([turn(self.readings.words[word].text, asked) for word in words], dtype=np.intp)
 
     def margins(self, words: Ints, x: Tensor) -> Tensor:
         """Margins (n,) of some words (n,) with activations x (n, d) at them."""
@@ -77,7 +81,7 @@ class Speller:
         """Run the words batch by batch, those of one prefix together."""
         found: dict[int, Tensor] = {}
         concepts = torch.from_numpy(self.readings.member[words].argmax(axis=1))
-        prefix = words % min(ASKED, len(self.readings.prefix_tokens))
+        prefix = self._prefix(words)
         for index in np.unique(prefix):
             of_prefix = np.flatnonzero(prefix == index)
             for start in range(0, len(of_prefix), BATCH):

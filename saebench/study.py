@@ -13,7 +13,7 @@ from saebench.metrics.probes import Probe
 from saebench.readings import Readings
 from saebench.sae import LoadedSAE
 from saebench.score import Unscored
-from saebench.vocabulary import Split
+from saebench.vocabulary import Split, turn
 
 BATCH = 1024
 """Rows per encoding; scores do not depend on it."""
@@ -63,6 +63,13 @@ class Study:
         return chosen
 
     @cached_property
+    def once(self) -> NDArray[np.bool_]:
+        """(row,) one row of every word."""
+        turns = np.array([turn(text, self.prefixes) for text in self.words])
+        chosen: NDArray[np.bool_] = np.arange(len(self.word_of)) % self.prefixes == turns[self.word_of]
+        return chosen
+
+    @cached_property
     def row_member(self) -> NDArray[np.bool_]:
         """(row, concept)"""
         return self.member[self.word_of]
@@ -85,8 +92,8 @@ def make_study(sae: LoadedSAE, readings: Readings, probe: Probe) -> Study:
     if sae.spec.d_in not in (None, x.shape[1]):
         raise Unscored(f"the SAE reads {sae.spec.d_in} dimensions, the model has {x.shape[1]}", broken=True)
     kept = enough_words(readings)
-    latents, fvu = _encoded(sae, x)
-    decoder, norms = sae.directions(latents.shape[1])
+    latents, fvu, dtype = _encoded(sae, x)
+    decoder, norms = sae.directions(latents.shape[1], dtype)
     latents.data *= norms.numpy()[latents.indices]
     latents.eliminate_zeros()
     return Study(
@@ -108,8 +115,8 @@ def enough_words(readings: Readings) -> NDArray[np.intp]:
     return kept
 
 
-def _encoded(sae: LoadedSAE, x: Tensor) -> tuple[sparse.csr_array, float]:
-    """Sparse latents (row, d_sae), and the fraction of variance unexplained, which a sample of rows is enough for."""
+def _encoded(sae: LoadedSAE, x: Tensor) -> tuple[sparse.csr_array, float, torch.dtype]:
+    """Sparse latents (row, d_sae), the fraction of variance unexplained of a sample of rows, and what latents came as."""
     every = -(-len(x) // RECONSTRUCTED)
     mean = x.mean(0)
     parts, error, variance = [], 0.0, 0.0
@@ -122,7 +129,7 @@ def _encoded(sae: LoadedSAE, x: Tensor) -> tuple[sparse.csr_array, float]:
         parts.append(to_sparse(latents))
         if sum(part.nnz for part in parts) > MOST_ACTIVE:
             raise Unscored(f"{parts[-1].nnz / len(batch):.0f} latents are active per word: too many to be kept")
-    return sparse.csr_array(sparse.vstack(parts, format="csr")), error / max(variance, 1e-30)
+    return sparse.csr_array(sparse.vstack(parts, format="csr")), error / max(variance, 1e-30), latents.dtype
 
 
 def _squares(values: Tensor) -> float:

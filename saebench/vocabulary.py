@@ -69,6 +69,11 @@ class Word:
         return Split.TRAIN if share < SHARES[0] else Split.VALIDATION if share < sum(SHARES) else Split.TEST
 
 
+def turn(text: str, count: int) -> int:
+    """Which of some prefixes a word takes where it is read after one only: by a hash, whatever other words there are."""
+    return int.from_bytes(hashlib.sha256(f"turn of {text}".encode()).digest()[:4], "big") % count
+
+
 def token_texts(tokenizer: Any, tokens: Sequence[int] | None = None) -> list[str]:
     """Text of some token ids, or all, as it stands inside a line, for byte-level BPE and for SentencePiece alike.
 

@@ -29,6 +29,7 @@ MAIN_F1 = 0.5
 MAIN_RECALL = 0.5
 """The same for its recall."""
 CARRIER_COSINE = 0.1
+TWIN = 0.9
 SHARES = (0.2, 0.3, 0.4, 0.5, 0.6)
 COSINES = (0.0, 0.025, 0.1, 0.2)
 
@@ -59,28 +60,36 @@ def suppression_ratio(study: Study, detectors: Detectors) -> Estimate:
     """1 - E[main | a child is on] / E[main | the concept's other words]: 0 = not absorbed, 1 = fully.
 
     `saebench.metrics.children` says what a child is. Negative values are possible: the main latent is then stronger
-    where a child is on. The control `non_hierarchical` is the same for latents that do not imply the concept.
+    where a child is on. Beside it stand `non_hierarchical`, the same for latents that do not imply the concept, and
+    `split_as_children`, the same with all latents that the concept is split over counted as children.
     Raises Unscored where fewer than three concepts have a child that is on at a test word.
     """
-    children = find_children(study, detectors)
-    chosen = judged(study, detectors, children)
-    kept = [child for child, good in zip(children, chosen, strict=True) if good]
+    chosen = judged(study, detectors, find_children(study, detectors))
+    names = [name for name, good in zip(study.concepts, chosen, strict=True) if good]
+    kept, split_too = (_kept(find_children(study, detectors, split), chosen) for split in (True, False))
     with_child = sum(bool((child.with_child & _test(study)).any()) for child in kept)
+    counted = _mean_suppression(study, [(c.main, c.with_child, c.others) for c in split_too])
     if with_child < FEWEST_CONCEPTS:
         raise Unscored(
             f"{len(kept)} concepts have a main latent, and {with_child} of them a child latent at test words, one that"
-            f" is on at a part of the concept's words only: fewer than {FEWEST_CONCEPTS}"
+            f" is on at a part of the concept's words only: fewer than {FEWEST_CONCEPTS}."
+            + ("" if counted is None else f" With latents of the split as children it would be {counted:.2f}")
         )
-    purpose = "absorption.suppression_ratio"
-    names = [name for name, good in zip(study.concepts, chosen, strict=True) if good]
     pairs = [(child.main, child.with_child, child.others) for child in kept]
-    estimate = over_concepts(_suppression_sums(study, pairs), suppression, purpose=purpose, concepts=names)
-    control = [(child.main, child.with_control, child.control_others) for child in kept]
+    estimate = over_concepts(
+        _suppression_sums(study, pairs), suppression, purpose="absorption.suppression_ratio", concepts=names
+    )
+    control = _mean_suppression(study, [(c.main, c.with_control, c.control_others) for c in kept])
+    beside = {"non_hierarchical": control, "split_as_children": counted}
     return replace(
         estimate,
         items={**estimate.items, **_distribution(study, kept, names)},
-        controls={**estimate.controls, **_control_value(_suppression_sums(study, control))},
+        controls={**estimate.controls, **{name: value for name, value in beside.items() if value is not None}},
     )
+
+
+def _kept(children: Sequence[Children], chosen: Bools) -> list[Children]:
+    return [child for child, good in zip(children, chosen, strict=True) if good]
 
 
 def suppression(s: dict[str, Floats]) -> Floats:
@@ -100,11 +109,12 @@ def _suppression_sums(study: Study, pairs: list[tuple[Floats, Bools, Bools]]) ->
     }
 
 
-def _control_value(sums: dict[str, Floats]) -> dict[str, float]:
+def _mean_suppression(study: Study, pairs: list[tuple[Floats, Bools, Bools]]) -> float | None:
+    """Mean over the concepts that have one."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        each = suppression({name: values.sum(axis=0) for name, values in sums.items()})
+        each = suppression({name: values.sum(axis=0) for name, values in _suppression_sums(study, pairs).items()})
     found = each[np.isfinite(each)]
-    return {"non_hierarchical": float(found.mean())} if len(found) else {}
+    return float(found.mean()) if len(found) else None
 
 
 def _distribution(study: Study, kept: list[Children], names: list[str]) -> dict[str, NDArray[np.generic]]:
@@ -156,13 +166,16 @@ def recall_hole(study: Study, detectors: Detectors) -> Estimate:
     """Recall of the main latent on words without a carrier minus its recall on words with one.
 
     A carrier is a latent outside the split whose decoder row has a cosine of at least .1 with the probe and which
-    holds at least .4 of the word's projection on the probe, whether or not the main latent is on.
+    holds at least .4 of the word's projection on the probe, whether or not the main latent is on. A latent that writes
+    what the main latent writes (decoder cosine above .9) is its twin and no carrier.
     """
     names, sums = [], []
     for concept in np.flatnonzero(judged(study, detectors, find_children(study, detectors))).tolist():
         rows = np.flatnonzero(study.rows(Split.TEST) & study.row_member[:, concept])
         words = project(study, detectors, concept, rows)
-        held = np.where(~words.is_split & (words.cosine >= CARRIER_COSINE), words.value, 0.0).max(axis=1)
+        twin = (study.decoder @ study.decoder[detectors.main[concept]]).numpy()[words.latent] > TWIN
+        carrier = ~words.is_split & ~twin & (words.cosine >= CARRIER_COSINE)
+        held = np.where(carrier, words.value, 0.0).max(axis=1)
         carried = (held >= published.SHARE * words.total) & (words.total > 0)
         hit = detectors.said[rows, concept, 0]
         values = {"hit_free": hit & ~carried, "free": ~carried, "hit_carried": hit & carried, "carried": carried}
@@ -200,12 +213,14 @@ def carriers(
     columns: dict[str, list[NDArray[np.generic]]] = {}
     for concept, (rows, words) in found.items():
         absorbed = published.full_absorption(words)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = words.at_top(words.value) / words.total
         values = {
             "carrier_concept": np.full(len(rows), study.concepts[concept]), "carrier_row": rows,
             "carrier_word": np.array(study.words)[study.word_of[rows]],
             "carrier_main": np.full(len(rows), detectors.main[concept]), "carrier": words.at_top(words.latent),
             "carrier_activation": words.at_top(words.activation), "carrier_cosine": words.at_top(words.cosine),
-            "carrier_share": words.at_top(words.value) / words.total,
+            "carrier_share": share,
         }  # fmt: skip
         for name, value in values.items():
             columns.setdefault(name, []).append(np.asarray(value)[absorbed])
@@ -217,7 +232,10 @@ def _of_true_positives(study: Study, detectors: Detectors) -> dict[int, tuple[ND
     chosen = judged(study, detectors, find_children(study, detectors))
     right = study.rows(Split.TEST)[:, None] & study.row_member & study.probe.says(study.x)
     rows = {int(concept): np.flatnonzero(right[:, concept]) for concept in np.flatnonzero(chosen)}
-    return {concept: (at, project(study, detectors, concept, at)) for concept, at in rows.items() if len(at)}
+    found = {concept: (at, project(study, detectors, concept, at)) for concept, at in rows.items() if len(at)}
+    if len(found) < FEWEST_CONCEPTS:
+        raise Unscored(f"the probe gets test words of {len(found)} concepts right: fewer than {FEWEST_CONCEPTS}")
+    return found
 
 
 def _rate(

@@ -1,6 +1,7 @@
 """Child latents: those that detect a part of a concept, in whose words a main latent might be absorbed.
 
-A latent is on at a word where it is active after at least half of the prefixes. It is a child of a concept if, on
+A latent is on at a word where it is active, with more than a hundredth of its largest activation, after at least half
+of the prefixes. It is a child of a concept if, on
 train and validation words, it is on at two of the concept's words or more, at no more than half of them, nine times
 in ten at no others, and if the main latent is no stronger at its words than at the concept's other words: else both
 detect the same, and the concept is split. None of this has seen how the main latent does at a test word.
@@ -8,9 +9,14 @@ detect the same, and the concept is split. None of this has seen how the main la
 A latent that is on at one word of all, a test word, cannot be judged so. It is a child by being that word's own, if
 it writes at least half as much as the main latent does where that is on.
 
-Control children are alike in all but that they do not imply the concept: at least half of the words that they are on
-at are not of the concept. Absorbing it would not make an SAE sparser, so what is seen there is not absorption. Each
-child has one control of its own, that which is on at the most similar number of the concept's words.
+A latent of the split that is on at more than a third of the concept's words is no child: it is a part of the detector.
+One that is on at fewer is a child all the same, since the F1-jump rule takes any large part of a concept that is wholly
+absorbed for a split. `split=False` counts all of them as children; both numbers are reported.
+
+Control children are alike in all but that they do not imply the concept: no more than 1.5 times the concept's share of
+all words are of it, of those that they are on at. Absorbing it would not make an SAE sparser, so what is seen there is
+not absorption. Each child is matched with those that are on at the most similar number of the concept's words; words
+with a child are left out.
 """
 
 from __future__ import annotations
@@ -31,11 +37,14 @@ if TYPE_CHECKING:
     from saebench.study import Study
 
 PRECISE = 0.9
-UNRELATED = 0.5
+UNRELATED = 1.5
 FEWEST = 2
 LARGEST_PART = 0.5
+SPLIT_PART = 1 / 3
 STRONGER = 1.1
 OWN = 0.5
+WHISPER = 0.01
+"""Share of a latent's largest activation up to which it does not count as active."""
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -73,17 +82,24 @@ class Children:
     with_child: Bools
     """(word,) words of the concept at which a child is on."""
     with_control: Bools
+    """(word,) words without a child at which a control is on."""
     others: Bools
     """(word,) words of the concept at which no child is on."""
     control_others: Bools
 
 
-@lru_cache(maxsize=1)
-def find_children(study: Study, detectors: Detectors) -> tuple[Children, ...]:
-    """Children of every concept, in the order of concepts; several scores of one study ask for them."""
+@lru_cache(maxsize=2)
+def find_children(study: Study, detectors: Detectors, split: bool = True) -> tuple[Children, ...]:
+    """Children of every concept, in the order of concepts; without large latents of the split, or with all of them."""
     words = by_word(study)
-    at = _Seen.of(study, words)
-    return tuple(_children_of(study, detectors, words, at, concept) for concept in range(len(study.concepts)))
+    seen = _Seen.of(study, words)
+    found = []
+    for concept, main in enumerate(detectors.main.tolist()):
+        parts = detectors.split_latents(concept)
+        large = parts[seen.inside[parts, concept] > SPLIT_PART * (study.member[:, concept] & seen.known).sum()]
+        excluded = np.union1d([main], large if split else []).astype(np.intp)
+        found.append(_children_of(study, main, words, seen, concept, excluded))
+    return tuple(found)
 
 
 def by_word(study: Study) -> ByWord:
@@ -91,15 +107,14 @@ def by_word(study: Study) -> ByWord:
     from scipy import sparse
 
     rows = np.arange(len(study.word_of))
-    pool = sparse.csr_array(
-        (np.full(len(rows), 1 / study.prefixes), (study.word_of, rows)), shape=(len(study.words), len(rows))
-    )
+    pool = sparse.csr_array((np.ones(len(rows)), (study.word_of, rows)), shape=(len(study.words), len(rows)))
     active = study.latents.copy()
-    active.data = (active.data > 0).astype(np.float64)
-    share = (pool @ active).tocsc()
-    share.data = (share.data >= 0.5).astype(np.float64)
-    share.eliminate_zeros()
-    return ByWord(share, (pool @ study.latents).tocsc())
+    loudest = np.asarray(study.columns.max(axis=0).todense()).ravel()
+    active.data = (active.data > WHISPER * loudest[active.indices]).astype(np.float64)
+    count = (pool @ active).tocsc()
+    count.data = (2 * count.data >= study.prefixes).astype(np.float64)
+    count.eliminate_zeros()
+    return ByWord(count, (pool @ study.latents).tocsc() / study.prefixes)
 
 
 @dataclass(frozen=True)
@@ -123,18 +138,19 @@ class _Seen:
         return cls(known, np.asarray(words.on.sum(axis=0)).ravel(), np.asarray(on.sum(axis=0)).ravel(), inside)
 
 
-def _children_of(study: Study, detectors: Detectors, words: ByWord, seen: _Seen, concept: int) -> Children:
+def _children_of(study: Study, main_latent: int, words: ByWord, seen: _Seen, concept: int, excluded: Ints) -> Children:
     member, inside = study.member[:, concept], seen.inside[:, concept]
-    main, split = words.strength(detectors.main[concept]), detectors.split_latents(concept)
-    part = (inside >= FEWEST) & (inside <= LARGEST_PART * (member & seen.known).sum())
-    part[split] = False
+    main, known = words.strength(main_latent), member & seen.known
+    part = (inside >= FEWEST) & (inside <= LARGEST_PART * known.sum())
+    part[excluded] = False
     share = inside / np.maximum(seen.at_known, 1)
-    sub = _weaker(words, main, member & seen.known, np.flatnonzero(part & (share >= PRECISE)))
-    apart = _weaker(words, main, member & seen.known, np.flatnonzero(part & (share <= UNRELATED)))
-    apart = _matched(inside, sub, apart)
-    latents = np.concatenate([sub, np.setdiff1d(_own(words, main, member, seen), split)])
-    child, control = member & words.any_on(latents), member & words.any_on(apart)
-    return Children(latents, apart, main, child, control, member & ~child, member & ~control)
+    sub = _weaker(words, main, known, np.flatnonzero(part & (share >= PRECISE)))
+    latents = np.concatenate([sub, np.setdiff1d(_own(words, main, member, seen), excluded)])
+    child = member & words.any_on(latents)
+    unrelated = part & (share <= UNRELATED * known.sum() / seen.known.sum())
+    controls = _matched(inside, sub, _weaker(words, main, known & ~child, np.flatnonzero(unrelated)))
+    control = member & words.any_on(controls) & ~child
+    return Children(latents, controls, main, child, control, member & ~child, member & ~child & ~control)
 
 
 def _weaker(words: ByWord, main: Floats, member: Bools, latents: Ints) -> Ints:
@@ -143,8 +159,9 @@ def _weaker(words: ByWord, main: Floats, member: Bools, latents: Ints) -> Ints:
     if not len(latents) or not others.any():
         return latents[:0]
     on = words.on[member][:, latents]
-    mean = np.asarray(on.T @ main[member]).ravel() / np.asarray(on.sum(axis=0)).ravel()
-    weaker: Ints = latents[mean <= STRONGER * main[others].mean()]
+    at = np.asarray(on.sum(axis=0)).ravel()
+    mean = np.asarray(on.T @ main[member]).ravel() / np.maximum(at, 1)
+    weaker: Ints = latents[(at > 0) & (mean <= STRONGER * main[others].mean())]
     return weaker
 
 
@@ -164,12 +181,9 @@ def _own(words: ByWord, main: Floats, member: Bools, seen: _Seen) -> Ints:
 
 
 def _matched(inside: Floats, children: Ints, controls: Ints) -> Ints:
-    """One control per child, the closest in the number of the concept's words, none twice."""
-    from scipy.optimize import linear_sum_assignment
-
+    """Controls that are, for some child, the closest in the number of the concept's words."""
     if not len(children) or not len(controls):
         return controls[:0]
     distance = np.abs(inside[children][:, None] - inside[controls][None, :])
-    _, chosen = linear_sum_assignment(distance)
-    matched: Ints = controls[chosen]
+    matched: Ints = controls[(distance == distance.min(axis=1, keepdims=True)).any(axis=0)]
     return matched

@@ -27,6 +27,9 @@ JUMP = 0.03
 """A further latent belongs to the split if it raises F1 by more than this."""
 SUPPORT = 3
 """Fewest train words of a concept on which a further latent must be active."""
+LEAK = 0.25
+"""Largest share of rows outside a concept at which a latent that detects it may be active."""
+TIE = 1e-6
 RIDGE = 1e-2
 STEPS = 8
 """Newton steps of each k-sparse probe."""
@@ -70,19 +73,19 @@ def find_detectors(study: Study, member: Bools | None = None, largest: int = LAR
     """Choose detectors, up to `largest` latents, for a study's concepts or for another `member` (word, concept)."""
     member = (study.member if member is None else member)[study.word_of]
     train, validation = study.rows(Split.TRAIN), study.rows(Split.VALIDATION)
-    known = train | validation
-    main = main_latents(study.columns, member, train, validation)
-    once = np.arange(len(train)) % study.prefixes == study.word_of % study.prefixes
-    order, weights = k_sparse(study.columns, member, once & train, main, largest)
+    known, once = train | validation, study.once
+    specific = specific_latents(study.columns, member, known)
+    main, found_main = main_latents(study.columns, member, train, validation, specific, study.cosines)
+    order, weights = k_sparse(study.columns, member, once & train, main, specific, largest)
     values = gathered(study.columns, order)
     said = np.empty((*member.shape, order.shape[1]), dtype=bool)
     found = np.empty((member.shape[1], order.shape[1]))
     for k in range(order.shape[1]):
         scores = values[:, :, 0] if k == 0 else (values[:, :, : k + 1] * weights[k].astype(np.float32)).sum(axis=2)
         fitted = known if k == 0 else known & once
-        threshold = best_thresholds(scores[fitted], member[fitted])[1]
+        threshold = np.maximum(best_thresholds(scores[fitted], member[fitted])[1], 0.0)
         if k == 0:
-            threshold = main_threshold = np.maximum(threshold, 0.0)
+            threshold = main_threshold = np.where(found_main, threshold, np.inf)
         said[:, :, k] = scores > threshold
         found[:, k] = f1_of(said[validation, :, k], member[validation])
     return Detectors(order, main_threshold, said, found, split_counts(found))
@@ -101,17 +104,42 @@ def f1_of(said: Bools, member: Bools) -> Floats:
     return found
 
 
-def main_latents(columns: sparse.csc_array, member: Bools, train: Bools, validation: Bools) -> Ints:
-    """(concept,) the latent that detects it best by F1 on validation rows, of those that do best on train rows."""
-    f1 = latent_f1(columns, member, train)
+def specific_latents(columns: sparse.csc_array, member: Bools, rows: Bools) -> Bools:
+    """(concept, latent) where the latent is active at no more than a quarter of the rows outside the concept.
+
+    A latent that is active wherever it is read detects nothing by being active, whatever a threshold makes of it: a
+    random direction of a random SAE is such a one.
+    """
+    active = columns[rows]
+    active.data = (active.data != 0).astype(np.float64)
+    inside = active.T @ member[rows].astype(np.float64)
+    outside = np.asarray(active.sum(axis=0)).ravel()[:, None] - inside
+    found: Bools = (outside <= LEAK * (~member[rows]).sum(axis=0)).T
+    return found
+
+
+def main_latents(
+    columns: sparse.csc_array,
+    member: Bools,
+    train: Bools,
+    validation: Bools,
+    specific: Bools,
+    cosines: NDArray[np.float32],
+) -> tuple[Ints, Bools]:
+    """(concept,) the specific latent that detects it best on validation rows, and whether there is one.
+
+    Candidates are the latents that do best on train rows. Of equals it is that with the larger cosine to the probe.
+    """
+    f1 = np.where(specific, latent_f1(columns, member, train), -1.0) + TIE * cosines
     candidates = np.argsort(-f1, axis=1, kind="stable")[:, :LARGEST]
     values = gathered(columns, candidates)
-    found = np.empty(candidates.shape)
+    found = TIE * np.take_along_axis(f1, candidates, axis=1)
     for i in range(candidates.shape[1]):
         threshold = np.maximum(best_thresholds(values[train, :, i], member[train])[1], 0.0)
-        found[:, i] = f1_of(values[validation, :, i] > threshold, member[validation])
-    chosen: Ints = candidates[np.arange(len(candidates)), found.argmax(axis=1)]
-    return chosen
+        found[:, i] += f1_of(values[validation, :, i] > threshold, member[validation])
+    concept = np.arange(len(candidates))
+    chosen: Ints = candidates[concept, found.argmax(axis=1)]
+    return chosen, specific[concept, chosen]
 
 
 def latent_f1(columns: sparse.csc_array, member: Bools, rows: Bools) -> Floats:
@@ -143,7 +171,7 @@ def gathered(columns: sparse.csc_array, latents: Ints) -> NDArray[np.float32]:
 
 
 def k_sparse(
-    columns: sparse.csc_array, member: Bools, rows: Bools, main: Ints, largest: int
+    columns: sparse.csc_array, member: Bools, rows: Bools, main: Ints, specific: Bools, largest: int
 ) -> tuple[Ints, list[Floats]]:
     """Latents (concept, k) by forward selection, starting from the main latent, and weights (concept, k) per k.
 
@@ -152,7 +180,7 @@ def k_sparse(
     """
     part = columns[rows]
     length = np.sqrt(part.multiply(part).sum(axis=0))
-    supported = (part != 0).astype(np.float64).T @ member[rows] >= SUPPORT
+    supported = ((part != 0).astype(np.float64).T @ member[rows] >= SUPPORT) & specific.T
     labels = member[rows].astype(np.float64)
     share = labels.mean(0).clip(1e-9, 1 - 1e-9)
     balance = labels / (2 * share) + (1 - labels) / (2 * (1 - share))
@@ -165,9 +193,10 @@ def k_sparse(
         if order.shape[1] == min(largest, columns.shape[1]):
             return order, weights
         gain = part.T @ (wrong * balance) / np.maximum(length, 1e-30)[:, None]
-        gain[~supported] = -1e30
+        gain[~supported] = -np.inf
         gain[order.T, np.arange(len(main))] = -np.inf
-        order = np.concatenate([order, gain.argmax(axis=0)[:, None]], axis=1)
+        following = np.where(np.isfinite(gain.max(axis=0)), gain.argmax(axis=0), main)  # none is left: add nothing
+        order = np.concatenate([order, following[:, None]], axis=1)
         theta = np.concatenate([theta, np.zeros((len(main), 1))], axis=1)
 
 

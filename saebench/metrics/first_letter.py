@@ -6,6 +6,7 @@ not scored; all values are of test words, the mean over concepts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from saebench.metrics.detectors import Detectors, f1_of, find_detectors
 from saebench.score import Estimate, Unscored
-from saebench.statistics import Floats, over_concepts, seed_of
+from saebench.statistics import Floats, honest_rate, over_concepts, seed_of
 from saebench.vocabulary import Split
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 FEWEST_CONCEPTS = 3
 PROBE_F1 = 0.6
 """A concept counts only if a probe on the activation itself reaches this F1 on validation words."""
+ABOVE_CHANCE = 0.2
+"""By how much it must exceed the F1 of always saying yes, which is large for a concept that many words have."""
+SHUFFLES = 3
 WORST_FVU = 1.0
 """An SAE that leaves more of the variance over words unexplained than their mean does is broken for this purpose."""
 
@@ -37,7 +41,9 @@ def readable(study: Study) -> Bools:
     if study.fvu > WORST_FVU:
         raise Unscored(f"at words the SAE has an FVU of {study.fvu:.2f}: predicting their mean is better")
     rows = study.rows(Split.VALIDATION)
-    read: Bools = f1_of(study.probe.says(study.x[rows]), study.row_member[rows]) >= PROBE_F1
+    member = study.row_member[rows]
+    found, chance = f1_of(study.probe.says(study.x[rows]), member), f1_of(np.ones_like(member), member)
+    read: Bools = (found >= PROBE_F1) & (found >= chance + ABOVE_CHANCE)
     if read.sum() < FEWEST_CONCEPTS:
         raise Unscored(
             f"of {len(read)} concepts with enough words a probe reads {read.sum()} with an F1 of {PROBE_F1}: fewer than"
@@ -120,6 +126,10 @@ def split_count(study: Study, detectors: Detectors) -> Estimate:
 def shuffled_f1(study: Study) -> float:
     """Mean F1 that the search for main latents finds on test words when concepts are shuffled among the words."""
     rng = np.random.default_rng(seed_of("first_letter.shuffled"))
+    return float(np.mean([_shuffled_f1(study, rng) for _ in range(SHUFFLES)]))
+
+
+def _shuffled_f1(study: Study, rng: np.random.Generator) -> float:
     member = study.member.copy()
     for split in Split:
         of_split = np.flatnonzero(study.split == split)
@@ -129,8 +139,10 @@ def shuffled_f1(study: Study) -> float:
     return float(f1_of(said[rows], member[study.word_of][rows])[readable(study)].mean())
 
 
-def _score(study: Study, said: Bools, purpose: str, statistic: object) -> Estimate:
-    return over_concepts(_sums(study, said), statistic, purpose=purpose, concepts=_names(study))  # type: ignore[arg-type]
+def _score(study: Study, said: Bools, purpose: str, statistic: Callable[[dict[str, Floats]], Floats]) -> Estimate:
+    sums = _sums(study, said)
+    estimate = over_concepts(sums, statistic, purpose=purpose, concepts=_names(study))
+    return honest_rate(estimate, int((sums["member"] > 0).sum()))
 
 
 def _names(study: Study) -> list[str]:
