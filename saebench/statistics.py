@@ -80,7 +80,12 @@ def _interval(columns: list[Floats], pooled: Callable[..., Floats], value: float
 
 
 def over_concepts(
-    sums: Mapping[str, Floats], statistic: Callable[[dict[str, Floats]], Floats], *, purpose: str, concepts: list[str]
+    sums: Mapping[str, Floats],
+    statistic: Callable[[dict[str, Floats]], Floats],
+    *,
+    purpose: str,
+    concepts: list[str],
+    level: float = LEVEL,
 ) -> Estimate:
     """Mean over concepts of a statistic of sums over words, with an interval for both having been others.
 
@@ -104,7 +109,7 @@ def over_concepts(
         means = (np.nan_to_num(drawn) * counts).sum(1) / counts.sum(1)
     means = means[np.isfinite(means)]
     value = float(each[found].mean())
-    low, high = (float(end) for end in np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    low, high = (float(end) for end in np.quantile(means, [(1 - level) / 2, (1 + level) / 2]))
     return Estimate(
         value, min(low, value), max(high, value), int(found.sum()), "concept",
         items={"concept": np.array(concepts)[found], "value": each[found]},

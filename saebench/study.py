@@ -1,6 +1,6 @@
 """What one SAE makes of the words of a concept set: all that the first-letter and absorption suites read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,12 +13,15 @@ from saebench.metrics.probes import Probe
 from saebench.readings import Readings
 from saebench.sae import LoadedSAE
 from saebench.score import Unscored
+from saebench.statistics import seed_of
 from saebench.vocabulary import Split, turn
 
 BATCH = 1024
 """Rows per encoding; scores do not depend on it."""
 RECONSTRUCTED = 16_384
 """Most rows, evenly spaced, that are decoded to see how well the SAE reconstructs words."""
+QUANTILE_ROWS = 1024
+"""Rows from which the control's threshold is taken."""
 FEWEST_WORDS = 5
 """Train, validation and test words of a concept, with fewer of which it is left out."""
 FEWEST_CONCEPTS = 3
@@ -134,6 +137,26 @@ def _encoded(sae: LoadedSAE, x: Tensor) -> tuple[sparse.csr_array, float, torch.
 
 def _squares(values: Tensor) -> float:
     return float(values.double().square().sum())
+
+
+def random_control(study: Study) -> Study:
+    """The same words with latents of random unit directions, as many and on average as many active as the SAE's.
+
+    They read the activation minus its mean, and are on above one threshold for all: what an SAE that was not trained
+    detects if it is as sparse. It reconstructs nothing, so that `fvu` is the SAE's own.
+    """
+    d_sae, d = study.decoder.shape
+    generator = torch.Generator().manual_seed(seed_of("study.random_control"))
+    decoder = torch.nn.functional.normalize(torch.randn(d_sae, d, generator=generator), dim=1)
+    mean = study.x.mean(0)
+    every = -(-len(study.x) // QUANTILE_ROWS)
+    share = min(study.latents.nnz / (len(study.x) * d_sae), 1.0)
+    threshold = float(np.quantile(((study.x[::every] - mean) @ decoder.T).numpy(), 1 - share))
+    parts = []
+    for start in range(0, len(study.x), BATCH):
+        read = (study.x[start : start + BATCH] - mean) @ decoder.T
+        parts.append(to_sparse(torch.where(read > max(threshold, 0.0), read, 0.0)))
+    return replace(study, latents=sparse.csr_array(sparse.vstack(parts, format="csr")), decoder=decoder)
 
 
 def to_sparse(latents: Tensor) -> sparse.csr_array:

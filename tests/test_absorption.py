@@ -353,7 +353,8 @@ def test_shuffled_concepts_leave_the_floor() -> None:
     detectors = find_detectors(study)
     estimate = first_letter.f1(study, detectors)
     assert first_letter.probe_f1(study).value > 0.9
-    assert estimate.value == pytest.approx(estimate.floor, abs=0.12)
+    assert estimate.value == pytest.approx(estimate.controls["shuffled"], abs=0.12)
+    assert estimate.value <= estimate.floor + 0.12  # type: ignore[operator]
     assert estimate.value < 0.25
     for score in ABSORPTION:
         with pytest.raises(Unscored, match=r"concepts have a main latent with F1"):
@@ -363,7 +364,8 @@ def test_shuffled_concepts_leave_the_floor() -> None:
 def test_the_floor_is_low_for_an_sae_that_is_at_the_ceiling() -> None:
     estimate = first_letter.f1(*absorbed(0.0))
     assert estimate.value == pytest.approx(1)
-    assert estimate.floor < 0.3  # type: ignore[operator]
+    assert estimate.controls["shuffled"] < 0.3
+    assert estimate.floor < 0.5  # type: ignore[operator]
 
 
 def test_concepts_that_no_probe_reads_are_unscored() -> None:

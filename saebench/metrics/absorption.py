@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from saebench.metrics import published
 from saebench.metrics.children import Children, find_children
 from saebench.metrics.detectors import Detectors, f1_of
-from saebench.metrics.first_letter import FEWEST_CONCEPTS, readable
+from saebench.metrics.first_letter import FEWEST_CONCEPTS, check_better_than_random, readable
 from saebench.metrics.published import Projections, projections
 from saebench.score import Estimate, Unscored
 from saebench.statistics import Floats, honest_rate, over_concepts
@@ -39,7 +40,8 @@ Bools = NDArray[np.bool_]
 def judged(study: Study, detectors: Detectors, children: Sequence[Children]) -> Bools:
     """(concept,) where there is a main latent to speak of: one that works where nothing could absorb it.
 
-    Raises Unscored where fewer than three concepts are left, so that a useless SAE does not seem free of absorption.
+    Raises Unscored where fewer than three concepts are left, or where main latents detect no better than random
+    directions do, so that a useless SAE does not seem free of absorption.
     """
     chosen, rows = readable(study), study.rows(Split.VALIDATION)
     good = np.zeros_like(chosen)
@@ -53,6 +55,7 @@ def judged(study: Study, detectors: Detectors, children: Sequence[Children]) -> 
             f"{good.sum()} of {chosen.sum()} concepts have a main latent with F1 and recall of {MAIN_F1} on validation"
             f" words: fewer than {FEWEST_CONCEPTS}, so there is nothing that could be absorbed"
         )
+    check_better_than_random(study, detectors)
     return good
 
 
@@ -227,6 +230,7 @@ def carriers(
     return {name: np.concatenate(parts) for name, parts in columns.items()}
 
 
+@lru_cache(maxsize=1)
 def _of_true_positives(study: Study, detectors: Detectors) -> dict[int, tuple[NDArray[np.intp], Projections]]:
     """For every judged concept the test rows that its probe gets right, and their latents on the probe."""
     chosen = judged(study, detectors, find_children(study, detectors))

@@ -123,19 +123,24 @@ class _Seen:
 
     known: Bools
     """(word,) train and validation words."""
-    anywhere: Floats
-    """(d_sae,) number of words."""
     at_known: Floats
     """(d_sae,) number of known words."""
     inside: Floats
     """(d_sae, concept) number of the concept's known words."""
+    single: Ints
+    """Latents that are on at one word of all."""
+    single_word: Ints
+    single_strength: Floats
 
     @classmethod
     def of(cls, study: Study, words: ByWord) -> _Seen:
         known = study.split != Split.TEST
         on = words.on[known]
         inside = on.T @ study.member[known].astype(np.float64)
-        return cls(known, np.asarray(words.on.sum(axis=0)).ravel(), np.asarray(on.sum(axis=0)).ravel(), inside)
+        single = np.flatnonzero(np.diff(words.on.indptr) == 1)
+        word = words.on.indices[words.on.indptr[single]]
+        strength = np.asarray((words.mean[:, single] * words.on[:, single]).sum(axis=0)).ravel()
+        return cls(known, np.asarray(on.sum(axis=0)).ravel(), inside, single, word, strength)
 
 
 def _children_of(study: Study, main_latent: int, words: ByWord, seen: _Seen, concept: int, excluded: Ints) -> Children:
@@ -170,13 +175,8 @@ def _own(words: ByWord, main: Floats, member: Bools, seen: _Seen) -> Ints:
     typical = main[member & seen.known & (main > 0)]
     if not len(typical):
         return np.empty(0, dtype=np.intp)
-    test = member & ~seen.known
-    if not test.any():
-        return np.empty(0, dtype=np.intp)
-    single = np.flatnonzero((np.asarray(words.on[test].sum(axis=0)).ravel() == 1) & (seen.anywhere == 1))
-    # Each is on at one word only, so that the sum over words is its strength there.
-    strength = np.asarray((words.mean[test][:, single] * words.on[test][:, single]).sum(axis=0)).ravel()
-    own: Ints = single[strength >= OWN * typical.mean()]
+    of_test_word = (member & ~seen.known)[seen.single_word]
+    own: Ints = seen.single[of_test_word & (seen.single_strength >= OWN * typical.mean())]
     return own
 
 

@@ -30,6 +30,7 @@ SUPPORT = 3
 LEAK = 0.25
 """Largest share of rows outside a concept at which a latent that detects it may be active."""
 TIE = 1e-6
+"""Weight of the cosine to the probe, which decides between latents that do equally well."""
 RIDGE = 1e-2
 STEPS = 8
 """Newton steps of each k-sparse probe."""
@@ -46,7 +47,7 @@ class Detectors:
     order: Ints
     """(concept, k) latents in the order in which k-sparse probes take them; the first is the main latent."""
     threshold: Floats
-    """(concept,) of the main latent: it says yes above it."""
+    """(concept,) of the main latent: it says yes above it. Infinite where no latent is specific enough."""
     said: Bools
     """(row, concept, k) what the k-sparse probe says; `k - 1` is the index, so that the first is the main latent."""
     validation_f1: Floats
@@ -75,17 +76,21 @@ def find_detectors(study: Study, member: Bools | None = None, largest: int = LAR
     train, validation = study.rows(Split.TRAIN), study.rows(Split.VALIDATION)
     known, once = train | validation, study.once
     specific = specific_latents(study.columns, member, known)
-    main, found_main = main_latents(study.columns, member, train, validation, specific, study.cosines)
+    f1 = latent_f1(study.columns, member, train)
+    f1 = np.where(specific, f1, -1.0) + TIE * study.cosines
+    main = main_latents(study.columns, member, train & once, validation, f1)
+    found_main = specific[np.arange(len(main)), main]
     order, weights = k_sparse(study.columns, member, once & train, main, specific, largest)
     values = gathered(study.columns, order)
     said = np.empty((*member.shape, order.shape[1]), dtype=bool)
     found = np.empty((member.shape[1], order.shape[1]))
+    main_threshold = np.full(member.shape[1], np.inf)
     for k in range(order.shape[1]):
         scores = values[:, :, 0] if k == 0 else (values[:, :, : k + 1] * weights[k].astype(np.float32)).sum(axis=2)
         fitted = known if k == 0 else known & once
         threshold = np.maximum(best_thresholds(scores[fitted], member[fitted])[1], 0.0)
-        if k == 0:
-            threshold = main_threshold = np.where(found_main, threshold, np.inf)
+        threshold = np.where(found_main, threshold, np.inf)
+        main_threshold = threshold if k == 0 else main_threshold
         said[:, :, k] = scores > threshold
         found[:, k] = f1_of(said[validation, :, k], member[validation])
     return Detectors(order, main_threshold, said, found, split_counts(found))
@@ -118,28 +123,19 @@ def specific_latents(columns: sparse.csc_array, member: Bools, rows: Bools) -> B
     return found
 
 
-def main_latents(
-    columns: sparse.csc_array,
-    member: Bools,
-    train: Bools,
-    validation: Bools,
-    specific: Bools,
-    cosines: NDArray[np.float32],
-) -> tuple[Ints, Bools]:
-    """(concept,) the specific latent that detects it best on validation rows, and whether there is one.
+def main_latents(columns: sparse.csc_array, member: Bools, fit: Bools, validation: Bools, f1: Floats) -> Ints:
+    """(concept,) the latent that detects it best on validation rows, of the ten with the largest f1 (concept, latent).
 
-    Candidates are the latents that do best on train rows. Of equals it is that with the larger cosine to the probe.
+    Their thresholds are fitted on some rows. Of equals it is the one with the larger f1.
     """
-    f1 = np.where(specific, latent_f1(columns, member, train), -1.0) + TIE * cosines
     candidates = np.argsort(-f1, axis=1, kind="stable")[:, :LARGEST]
     values = gathered(columns, candidates)
     found = TIE * np.take_along_axis(f1, candidates, axis=1)
     for i in range(candidates.shape[1]):
-        threshold = np.maximum(best_thresholds(values[train, :, i], member[train])[1], 0.0)
+        threshold = np.maximum(best_thresholds(values[fit, :, i], member[fit])[1], 0.0)
         found[:, i] += f1_of(values[validation, :, i] > threshold, member[validation])
-    concept = np.arange(len(candidates))
-    chosen: Ints = candidates[concept, found.argmax(axis=1)]
-    return chosen, specific[concept, chosen]
+    chosen: Ints = candidates[np.arange(len(candidates)), found.argmax(axis=1)]
+    return chosen
 
 
 def latent_f1(columns: sparse.csc_array, member: Bools, rows: Bools) -> Floats:

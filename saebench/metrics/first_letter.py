@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from saebench.metrics.detectors import Detectors, f1_of, find_detectors
 from saebench.score import Estimate, Unscored
-from saebench.statistics import Floats, honest_rate, over_concepts, seed_of
+from saebench.statistics import LEVEL, Floats, honest_rate, over_concepts, seed_of
 from saebench.vocabulary import Split
 
 if TYPE_CHECKING:
@@ -26,13 +27,13 @@ PROBE_F1 = 0.6
 """A concept counts only if a probe on the activation itself reaches this F1 on validation words."""
 ABOVE_CHANCE = 0.2
 """By how much it must exceed the F1 of always saying yes, which is large for a concept that many words have."""
-SHUFFLES = 3
 WORST_FVU = 1.0
 """An SAE that leaves more of the variance over words unexplained than their mean does is broken for this purpose."""
 
 Bools = NDArray[np.bool_]
 
 
+@lru_cache(maxsize=1)
 def readable(study: Study) -> Bools:
     """(concept,) whether a probe reads it.
 
@@ -63,9 +64,34 @@ def recall(study: Study, detectors: Detectors) -> Estimate:
 
 
 def f1(study: Study, detectors: Detectors) -> Estimate:
-    """F1 of the main latent. The floor is what the same search finds when words have shuffled concepts."""
+    """F1 of the main latent. The floor is what random directions reach, as many and as sparse as the SAE's latents.
+
+    The control `shuffled` is what the same search finds when words have shuffled concepts.
+    """
     estimate = _score(study, detectors.said[:, :, 0], "first_letter.f1", _f1)
-    return replace(estimate, floor=shuffled_f1(study))
+    floor = _score(study, said_by_random(study), "first_letter.f1 of random directions", _f1).value
+    return replace(estimate, floor=floor, controls={**estimate.controls, "shuffled": shuffled_f1(study)})
+
+
+@lru_cache(maxsize=2)
+def said_by_random(study: Study) -> Bools:
+    """(row, concept) what the main latents among random directions say, chosen as the SAE's are."""
+    from saebench.study import random_control
+
+    return find_detectors(random_control(study), largest=1).said[:, :, 0]
+
+
+@lru_cache(maxsize=2)
+def check_better_than_random(study: Study, detectors: Detectors) -> None:
+    """Raise Unscored unless main latents have a larger F1 than random directions do, at a one-sided level of 5%."""
+    own, random = _sums(study, detectors.said[:, :, 0]), _sums(study, said_by_random(study))
+    difference = _difference(own, random, "main latents against random directions", _names(study), level=0.9)
+    if difference.ci_low <= 0:
+        f1, floor = (float(_f1({name: values.sum(axis=0) for name, values in s.items()}).mean()) for s in (own, random))
+        raise Unscored(
+            f"its main latents detect the concepts with an F1 of {f1:.2f}, and random directions, as many and as"
+            f" sparse, with {floor:.2f}: not clearly better, so there is no detector to speak of"
+        )
 
 
 def split_precision(study: Study, detectors: Detectors) -> Estimate:
@@ -101,15 +127,20 @@ def probe_f1(study: Study) -> Estimate:
 
 def f1_gap(study: Study, detectors: Detectors) -> Estimate:
     """F1 of the probe minus F1 of the main latent, on the same words."""
-    sums = {
-        **_sums(study, detectors.said[:, :, 0]),
-        **{f"probe_{name}": values for name, values in _sums(study, study.probe.says(study.x)).items()},
-    }
+    own, probe = _sums(study, detectors.said[:, :, 0]), _sums(study, study.probe.says(study.x))
+    return _difference(probe, own, "first_letter.f1_gap", _names(study))
 
-    def gap(s: dict[str, Floats]) -> Floats:
-        return _f1({name: s[f"probe_{name}"] for name in ("hits", "said", "member")}) - _f1(s)
 
-    return over_concepts(sums, gap, purpose="first_letter.f1_gap", concepts=_names(study))
+def _difference(
+    better: dict[str, Floats], worse: dict[str, Floats], purpose: str, names: list[str], level: float = LEVEL
+) -> Estimate:
+    """F1 of one detector minus that of another, on the same words."""
+    sums = {**better, **{f"worse_{name}": values for name, values in worse.items()}}
+
+    def difference(s: dict[str, Floats]) -> Floats:
+        return _f1(s) - _f1({name: s[f"worse_{name}"] for name in worse})
+
+    return over_concepts(sums, difference, purpose=purpose, concepts=names, level=level)
 
 
 def split_count(study: Study, detectors: Detectors) -> Estimate:
@@ -126,10 +157,6 @@ def split_count(study: Study, detectors: Detectors) -> Estimate:
 def shuffled_f1(study: Study) -> float:
     """Mean F1 that the search for main latents finds on test words when concepts are shuffled among the words."""
     rng = np.random.default_rng(seed_of("first_letter.shuffled"))
-    return float(np.mean([_shuffled_f1(study, rng) for _ in range(SHUFFLES)]))
-
-
-def _shuffled_f1(study: Study, rng: np.random.Generator) -> float:
     member = study.member.copy()
     for split in Split:
         of_split = np.flatnonzero(study.split == split)
