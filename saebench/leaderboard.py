@@ -18,7 +18,7 @@ DASH = "—"
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 MOST_LINES = 12
 LEGEND = (
-    "Value ±half of its 95% interval. **Bold**: the best, and all that noise cannot tell from it. "
+    "Value ±half of its 95% interval. **Bold**: the best, and all that noise cannot tell from it, if beyond the floor. "
     "↑ higher is better, ↓ lower is better, no arrow: a description, not ranked. Controls are never ranked. There is no composite score."
 )
 
@@ -88,15 +88,23 @@ def tables(scores: Sequence[Score]) -> list[Table]:
 def best(scores: Sequence[Score]) -> set[str]:
     """Names of the SAEs that lead: the best value, and all whose interval overlaps its interval.
 
-    A value beyond the ceiling counts as the ceiling. Controls never lead. Empty for properties without direction,
-    and where fewer than two SAEs are scored.
+    A value beyond the ceiling counts as the ceiling. Controls never lead, nor does an SAE whose interval reaches the
+    floor, which is what a useless SAE gets. Empty for properties without direction, and where fewer than two SAEs are
+    scored.
     """
     scored = [_up_to_ceiling(score) for score in scores if score.value is not None and not score.control]
     if len(scored) < 2 or scored[0].better == "neither":
         return set()
     sign = 1 if scored[0].better == "higher" else -1
-    leader = max(scored, key=lambda score: sign * (score.value or 0.0))
-    return {score.sae for score in scored if _overlap(score, leader)}
+    useful = [score for score in scored if _beyond_floor(score)]
+    leader = max(useful, key=lambda score: sign * (score.value or 0.0), default=None)
+    return {score.sae for score in useful if leader is not None and _overlap(score, leader)}
+
+
+def _beyond_floor(score: Score) -> bool:
+    if score.floor is None or score.ci_low is None or score.ci_high is None:
+        return True
+    return score.ci_low > score.floor if score.better == "higher" else score.ci_high < score.floor
 
 
 def suite_questions(suites_dir: str | Path) -> dict[str, str]:
@@ -202,9 +210,9 @@ def _facts(table: Table, row: str) -> list[str]:
 def _reference(table: Table, which: str) -> list[list[str]]:
     cells = []
     for column in table.columns:
-        values = {getattr(score, which) for score in table.column(column) if score.value is not None}
-        value = values.pop() if len(values) == 1 else None
-        cells.append(DASH if value is None else number(value))
+        values = {getattr(score, which) for score in table.column(column) if score.value is not None} - {None}
+        ends = sorted({number(value) for value in (min(values), max(values))}, key=float) if values else [DASH]
+        cells.append(" to ".join(ends))
     return [[f"*{which}*", DASH, DASH, *cells]] if set(cells) != {DASH} else []
 
 

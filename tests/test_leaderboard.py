@@ -74,9 +74,19 @@ def test_one_sae_alone_does_not_lead() -> None:
     assert best([fvu("a"), fvu("b", unscored="no")]) == set()
 
 
-def test_floor_that_differs_between_rows_is_not_shown() -> None:
-    assert row(page(fvu("a", floor=0.9, ceiling=0.0), fvu("b", floor=1.0, ceiling=0.0)), "*ceiling*")[-1] == "0.000"
-    assert "*floor*" not in page(fvu("a", floor=0.9), fvu("b", floor=1.0))
+def test_floor_that_differs_between_rows_is_shown_as_a_range() -> None:
+    text = page(fvu("a", floor=0.9, ceiling=0.0), fvu("b", floor=1.0, ceiling=0.0), fvu("c"))
+    assert row(text, "*ceiling*")[-1] == "0.000"
+    assert row(text, "*floor*")[-1] == "0.900 to 1.000"
+
+
+def test_what_reaches_the_floor_does_not_lead() -> None:
+    """The best of all may be no better than a useless SAE of its size."""
+    f1 = {"better": "higher", "half": 0.05}
+    scores = [fvu("a", 0.70, floor=0.68, **f1), fvu("b", 0.66, floor=0.50, **f1), fvu("c", 0.40, floor=0.30, **f1)]
+    assert best(scores) == {"b"}
+    assert best([fvu("a", 0.70, floor=0.68, **f1), fvu("b", 0.66, floor=0.65, **f1)]) == set()
+    assert best([fvu("a", 0.3, floor=0.32, half=0.05), fvu("b", 0.31, floor=0.9, half=0.05)]) == {"b"}
 
 
 def test_versions_parameters_and_corpora_are_not_mixed() -> None:
