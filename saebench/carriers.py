@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from saebench.gate import number
+from saebench.leaderboard import DASH
 from saebench.score import Score
 from saebench.store import Store
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 RATE, EFFECT = "absorption.full_rate_0_6_0", "absorption.causal_rate"
 HEADER = ["absorbed", "readings", "activation", "cosine to probe", "share of probe", "effect, logits"]
-DASH = "—"
 Items = Mapping[str, "NDArray[np.generic]"]
 Word = tuple[str, str, int, int]
 """Concept, word, main latent, carrier."""

@@ -30,16 +30,19 @@ class Corpus:
 
     def tokens(self, tokenizer: Any) -> Tensor:
         """Token ids (document, context): BOS, then the beginning of one document; packed, never padded."""
-        world = World.load(organism_folder())
-        texts = [world.document(f"{SPLIT}/{i}", READING).text for i in range(self.documents)]
-        rows = [_row(tokenizer, text, self.context) for text in texts]
+        rows = [_row(tokenizer, text, self.context) for text in held_out_texts(self.documents)]
         return torch.tensor(rows)
+
+
+def held_out_texts(documents: int) -> list[str]:
+    """The first of the world's documents that no training used."""
+    world = World.load(organism_folder())
+    return [world.document(f"{SPLIT}/{i}", READING).text for i in range(documents)]
 
 
 def reference_texts() -> list[str]:
     """Texts in which tokens are counted, where only tokens that occur are words."""
-    world = World.load(organism_folder())
-    return [world.document(f"{SPLIT}/{i}", READING).text for i in range(REFERENCE_DOCUMENTS)]
+    return held_out_texts(REFERENCE_DOCUMENTS)
 
 
 def reference_name() -> str:

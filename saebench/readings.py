@@ -17,7 +17,7 @@ from saebench.corpora import reference_texts
 from saebench.metrics.probes import Probe, fit_probe
 from saebench.score import Unscored
 from saebench.subject import Subject, layer_of
-from saebench.vocabulary import Split, Word, token_texts, turn, words_of
+from saebench.vocabulary import Split, Word, one_reading_each, token_texts, words_of
 
 BATCH = 512
 """Words per forward pass; scores do not depend on it."""
@@ -79,8 +79,7 @@ def read_probe(subject: Subject, readings: Readings, cache: Cache) -> Probe:
     """The probe of the readings' concepts through the cache; fitted on one reading of each train word."""
     count = readings.x.shape[1]
     x, member = readings.x.flatten(0, 1), np.repeat(readings.member, count, axis=0)
-    turns = np.array([turn(word.text, count) for word in readings.words])
-    once = np.arange(len(x)) % count == np.repeat(turns, count)
+    once = one_reading_each([word.text for word in readings.words], count)
 
     def fit() -> Tensors:
         probe = fit_probe(x, member, readings.rows(Split.TRAIN) & once, readings.rows(Split.VALIDATION))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from saebench.cache import Cache, Inputs
 from saebench.metrics.probes import Probe
-from saebench.readings import Readings, remember, repeated
+from saebench.readings import Readings, inputs_of, remember, repeated
 from saebench.score import Unscored
 from saebench.subject import Subject
 from saebench.vocabulary import Split, turn
@@ -118,10 +118,7 @@ def make_speller(subject: Subject, readings: Readings, probe: Probe, cache: Cach
     empty = np.zeros(len(readings.words), dtype=bool)
     speller = Speller(subject, readings, suffix, answers, nothing, empty, nothing, nothing)
     words = np.flatnonzero(readings.split == Split.TEST)
-    inputs: Inputs = {
-        "version": VERSION, "model": subject.digest, "hook": readings.hook, "words": readings.plan.name,
-        "what": "spelling",
-    }  # fmt: skip
+    inputs: Inputs = {**inputs_of(subject, readings.hook, readings.plan), "what": "spelling", "spelling": VERSION}
     found = cache.get(inputs, lambda: _baseline(speller, probe, words))
     values = {name: nothing.clone() for name in ("margin", "erased", "right", "moved")}
     for name, value in values.items():

@@ -14,7 +14,7 @@ from saebench.readings import Readings
 from saebench.sae import LoadedSAE
 from saebench.score import Unscored
 from saebench.statistics import seed_of
-from saebench.vocabulary import Split, turn
+from saebench.vocabulary import FEWEST_CONCEPTS, FEWEST_WORDS, Split, one_reading_each
 
 BATCH = 1024
 """Rows per encoding; scores do not depend on it."""
@@ -22,9 +22,6 @@ RECONSTRUCTED = 16_384
 """Most rows, evenly spaced, that are decoded to see how well the SAE reconstructs words."""
 QUANTILE_ROWS = 1024
 """Rows from which the control's threshold is taken."""
-FEWEST_WORDS = 5
-"""Train, validation and test words of a concept, with fewer of which it is left out."""
-FEWEST_CONCEPTS = 3
 MOST_ACTIVE = 400_000_000
 """Entries of the sparse matrix, about 3 GB."""
 
@@ -60,6 +57,12 @@ class Study:
         """(row,) index of the word."""
         return np.repeat(np.arange(len(self.words)), self.prefixes)
 
+    @cached_property
+    def test(self) -> NDArray[np.bool_]:
+        """(word,) whether it is a test word."""
+        chosen: NDArray[np.bool_] = self.split == Split.TEST
+        return chosen
+
     def rows(self, *splits: Split) -> NDArray[np.bool_]:
         """(row,) whether its word is of one of the splits."""
         chosen: NDArray[np.bool_] = np.isin(self.split, splits)[self.word_of]
@@ -68,9 +71,7 @@ class Study:
     @cached_property
     def once(self) -> NDArray[np.bool_]:
         """(row,) one row of every word."""
-        turns = np.array([turn(text, self.prefixes) for text in self.words])
-        chosen: NDArray[np.bool_] = np.arange(len(self.word_of)) % self.prefixes == turns[self.word_of]
-        return chosen
+        return one_reading_each(self.words, self.prefixes)
 
     @cached_property
     def row_member(self) -> NDArray[np.bool_]:

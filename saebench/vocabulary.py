@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 Case = Literal["any", "lower", "capital"]
 Space = Literal["any", "required"]
 SHARES = (0.45, 0.2)
 """Of train and validation words; the others are test words."""
 
 
+FEWEST_WORDS = 5
+"""Train, validation and test words of a concept, with fewer of which it is left out."""
+FEWEST_CONCEPTS = 3
+"""Concepts with fewer of which there is no score."""
 BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
@@ -72,6 +79,13 @@ class Word:
 def turn(text: str, count: int) -> int:
     """Which of some prefixes a word takes where it is read after one only: by a hash, whatever other words there are."""
     return int.from_bytes(hashlib.sha256(f"turn of {text}".encode()).digest()[:4], "big") % count
+
+
+def one_reading_each(texts: Sequence[str], prefixes: int) -> NDArray[np.bool_]:
+    """(row,) one of the readings of every word, where row `word * prefixes + prefix` is a reading."""
+    turns = np.array([turn(text, prefixes) for text in texts])
+    chosen: NDArray[np.bool_] = (np.arange(prefixes)[None, :] == turns[:, None]).ravel()
+    return chosen
 
 
 def token_texts(tokenizer: Any, tokens: Sequence[int] | None = None) -> list[str]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from saebench.memory import Memory
 
 if TYPE_CHECKING:
-    from saebench.cache import Cache
     from saebench.concepts import Plan
     from saebench.metrics.detectors import Detectors
     from saebench.metrics.probes import Probe
@@ -57,14 +56,14 @@ class WordRun:
 
         subject, hook, plan = self.run.subject(spec), self.run.hook(spec), self.plan(spec, concepts)
         key = ("readings", subject.digest, hook, plan.name)
-        return self.shared.get(key, lambda: read_words(subject, hook, plan, self._cache()))
+        return self.shared.get(key, lambda: read_words(subject, hook, plan, self.run.cache()))
 
     def probe(self, spec: "SAESpec", concepts: str) -> "Probe":
         from saebench.readings import read_probe
 
         subject, readings = self.run.subject(spec), self.readings(spec, concepts)
         key = ("probe", subject.digest, readings.hook, readings.plan.name)
-        return self.shared.get(key, lambda: read_probe(subject, readings, self._cache()))
+        return self.shared.get(key, lambda: read_probe(subject, readings, self.run.cache()))
 
     def speller(self, spec: "SAESpec", concepts: str) -> "Speller":
         from saebench.spelling import make_speller
@@ -72,7 +71,7 @@ class WordRun:
         subject, readings = self.run.subject(spec), self.readings(spec, concepts)
         key = ("speller", subject.digest, readings.hook, readings.plan.name)
         probe = self.probe(spec, concepts)
-        return self.shared.get(key, lambda: make_speller(subject, readings, probe, self._cache()))
+        return self.shared.get(key, lambda: make_speller(subject, readings, probe, self.run.cache()))
 
     def study(self, sae: "LoadedSAE", concepts: str) -> "Study":
         from saebench.study import make_study
@@ -85,6 +84,3 @@ class WordRun:
 
         study = self.study(sae, concepts)
         return self.of_sae.get((sae.digest, "detectors", concepts), lambda: find_detectors(study))
-
-    def _cache(self) -> "Cache":
-        return self.run.cache()

@@ -249,10 +249,15 @@ def reordered(on: World, order: NDArray[np.intp]) -> World:
 
 
 def scores_in(module: ModuleType) -> tuple[Score, ...]:
-    """All public functions of a module that take a study and detectors."""
+    """All public functions of a module that make an estimate of a study and detectors."""
     functions = [f for name, f in vars(module).items() if inspect.isfunction(f) and not name.startswith("_")]
     own = [f for f in functions if f.__module__ == module.__name__]
-    return tuple(f for f in own if list(inspect.signature(f).parameters) == ["study", "detectors"])
+    return tuple(f for f in own if _types(f) == {"study": "Study", "detectors": "Detectors", "return": "Estimate"})
+
+
+def _types(function: Callable[..., Any]) -> dict[str, str]:
+    """Annotations as they are written."""
+    return {name: getattr(kind, "__name__", str(kind)) for name, kind in function.__annotations__.items()}
 
 
 FIRST_LETTER, ABSORPTION = scores_in(first_letter), scores_in(absorption)

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from saebench.metrics import published
 from saebench.metrics.children import Children, find_children
 from saebench.metrics.detectors import Detectors, f1_of
-from saebench.metrics.first_letter import FEWEST_CONCEPTS, check_better_than_random, readable
+from saebench.metrics.first_letter import check_better_than_random, readable
 from saebench.metrics.published import Projections, projections
 from saebench.score import Estimate, Unscored
 from saebench.statistics import Floats, honest_rate, over_concepts
-from saebench.vocabulary import Split
+from saebench.vocabulary import FEWEST_CONCEPTS, Split
 
 if TYPE_CHECKING:
     from saebench.study import Study
@@ -37,13 +37,13 @@ COSINES = (0.0, 0.025, 0.1, 0.2)
 Bools = NDArray[np.bool_]
 
 
-def judged(study: Study, detectors: Detectors, children: Sequence[Children]) -> Bools:
+def judged(study: Study, detectors: Detectors) -> Bools:
     """(concept,) where there is a main latent to speak of: one that works where nothing could absorb it.
 
     Raises Unscored where fewer than three concepts are left, or where main latents detect no better than random
     directions do, so that a useless SAE does not seem free of absorption.
     """
-    chosen, rows = readable(study), study.rows(Split.VALIDATION)
+    chosen, rows, children = readable(study), study.rows(Split.VALIDATION), find_children(study, detectors)
     good = np.zeros_like(chosen)
     for concept in np.flatnonzero(chosen).tolist():
         free = rows & ~children[concept].with_child[study.word_of]
@@ -67,10 +67,10 @@ def suppression_ratio(study: Study, detectors: Detectors) -> Estimate:
     `split_as_children`, the same with all latents that the concept is split over counted as children.
     Raises Unscored where fewer than three concepts have a child that is on at a test word.
     """
-    chosen = judged(study, detectors, find_children(study, detectors))
+    chosen = judged(study, detectors)
     names = [name for name, good in zip(study.concepts, chosen, strict=True) if good]
     kept, split_too = (_kept(find_children(study, detectors, split), chosen) for split in (True, False))
-    with_child = sum(bool((child.with_child & _test(study)).any()) for child in kept)
+    with_child = sum(bool((child.with_child & study.test).any()) for child in kept)
     counted = _mean_suppression(study, [(c.main, c.with_child, c.others) for c in split_too])
     if with_child < FEWEST_CONCEPTS:
         raise Unscored(
@@ -103,7 +103,7 @@ def suppression(s: dict[str, Floats]) -> Floats:
 
 
 def _suppression_sums(study: Study, pairs: list[tuple[Floats, Bools, Bools]]) -> dict[str, Floats]:
-    test = _test(study)
+    test = study.test
     return {
         "main_child": np.stack([(main * child)[test] for main, child, _ in pairs], axis=1),
         "child": np.stack([child[test] for _, child, _ in pairs], axis=1).astype(np.float64),
@@ -122,7 +122,7 @@ def _mean_suppression(study: Study, pairs: list[tuple[Floats, Bools, Bools]]) ->
 
 def _distribution(study: Study, kept: list[Children], names: list[str]) -> dict[str, NDArray[np.generic]]:
     """The main latent at every test word of every concept: partial absorption is visible in it."""
-    test, texts = _test(study), np.array(study.words)
+    test, texts = study.test, np.array(study.words)
     at = [np.flatnonzero(test & (child.with_child | child.others)) for child in kept]
     return {
         "word": np.concatenate([texts[rows] for rows in at]),
@@ -173,7 +173,7 @@ def recall_hole(study: Study, detectors: Detectors) -> Estimate:
     what the main latent writes (decoder cosine above .9) is its twin and no carrier.
     """
     names, sums = [], []
-    for concept in np.flatnonzero(judged(study, detectors, find_children(study, detectors))).tolist():
+    for concept in np.flatnonzero(judged(study, detectors)).tolist():
         rows = np.flatnonzero(study.rows(Split.TEST) & study.row_member[:, concept])
         words = project(study, detectors, concept, rows)
         twin = (study.decoder @ study.decoder[detectors.main[concept]]).numpy()[words.latent] > TWIN
@@ -216,24 +216,29 @@ def carriers(
     columns: dict[str, list[NDArray[np.generic]]] = {}
     for concept, (rows, words) in found.items():
         absorbed = published.full_absorption(words)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = words.at_top(words.value) / words.total
-        values = {
-            "carrier_concept": np.full(len(rows), study.concepts[concept]), "carrier_row": rows,
-            "carrier_word": np.array(study.words)[study.word_of[rows]],
-            "carrier_main": np.full(len(rows), detectors.main[concept]), "carrier": words.at_top(words.latent),
-            "carrier_activation": words.at_top(words.activation), "carrier_cosine": words.at_top(words.cosine),
-            "carrier_share": share,
-        }  # fmt: skip
-        for name, value in values.items():
-            columns.setdefault(name, []).append(np.asarray(value)[absorbed])
+        for name, value in carrier_columns(study, detectors, np.full(len(rows), concept), rows, words).items():
+            columns.setdefault(name, []).append(value[absorbed])
     return {name: np.concatenate(parts) for name, parts in columns.items()}
+
+
+def carrier_columns(
+    study: Study, detectors: Detectors, owner: NDArray[np.intp], rows: NDArray[np.intp], words: Projections
+) -> dict[str, NDArray[np.generic]]:
+    """Of rows with a concept of their own (row,): the latent that holds most of the probe's direction."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = words.at_top(words.value) / words.total
+    return {
+        "carrier_concept": np.array(study.concepts)[owner], "carrier_row": rows,
+        "carrier_word": np.array(study.words)[study.word_of[rows]], "carrier_main": detectors.main[owner],
+        "carrier": words.at_top(words.latent), "carrier_activation": words.at_top(words.activation),
+        "carrier_cosine": words.at_top(words.cosine), "carrier_share": share,
+    }  # fmt: skip
 
 
 @lru_cache(maxsize=1)
 def _of_true_positives(study: Study, detectors: Detectors) -> dict[int, tuple[NDArray[np.intp], Projections]]:
     """For every judged concept the test rows that its probe gets right, and their latents on the probe."""
-    chosen = judged(study, detectors, find_children(study, detectors))
+    chosen = judged(study, detectors)
     right = study.rows(Split.TEST)[:, None] & study.row_member & study.probe.says(study.x)
     rows = {int(concept): np.flatnonzero(right[:, concept]) for concept in np.flatnonzero(chosen)}
     found = {concept: (at, project(study, detectors, concept, at)) for concept, at in rows.items() if len(at)}
@@ -269,9 +274,4 @@ def _per_word(study: Study, rows: NDArray[np.intp], values: NDArray[np.generic])
     sums: Floats = np.bincount(
         study.word_of[rows], weights=np.asarray(values, dtype=np.float64), minlength=len(study.words)
     ).astype(np.float64)
-    return sums[_test(study)]
-
-
-def _test(study: Study) -> Bools:
-    found: Bools = study.split == Split.TEST
-    return found
+    return sums[study.test]

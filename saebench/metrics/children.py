@@ -28,8 +28,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from saebench.vocabulary import Split
-
 if TYPE_CHECKING:
     from scipy import sparse
 
@@ -134,7 +132,7 @@ class _Seen:
 
     @classmethod
     def of(cls, study: Study, words: ByWord) -> _Seen:
-        known = study.split != Split.TEST
+        known = ~study.test
         on = words.on[known]
         inside = on.T @ study.member[known].astype(np.float64)
         single = np.flatnonzero(np.diff(words.on.indptr) == 1)

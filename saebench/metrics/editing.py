@@ -12,13 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saebench.metrics import published
-from saebench.metrics.absorption import judged, project, project_each
-from saebench.metrics.children import find_children
+from saebench.metrics.absorption import carrier_columns, judged, project, project_each
 from saebench.metrics.detectors import Detectors
 from saebench.metrics.first_letter import readable
 from saebench.score import Estimate, Unscored
 from saebench.statistics import Floats, honest_rate, over_concepts, seed_of
-from saebench.vocabulary import Split
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +40,7 @@ Ints = NDArray[np.intp]
 
 def check_spelling(speller: Speller, study: Study) -> None:
     """Raise Unscored where the model cannot spell, or where the hook lies after the letter has moved on."""
-    test = study.split == Split.TEST
+    test = study.test
     accuracy = float(speller.right[test].mean())
     if accuracy < ACCURACY:
         raise Unscored(f"the model spells {accuracy:.0%} of the test words, less than {ACCURACY:.0%}")
@@ -60,7 +58,7 @@ def ablation_share(study: Study, detectors: Detectors, speller: Speller) -> Esti
     """
     check_spelling(speller, study)
     spelled = {
-        concept: np.flatnonzero((study.split == Split.TEST) & study.member[:, concept] & speller.right)
+        concept: np.flatnonzero(study.test & study.member[:, concept] & speller.right)
         for concept in np.flatnonzero(readable(study)).tolist()
     }
     words, owner = _sampled(study, spelled)
@@ -90,10 +88,10 @@ def causal_rate(study: Study, detectors: Detectors, speller: Speller) -> Estimat
     the probe's direction, and the exact effect of removing it, whole and without what it writes along the probe.
     """
     check_spelling(speller, study)
-    concepts = np.flatnonzero(judged(study, detectors, find_children(study, detectors))).tolist()
+    concepts = np.flatnonzero(judged(study, detectors)).tolist()
     right, silent = {}, {}
     for concept in concepts:
-        test = np.flatnonzero((study.split == Split.TEST) & study.member[:, concept])
+        test = np.flatnonzero(study.test & study.member[:, concept])
         right[concept] = test[study.probe.says(study.x[speller.row(test)])[:, concept]]
         silent[concept] = right[concept][project(study, detectors, concept, speller.row(right[concept])).silent]
     words, owner = _sampled(study, silent)
@@ -113,15 +111,15 @@ def causal_rate(study: Study, detectors: Detectors, speller: Speller) -> Estimat
 
 
 def removed(study: Study, rows: Ints, latents: list[Ints]) -> Tensor:
-    """(row, d) what some latents of each row write."""
+    """(row, d) what some latents of each row write; -1 names none."""
     import torch
 
     chosen = study.latents[rows].copy()
     owner = np.repeat(np.arange(len(rows)), np.diff(chosen.indptr))
-    kept = np.zeros(len(chosen.data), dtype=bool)
-    for row, wanted in enumerate(latents):
-        at = owner == row
-        kept[at] = np.isin(chosen.indices[at], wanted)
+    d_sae = study.latents.shape[1]
+    named = np.concatenate(latents)
+    wanted = np.repeat(np.arange(len(rows)), [len(some) for some in latents]) * d_sae + named
+    kept = np.isin(owner * d_sae + chosen.indices, wanted[named >= 0])
     chosen.data = np.where(kept, chosen.data, 0.0).astype(np.float32)
     chosen.eliminate_zeros()
     used, where = np.unique(chosen.indices, return_inverse=True)
@@ -143,11 +141,8 @@ def _effects(
     across = written - (written * direction).sum(dim=1, keepdim=True) * direction
     base = speller.margin[words]
     return {
+        **carrier_columns(study, detectors, owner, rows, own),
         "absorbed": _by_effect(study, speller, own, words),
-        "carrier_concept": np.array(study.concepts)[owner], "carrier_row": rows,
-        "carrier_word": np.array(study.words)[words], "carrier_main": detectors.main[owner],
-        "carrier": carrier, "carrier_activation": own.at_top(own.activation), "carrier_cosine": own.at_top(own.cosine),
-        "carrier_share": own.at_top(own.value) / own.total,
         "carrier_effect": (base - speller.margins(words, x - written)).double().numpy(),
         "carrier_effect_across": (base - speller.margins(words, x - across)).double().numpy(),
     }  # fmt: skip
@@ -188,5 +183,5 @@ def _table(study: Study, words: Ints, owner: Ints, values: object, concepts: lis
     """(test word, concept) values of some words, 0 elsewhere."""
     whole = np.zeros((len(study.words), len(study.concepts)))
     np.add.at(whole, (words, owner), np.asarray(values, dtype=np.float64))
-    table: Floats = whole[study.split == Split.TEST][:, concepts]
+    table: Floats = whole[study.test][:, concepts]
     return table

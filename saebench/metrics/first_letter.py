@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from saebench.metrics.detectors import Detectors, f1_of, find_detectors
 from saebench.score import Estimate, Unscored
 from saebench.statistics import LEVEL, Floats, honest_rate, over_concepts, seed_of
-from saebench.vocabulary import Split
+from saebench.vocabulary import FEWEST_CONCEPTS, Split
 
 if TYPE_CHECKING:
     from saebench.study import Study
 
-FEWEST_CONCEPTS = 3
 PROBE_F1 = 0.6
 """A concept counts only if a probe on the activation itself reaches this F1 on validation words."""
 ABOVE_CHANCE = 0.2
@@ -69,7 +68,7 @@ def f1(study: Study, detectors: Detectors) -> Estimate:
     The control `shuffled` is what the same search finds when words have shuffled concepts.
     """
     estimate = _score(study, detectors.said[:, :, 0], "first_letter.f1", _f1)
-    floor = _score(study, said_by_random(study), "first_letter.f1 of random directions", _f1).value
+    floor = _mean_f1(_sums(study, said_by_random(study)))
     return replace(estimate, floor=floor, controls={**estimate.controls, "shuffled": shuffled_f1(study)})
 
 
@@ -87,10 +86,9 @@ def check_better_than_random(study: Study, detectors: Detectors) -> None:
     own, random = _sums(study, detectors.said[:, :, 0]), _sums(study, said_by_random(study))
     difference = _difference(own, random, "main latents against random directions", _names(study), level=0.9)
     if difference.ci_low <= 0:
-        f1, floor = (float(_f1({name: values.sum(axis=0) for name, values in s.items()}).mean()) for s in (own, random))
         raise Unscored(
-            f"its main latents detect the concepts with an F1 of {f1:.2f}, and random directions, as many and as"
-            f" sparse, with {floor:.2f}: not clearly better, so there is no detector to speak of"
+            f"its main latents detect the concepts with an F1 of {_mean_f1(own):.2f}, and random directions, as many"
+            f" and as sparse, with {_mean_f1(random):.2f}: not clearly better, so there is no detector to speak of"
         )
 
 
@@ -184,6 +182,11 @@ def _sums(study: Study, said: Bools) -> dict[str, Floats]:
     values = {"hits": said & member, "said": said, "member": member}
     shape = (-1, study.prefixes, int(chosen.sum()))
     return {name: value.reshape(shape).mean(axis=1) for name, value in values.items()}
+
+
+def _mean_f1(sums: dict[str, Floats]) -> float:
+    """Mean over concepts of the F1 on all test words."""
+    return float(_f1({name: values.sum(axis=0) for name, values in sums.items()}).mean())
 
 
 def _precision(s: dict[str, Floats]) -> Floats:
