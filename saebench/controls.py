@@ -1,8 +1,13 @@
 """Degraded models that every finding is compared with."""
 
 import copy
+import random
+from collections.abc import Callable
+from functools import partial
 
 import torch
+
+from saebench.subject import Subject, load_subject
 
 EMBEDDINGS = ("wte", "wpe", "embed", "lm_head")
 """How their names begin: also `embed_in`, `embed_tokens`, `embed_out`."""
@@ -23,6 +28,43 @@ def rerandomised(model: torch.nn.Module, *, keep_embeddings: bool, seed: int) ->
             noise = torch.randn(weight.shape, generator=generator).to(weight)
             weight.copy_(weight.mean() + noise * weight.std(unbiased=False))
     return other
+
+
+def permuted_weights(model: torch.nn.Module, *, seed: int) -> torch.nn.Module:
+    """A copy in which the entries of every parameter are shuffled: their distribution stays exactly as it is."""
+    generator = torch.Generator().manual_seed(seed)
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight in other.parameters():
+            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+            weight.copy_(weight.flatten()[order].view_as(weight))
+    return other
+
+
+def step_0(model: torch.nn.Module, *, seed: int) -> torch.nn.Module:
+    """A transformers model of the same configuration as it is before any training."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return type(model)(model.config).eval()
+
+
+MODELS: dict[str, Callable[..., torch.nn.Module]] = {
+    "random_model": partial(rerandomised, keep_embeddings=False),
+    "random_blocks": partial(rerandomised, keep_embeddings=True),
+    "permuted_weights": permuted_weights,
+    "step_0": step_0,
+}
+"""Models without what training put into them, by name: `change(model, seed=…)`."""
+
+
+def control_model(name: str, control: str, device: str = "cpu") -> Subject:
+    """The language model `name`, changed into one of `MODELS`; always the same one."""
+    return load_subject(name, device, partial(MODELS[control], seed=training_seed(control)), control)
+
+
+def training_seed(purpose: str) -> int:
+    """Seed of a control that SAEs were trained for, derived from what it is for."""
+    return random.Random(purpose).getrandbits(31)
 
 
 def shuffled_rows(activations: torch.Tensor, seed: int) -> torch.Tensor:

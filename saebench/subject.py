@@ -88,8 +88,13 @@ def layer_of(hook: str) -> int:
     return int(match[1])
 
 
-def load_subject(name: str = ORGANISM, device: str = "cpu", change: Change | None = None) -> Subject:
-    """Load the organism, or a Hugging Face causal language model by folder or name, and `change` it if asked to."""
+def load_subject(
+    name: str = ORGANISM, device: str = "cpu", change: Change | None = None, changed: str = "changed"
+) -> Subject:
+    """Load the organism, or a Hugging Face causal language model by folder or name, and `change` it if asked to.
+
+    `changed` says how, and is part of the digest.
+    """
     import transformers
     from transformer_lens.model_bridge import TransformerBridge
 
@@ -100,7 +105,7 @@ def load_subject(name: str = ORGANISM, device: str = "cpu", change: Change | Non
     model = change(model) if change else model
     model.requires_grad_(False)
     bridge = TransformerBridge.boot_transformers(source, hf_model=model, tokenizer=tokenizer, device=device)
-    digest = model_digest(name) if change is None else f"changed {model_digest(name)}"
+    digest = model_digest(name) if change is None else f"{changed} {model_digest(name)}"
     return Subject(name, digest, bridge, tokenizer, device)
 
 

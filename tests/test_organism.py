@@ -48,7 +48,7 @@ def test_the_zoo_finds_letters_and_absorbs_some(found):
 def test_every_sae_is_alive_reconstructs_and_is_as_sparse_as_its_name_says(found, member):
     measured = found["saes"][member.name]
     assert measured["alive"] >= 0.5
-    assert measured["fvu"] <= 0.4
+    assert measured["fvu"] <= (0.4 if member.decoder != "frozen" else 0.65)
     assert measured["l0"] == pytest.approx(member.l0, rel=0.2)
     spec = resolve(f"organism/{member.name}")[0]
     assert spec.d_sae == member.d_sae
@@ -58,13 +58,14 @@ def test_every_sae_is_alive_reconstructs_and_is_as_sparse_as_its_name_says(found
 
 
 def test_the_zoo_has_every_architecture_at_two_sparsities_two_widths_and_three_seeds():
-    plain = [member for member in ZOO if member.data == "world"]
+    plain = [member for member in ZOO if member.data == "world" and member.decoder == "free"]
     for architecture in ("standard", "gated", "jumprelu", "topk", "batchtopk", "matryoshka"):
         assert len({member.l0 for member in plain if member.architecture == architecture}) >= 2
     for architecture in ("topk", "matryoshka"):
         assert len({member.d_sae for member in plain if member.architecture == architecture}) >= 2
     assert {m.seed for m in plain if (m.architecture, m.l0) == ("batchtopk", 16)} == {0, 1, 2}
-    assert len({member.data for member in ZOO}) == 5
+    assert len({member.data for member in ZOO}) == 7
+    assert {member.decoder for member in ZOO} == {"free", "soft_frozen", "frozen"}
 
 
 def test_it_is_an_ordinary_checkpoint_that_the_bridge_runs_alike(subject):

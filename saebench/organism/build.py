@@ -86,7 +86,8 @@ def train_one(name: str, work: Path) -> None:
     sae = train_member(member, activations)
     facts = {
         "model_name": ORGANISM, "hook_name": hook(), "context_size": CONTEXT, "prepend_bos": True,
-        "trained_on": member.data, "tokens_seen": SAMPLES, "seed": member.seed, "aimed_l0": member.l0, "commit": provenance()[0],
+        "trained_on": member.data, "tokens_seen": SAMPLES, "seed": member.seed, "aimed_l0": member.l0,
+        "decoder": member.decoder, "commit": provenance()[0],
     }  # fmt: skip
     for key, value in facts.items():
         setattr(sae.cfg.metadata, key, value)

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saebench.controls import rerandomised, shuffled_rows
+from saebench.controls import MODELS, control_model, shuffled_rows, training_seed
 from saebench.organism.world import HELD_OUT_GENRE, READING, Mixture, World
-from saebench.organism.zoo import Data, seed_of
-from saebench.subject import Subject, load_subject
+from saebench.organism.zoo import Data
+from saebench.subject import Subject
 
 Halves = NDArray[np.float16]
 CONTEXT = 64
@@ -38,7 +38,7 @@ def rows_path(work: Path, data: Data, subject: Subject) -> Path:
 
 
 def _shuffled(data: Data, subject: Subject, world: World, hook: str, work: Path, rows: int) -> Halves:
-    return shuffled_rows(harvest("world", subject, world, hook, work, rows), seed_of("shuffled rows")).numpy()
+    return shuffled_rows(harvest("world", subject, world, hook, work, rows), training_seed("shuffled rows")).numpy()
 
 
 def _read(data: Data, subject: Subject, world: World, hook: str, work: Path, rows: int) -> Halves:
@@ -72,7 +72,4 @@ def windows(subject: Subject, world: World, mixture: Mixture) -> Iterator[Tensor
 
 def model_for(data: Data, subject: Subject) -> Subject:
     """The language model whose activations a data set holds."""
-    if data not in ("random_model", "random_blocks"):
-        return subject
-    keep, seed = data == "random_blocks", seed_of(data)
-    return load_subject(subject.name, subject.device, lambda m: rerandomised(m, keep_embeddings=keep, seed=seed))
+    return control_model(subject.name, data, subject.device) if data in MODELS else subject

@@ -1,7 +1,6 @@
 """The SAE zoo: what it holds, and how one member is trained with sae-lens's `SAETrainer`."""
 
-import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,10 +10,14 @@ from torch import Tensor
 if TYPE_CHECKING:
     from sae_lens import SAETrainer
 
-Data = Literal["world", "world_and_telegrams", "random_model", "random_blocks", "shuffled_rows"]
+Data = Literal[
+    "world", "world_and_telegrams", "random_model", "random_blocks", "permuted_weights", "step_0", "shuffled_rows"
+]
+Decoder = Literal["free", "soft_frozen", "frozen"]
 BATCH = 1024
 SAMPLES = 2_500_000
 LR, LR_END = 1.5e-3, 1e-4
+SOFT = 0.8
 CONTROL_EVERY = 10
 CONTROL_GAIN = 0.08
 ANNEAL_FROM, ANNEAL_UNTIL = 12.0, 0.5
@@ -31,6 +34,8 @@ class Member:
     d_sae: int = 1024
     seed: int = 0
     data: Data = "world"
+    decoder: Decoder = "free"
+    """Frozen: as it was drawn; soft-frozen: every direction keeps a cosine of .8 with it (arXiv 2602.14111)."""
 
 
 ARCHITECTURES = ("standard", "gated", "jumprelu", "topk", "batchtopk", "matryoshka")
@@ -43,7 +48,11 @@ ZOO: tuple[Member, ...] = (
     Member("batchtopk-16-telegrams", "batchtopk", 16, data="world_and_telegrams"),
     Member("batchtopk-16-random-model", "batchtopk", 16, data="random_model"),
     Member("batchtopk-16-random-blocks", "batchtopk", 16, data="random_blocks"),
+    Member("batchtopk-16-random-permuted", "batchtopk", 16, data="permuted_weights"),
+    Member("batchtopk-16-random-step0", "batchtopk", 16, data="step_0"),
     Member("batchtopk-64-shuffled-rows", "batchtopk", 64, data="shuffled_rows"),
+    Member("batchtopk-16-soft-frozen", "batchtopk", 16, decoder="soft_frozen"),
+    Member("batchtopk-16-frozen", "batchtopk", 16, decoder="frozen"),
 )
 
 
@@ -59,11 +68,36 @@ def train_member(member: Member, activations: Tensor, samples: int = SAMPLES) ->
         lr_scheduler_name="constant", lr_warm_up_steps=50, lr_decay_steps=samples // BATCH // 3,
         n_batches_for_norm_estimate=20, dead_feature_window=200, feature_sampling_window=500,
     )  # fmt: skip
-    provider = SteeredBatches(activations, member.l0, member.seed, samples // BATCH)
+    hold = hold_decoder(sae, member.decoder)
+    provider = SteeredBatches(activations, member.l0, member.seed, samples // BATCH, hold)
     trainer = SAETrainer(cfg=config, sae=sae, data_provider=provider)
     provider.trainer = trainer
     trainer.fit()
+    hold()
     return sae
+
+
+def hold_decoder(sae: Any, decoder: Decoder) -> Callable[[], None]:
+    """Freeze an SAE's decoder as it is now, or give what brings its directions back to within `SOFT` of it."""
+    start = torch.nn.functional.normalize(sae.W_dec.detach().clone(), dim=1)
+    if decoder == "frozen":
+        sae.W_dec.requires_grad_(False)
+
+    def hold() -> None:
+        if decoder == "soft_frozen":
+            with torch.no_grad():
+                sae.W_dec.copy_(within_cosine(sae.W_dec, start, SOFT))
+
+    return hold
+
+
+def within_cosine(rows: Tensor, start: Tensor, least: float) -> Tensor:
+    """Rows (n, d) turned towards unit rows `start` (n, d) as far as their cosine needs to be `least`; norms stay."""
+    along = (rows * start).sum(dim=1, keepdim=True)
+    across = torch.nn.functional.normalize(rows - along * start, dim=1)
+    norms = rows.norm(dim=1, keepdim=True)
+    turned = norms * (least * start + (1 - least**2) ** 0.5 * across)
+    return torch.where(along < least * norms, turned, rows)
 
 
 def _training_sae(member: Member, d_in: int) -> Any:
@@ -110,8 +144,8 @@ class SteeredBatches:
 
     trainer: "SAETrainer[Any, Any]"
 
-    def __init__(self, activations: Tensor, l0: int, seed: int, steps: int) -> None:
-        self.activations, self.l0, self.steps = activations, l0, steps
+    def __init__(self, activations: Tensor, l0: int, seed: int, steps: int, hold: Callable[[], None]) -> None:
+        self.activations, self.l0, self.steps, self.hold = activations, l0, steps, hold
         self.generator = torch.Generator().manual_seed(seed)
         self.rows = self._rows()
         self.fired = self.seen = 0.0
@@ -125,6 +159,7 @@ class SteeredBatches:
         return self
 
     def __next__(self) -> Tensor:
+        self.hold()
         step = self.trainer.n_training_steps
         if step and step % CONTROL_EVERY == 0:
             self._steer(step / self.steps)
@@ -141,8 +176,3 @@ class SteeredBatches:
                 scheduler.final_value *= factor
                 scheduler.current_value = scheduler.final_value
         self.fired, self.seen = fired, seen
-
-
-def seed_of(purpose: str) -> int:
-    """A seed derived from what it is for."""
-    return random.Random(purpose).getrandbits(31)
