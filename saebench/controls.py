@@ -1,14 +1,26 @@
-"""Degraded models that every finding is compared with."""
+"""Degraded models and SAEs that every finding is compared with: what scores without having learned anything.
+
+Models are changed by name (`MODELS`), SAEs are made by name (`SAES`); both can be put in the place of a real one in
+every suite. SAEs that are trained, but on nothing or with frozen directions, come from `control_training`.
+"""
 
 import copy
 import random
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from saebench.sae import LoadedSAE, digest_of
+from saebench.statistics import seed_of
 from saebench.subject import Subject, load_subject
 
+QUANTILE_ROWS = 1024
+"""Rows from which a threshold is taken."""
 EMBEDDINGS = ("wte", "wpe", "embed", "lm_head")
 """How their names begin: also `embed_in`, `embed_tokens`, `embed_out`."""
 
@@ -67,8 +79,179 @@ def training_seed(purpose: str) -> int:
     return random.Random(purpose).getrandbits(31)
 
 
-def shuffled_rows(activations: torch.Tensor, seed: int) -> torch.Tensor:
+def shuffled_rows(activations: Tensor, seed: int) -> Tensor:
     """Activations (token, d) with every column permuted on its own: marginals stay, everything joint is gone."""
     generator = torch.Generator().manual_seed(seed)
     columns = [column[torch.randperm(len(column), generator=generator)] for column in activations.T]
     return torch.stack(columns, dim=1)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Latents that read an activation minus `mean`, along unit directions, where they exceed a threshold."""
+
+    directions: Tensor
+    """(latent, d)"""
+    mean: Tensor
+    threshold: float
+    gain: float = 1.0
+    """What latents are multiplied by in the reconstruction: one number, fitted to the activations."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        read = (x - self.mean) @ self.directions.T
+        return torch.where(read > self.threshold, read, 0.0)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return self.gain * latents @ self.directions + self.mean
+
+    def fitted(self, x: Tensor) -> "Linear":
+        """With the gain that reconstructs x (token, d) best."""
+        made = self.encode(x) @ self.directions
+        return replace(self, gain=float(((x - self.mean) * made).sum() / made.square().sum().clamp(min=1e-30)))
+
+
+def random_directions(x: Tensor, d_sae: int, share: float, purpose: str) -> Linear:
+    """Random unit directions that are active for a share of all pairs of latent and activation (token, d).
+
+    They read the activation minus its mean, and are on above one threshold for all: an SAE that was not trained.
+    """
+    directions = torch.randn(d_sae, x.shape[1], generator=torch.Generator().manual_seed(seed_of(purpose)))
+    directions, mean = torch.nn.functional.normalize(directions, dim=1), x.mean(0)
+    every = -(-len(x) // QUANTILE_ROWS)
+    threshold = float(np.quantile(((x[::every] - mean) @ directions.T).numpy(), 1 - share))
+    return Linear(directions, mean, max(threshold, 0.0))
+
+
+@dataclass(frozen=True)
+class Like:
+    """What a control has in common with the SAE that it is a control of."""
+
+    sae: LoadedSAE
+    x: Tensor
+    """(token, d) some of the activations that it reads."""
+    d_sae: int
+    l0: float
+
+    @property
+    def share(self) -> float:
+        return min(self.l0 / self.d_sae, 1.0)
+
+
+def random_sae(like: Like) -> Any:
+    """Random directions, on wherever they read something positive, as at the start of training."""
+    return random_directions(like.x, like.d_sae, 1.0, "controls.random").fitted(like.x)
+
+
+def random_l0(like: Like) -> Any:
+    """Random directions, as many and as sparse as the SAE's."""
+    return random_directions(like.x, like.d_sae, like.share, "controls.random_l0").fitted(like.x)
+
+
+@dataclass(frozen=True)
+class Reordered:
+    """An SAE whose latents write along one another's directions."""
+
+    sae: LoadedSAE
+    order: Tensor
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.sae.encode(x)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return self.sae.decode(latents[..., self.order.to(latents.device)])
+
+
+def permuted_decoder(like: Like) -> Any:
+    """The SAE with the rows of its decoder shuffled."""
+    generator = torch.Generator().manual_seed(seed_of("controls.permuted_decoder"))
+    return Reordered(like.sae, torch.randperm(like.d_sae, generator=generator))
+
+
+@dataclass(frozen=True)
+class Components:
+    """Principal components, each as two latents, its positive and its negative side; the largest `k` are kept."""
+
+    directions: Tensor
+    mean: Tensor
+    k: int
+
+    def encode(self, x: Tensor) -> Tensor:
+        read = (x - self.mean) @ self.directions.T
+        both = torch.cat([read, -read], dim=-1).clamp(min=0)
+        kept = both.topk(self.k, dim=-1)
+        return torch.zeros_like(both).scatter(-1, kept.indices, kept.values)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        plus, minus = latents.chunk(2, dim=-1)
+        return (plus - minus) @ self.directions + self.mean
+
+
+def pca(like: Like) -> Any:
+    """Principal components, for every token the ones it has most of, as many as the SAE has active latents."""
+    mean = like.x.mean(0)
+    _, _, directions = torch.linalg.svd(like.x - mean, full_matrices=False)
+    return Components(directions, mean, max(1, min(round(like.l0), len(directions))))
+
+
+class Identity:
+    """Every dimension is a latent."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        return x
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return latents
+
+
+def identity(like: Like) -> Any:
+    """Perfect and not sparse: a bound, not a rival."""
+    return Identity()
+
+
+@dataclass(frozen=True)
+class Best:
+    """An SAE without its lesser latents."""
+
+    sae: LoadedSAE
+    kept: Tensor
+    """(latent,) 1 for those that stay."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.sae.encode(x) * self.kept.to(x.device)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return self.sae.decode(latents)
+
+
+def best_k(like: Like, k: int = 512) -> Any:
+    """The SAE's k latents that contribute most to the sample: how much a smaller dictionary would lose."""
+    latents = like.sae.encode(like.x.to(like.sae.device)).float().cpu()
+    _, norms = like.sae.directions(like.d_sae)
+    kept = torch.zeros(like.d_sae)
+    kept[(latents.square().sum(0) * norms.square()).argsort(descending=True, stable=True)[:k]] = 1.0
+    return Best(like.sae, kept)
+
+
+SAES: dict[str, Callable[[Like], Any]] = {
+    "random": random_sae, "random_l0": random_l0, "permuted_decoder": permuted_decoder, "pca": pca,
+    "identity": identity, "best_k": best_k,
+}  # fmt: skip
+"""SAEs that need no training, by name."""
+
+
+def oracle(directions: Tensor, mean: Tensor, threshold: float) -> Any:
+    """An SAE whose directions (latent, d) are known to be true, where a planted or embedded truth exists."""
+    return Linear(torch.nn.functional.normalize(directions, dim=1), mean, threshold)
+
+
+def control_sae(name: str, like: Like) -> LoadedSAE:
+    """A control, to be measured as any SAE is; its hook, model and training context are those of the real one."""
+    source, spec = _on(like.sae.device, SAES[name](like)), like.sae.spec
+    facts = (spec.digest or like.sae.digest, name, str(round(like.l0, 3)), str(like.d_sae))
+    named = replace(spec, name=f"{spec.name}~{name}", d_sae=None, control=True)
+    return LoadedSAE(named, source, digest_of(source, *facts), like.sae.device)
+
+
+def _on(device: str, source: Any) -> Any:
+    tensors = {name: value for name, value in vars(source).items() if isinstance(value, Tensor)}
+    return replace(source, **{name: value.to(device) for name, value in tensors.items()}) if tensors else source

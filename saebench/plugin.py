@@ -1,9 +1,9 @@
-"""The pytest face, and the only file that knows pytest: options, fixtures, status words, summary, exit codes."""
+"""The pytest face: options, status words, summary, exit codes. Only this file and `pytest_fixtures` know pytest."""
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -15,22 +15,13 @@ from saebench.score import Estimate, Score, Unscored
 from saebench.spec import SAESpec
 from saebench.store import Store
 
-if TYPE_CHECKING:
-    from saebench.activations import Activations
-    from saebench.metrics.detectors import Detectors
-    from saebench.sae import LoadedSAE
-    from saebench.spelling import Speller
-    from saebench.study import Study
-    from saebench.trace import Trace
-
 RUN = pytest.StashKey["SuiteRun"]()
 PROPERTY = pytest.StashKey[Property]()
 PENDING = pytest.StashKey[Unscored | Score]()
 RECORDED = pytest.StashKey[Score]()
 SCORE = "saebench_score"
 DEFAULT = "organism"
-ROUNDS = 30
-Operation = Callable[[], Any]
+pytest_plugins = ["saebench.pytest_fixtures"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,82 +67,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "sae" in metafunc.fixturenames and not any("sae" in names.replace(",", " ").split() for names in own):
         specs = metafunc.config.stash[RUN].prepare().specs
         metafunc.parametrize("sae", specs, ids=[spec.name for spec in specs], indirect=True, scope="session")
-
-
-@pytest.fixture(scope="session")
-def sae(request: pytest.FixtureRequest) -> "LoadedSAE":
-    """The SAE under test; loaded once, and dropped before the next one."""
-    with usage_errors():
-        return request.config.stash[RUN].prepare().sae(request.param)
-
-
-@pytest.fixture(scope="session")
-def activations(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "Activations":
-    """The language model's activations at the SAE's hook; computed once for all SAEs."""
-    with usage_errors():
-        return request.config.stash[RUN].prepare().activations(sae)
-
-
-@pytest.fixture(scope="session")
-def trace(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "Trace":
-    """One pass of the SAE over the corpus, spliced into the model; computed once for all properties."""
-    with usage_errors():
-        return request.config.stash[RUN].prepare().trace(sae)
-
-
-@pytest.fixture
-def concepts() -> str:
-    """Concept set that `study`, `detectors` and `speller` are about; parametrize a test with it for another one."""
-    return "letters"
-
-
-@pytest.fixture
-def study(request: pytest.FixtureRequest, sae: "LoadedSAE", concepts: str) -> "Study":
-    """The SAE's latents at the words of the concept set."""
-    with usage_errors():
-        return request.config.stash[RUN].prepare().words.study(sae, concepts)
-
-
-@pytest.fixture
-def detectors(request: pytest.FixtureRequest, sae: "LoadedSAE", concepts: str) -> "Detectors":
-    """Latents that detect the concepts, chosen on words that are not scored."""
-    with usage_errors():
-        return request.config.stash[RUN].prepare().words.detectors(sae, concepts)
-
-
-@pytest.fixture
-def speller(request: pytest.FixtureRequest, sae: "LoadedSAE", concepts: str) -> "Speller":
-    """The language model, asked for the concepts of words with edited activations."""
-    with usage_errors():
-        return request.config.stash[RUN].prepare().words.speller(sae.spec, concepts)
-
-
-@pytest.fixture
-def record(request: pytest.FixtureRequest) -> Callable[[Estimate], None]:
-    """Record the estimate of the property that the test is marked with."""
-    run: SuiteRun = request.config.stash[RUN]
-    return lambda estimate: run.conclude(request.node, estimate)
-
-
-@pytest.fixture
-def timings(benchmark: Any) -> Callable[[Operation, Operation], tuple[list[float], list[float]]]:
-    """Seconds per round of two operations, run in turns so that the machine treats both alike.
-
-    pytest-benchmark times the first, and its `--benchmark-*` options hold. Where it is disabled there are no seconds.
-    """
-
-    def run(operation: Operation, reference: Operation) -> tuple[list[float], list[float]]:
-        reference_seconds: list[float] = []
-
-        def time_reference() -> None:
-            begun = time.perf_counter()
-            reference()
-            reference_seconds.append(time.perf_counter() - begun)
-
-        benchmark.pedantic(operation, setup=time_reference, rounds=ROUNDS, warmup_rounds=3)
-        return (list(benchmark.stats.stats.data), reference_seconds[-ROUNDS:]) if benchmark.stats else ([], [])
-
-    return run
 
 
 class SuiteRun:

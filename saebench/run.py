@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saebench.control_run import ControlRun
+from saebench.dataset_run import DatasetRun
 from saebench.memory import Memory
 from saebench.properties import Property
 from saebench.registry import fixtures_dir
@@ -58,6 +60,8 @@ class Run:
 
     def __post_init__(self) -> None:
         self.words = WordRun(self)
+        self.controls = ControlRun(self)
+        self.dataset = DatasetRun(self)
 
     def open(self) -> None:
         """Mend a torn scores file and read what is there already."""
@@ -72,6 +76,7 @@ class Run:
             self._sae = None
             self._of_sae.clear()
             self.words.of_sae.clear()
+            self.controls.of_sae.clear()
             gc.collect()
             self._sae = load_sae(spec, self.resolved_device())
         return self._sae
@@ -90,9 +95,12 @@ class Run:
         return Corpus(BUDGETS[self.budget], CONTEXT)
 
     def activations(self, sae: "LoadedSAE") -> "Activations":
+        return self.activations_of(self.subject(sae.spec), self.hook(sae.spec))
+
+    def activations_of(self, subject: "Subject", hook: str) -> "Activations":
+        """Of a model that an SAE is read from, or of one with random weights."""
         from saebench.activations import compute_activations
 
-        subject, hook = self.subject(sae.spec), self.hook(sae.spec)
         key = (subject.digest, hook)
         if key not in self._activations:
             self._activations[key] = compute_activations(subject, hook, self.corpus(), self.cache())

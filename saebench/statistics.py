@@ -100,13 +100,7 @@ def over_concepts(
     found = np.isfinite(each)
     if found.sum() < 2:
         raise Unscored(f"{purpose} is defined for {found.sum()} of {len(each)} concepts, and an interval needs two")
-    drawn = _redrawn(arrays, statistic)[:, found]
-    counts = np.random.default_rng(seed_of(f"concepts of {purpose}")).multinomial(
-        found.sum(), np.full(found.sum(), 1 / found.sum()), size=RESAMPLES
-    )
-    counts = np.where(np.isfinite(drawn), counts, 0)
-    with np.errstate(invalid="ignore"):
-        means = (np.nan_to_num(drawn) * counts).sum(1) / counts.sum(1)
+    means = _redrawn_means(_redrawn(arrays, statistic)[:, found], purpose)
     means = means[np.isfinite(means)]
     value = float(each[found].mean())
     low, high = (float(end) for end in np.quantile(means, [(1 - level) / 2, (1 + level) / 2]))
@@ -115,6 +109,42 @@ def over_concepts(
         items={"concept": np.array(concepts)[found], "value": each[found]},
         controls={"minimum_detectable_difference": DETECTABLE * float(means.std())},
     )  # fmt: skip
+
+
+def resampled_concepts(
+    sums: Mapping[str, Floats], statistic: Callable[[dict[str, Floats]], Floats], purpose: str
+) -> Floats:
+    """(1 + resample,) mean over concepts of what `over_concepts` is of; the first is that of the sample.
+
+    Two sets of sums over the same words are drawn alike, so that their difference can be taken.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        each = statistic({name: values.sum(axis=0) for name, values in sums.items()})
+    found = np.isfinite(each)
+    drawn = _redrawn({name: np.asarray(values, dtype=np.float64) for name, values in sums.items()}, statistic)
+    return np.concatenate([[each[found].mean()], _redrawn_means(drawn[:, found], purpose)])
+
+
+def resampled_clusters(sums: Mapping[str, Floats], statistic: Callable[[dict[str, Floats]], Floats]) -> Floats:
+    """(1 + resample,) statistic of pooled sums per cluster; the first is that of the sample.
+
+    Equally many clusters are drawn alike, whatever is summed.
+    """
+    n = len(next(iter(sums.values())))
+    rng = np.random.default_rng(seed_of(f"{n} clusters"))
+    counts = np.concatenate([np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return statistic({name: counts @ np.asarray(values, dtype=np.float64) for name, values in sums.items()})
+
+
+def _redrawn_means(drawn: Floats, purpose: str) -> Floats:
+    """(resample,) mean over concepts that are drawn anew, of values (resample, concept)."""
+    n = drawn.shape[1]
+    counts = np.random.default_rng(seed_of(f"concepts of {purpose}")).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    counts = np.where(np.isfinite(drawn), counts, 0)
+    with np.errstate(invalid="ignore"):
+        means: Floats = (np.nan_to_num(drawn) * counts).sum(1) / counts.sum(1)
+    return means
 
 
 def _redrawn(sums: dict[str, Floats], statistic: Callable[[dict[str, Floats]], Floats]) -> Floats:

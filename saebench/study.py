@@ -9,21 +9,18 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from saebench.controls import random_directions
 from saebench.metrics.probes import Probe
 from saebench.readings import Readings
 from saebench.sae import LoadedSAE
 from saebench.score import Unscored
-from saebench.statistics import seed_of
+from saebench.sparsity import MOST_ACTIVE, stacked, to_sparse
 from saebench.vocabulary import FEWEST_CONCEPTS, FEWEST_WORDS, Split, one_reading_each
 
 BATCH = 1024
 """Rows per encoding; scores do not depend on it."""
 RECONSTRUCTED = 16_384
 """Most rows, evenly spaced, that are decoded to see how well the SAE reconstructs words."""
-QUANTILE_ROWS = 1024
-"""Rows from which the control's threshold is taken."""
-MOST_ACTIVE = 400_000_000
-"""Entries of the sparse matrix, about 3 GB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +130,7 @@ def _encoded(sae: LoadedSAE, x: Tensor) -> tuple[sparse.csr_array, float, torch.
         parts.append(to_sparse(latents))
         if sum(part.nnz for part in parts) > MOST_ACTIVE:
             raise Unscored(f"{parts[-1].nnz / len(batch):.0f} latents are active per word: too many to be kept")
-    return sparse.csr_array(sparse.vstack(parts, format="csr")), error / max(variance, 1e-30), latents.dtype
+    return stacked(parts), error / max(variance, 1e-30), latents.dtype
 
 
 def _squares(values: Tensor) -> float:
@@ -146,24 +143,7 @@ def random_control(study: Study) -> Study:
     They read the activation minus its mean, and are on above one threshold for all: what an SAE that was not trained
     detects if it is as sparse. It reconstructs nothing, so that `fvu` is the SAE's own.
     """
-    d_sae, d = study.decoder.shape
-    generator = torch.Generator().manual_seed(seed_of("study.random_control"))
-    decoder = torch.nn.functional.normalize(torch.randn(d_sae, d, generator=generator), dim=1)
-    mean = study.x.mean(0)
-    every = -(-len(study.x) // QUANTILE_ROWS)
-    share = min(study.latents.nnz / (len(study.x) * d_sae), 1.0)
-    threshold = float(np.quantile(((study.x[::every] - mean) @ decoder.T).numpy(), 1 - share))
-    parts = []
-    for start in range(0, len(study.x), BATCH):
-        read = (study.x[start : start + BATCH] - mean) @ decoder.T
-        parts.append(to_sparse(torch.where(read > max(threshold, 0.0), read, 0.0)))
-    return replace(study, latents=sparse.csr_array(sparse.vstack(parts, format="csr")), decoder=decoder)
-
-
-def to_sparse(latents: Tensor) -> sparse.csr_array:
-    """CSR matrix of a dense tensor (row, latent)."""
-    rows, columns = (latents != 0).nonzero(as_tuple=True)
-    data = latents[rows, columns].float().cpu().numpy()
-    ends = torch.bincount(rows, minlength=len(latents)).cumsum(0).cpu().numpy()
-    pointers = np.concatenate([[0], ends]).astype(np.int64)
-    return sparse.csr_array((data, columns.to(torch.int32).cpu().numpy(), pointers), shape=tuple(latents.shape))
+    share = min(study.latents.nnz / (len(study.x) * len(study.decoder)), 1.0)
+    drawn = random_directions(study.x, len(study.decoder), share, "study.random_control")
+    parts = [to_sparse(drawn.encode(study.x[start : start + BATCH])) for start in range(0, len(study.x), BATCH)]
+    return replace(study, latents=stacked(parts), decoder=drawn.directions)

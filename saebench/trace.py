@@ -1,13 +1,16 @@
 """One pass of one SAE over a corpus: per-token sums that the reconstruction and context-length suites read."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from saebench.activations import Activations, keep_bos, losses_against, row_batches
 from saebench.sae import LoadedSAE
 from saebench.score import Unscored
+from saebench.sparsity import MOST_ACTIVE, stacked, to_sparse
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class Trace:
     mean_kl: Tensor
     fired: Tensor
     """(d_sae,) number of tokens within the training context on which a latent is active."""
+    latents: sparse.csr_array | None
+    """(token, d_sae) latents within the training context; None where they are too dense to be kept."""
+    tokens: Tensor
+    """(token,) ids of those tokens."""
     inside: int
     """Positions 1 to `inside` - 1 lie in the context that the SAE was trained on."""
     context_known: bool
@@ -54,15 +61,25 @@ def trace(sae: LoadedSAE, activations: Activations) -> Trace:
         raise Unscored(f"the SAE reads {sae.spec.d_in} dimensions, {model} has {residual.shape[-1]}", broken=True)
     inside = min(sae.spec.context_size or residual.shape[1], residual.shape[1])
     mean = residual[:, 1 : min(inside, residual.shape[1] - 1)].double().mean(dim=(0, 1)).float()
-    parts = [_batch(sae, activations, rows, mean, inside) for rows in row_batches(residual)]
+    parts: list[dict[str, Any]] = [_batch(sae, activations, rows, mean, inside) for rows in row_batches(residual)]
     fired = torch.stack([part.pop("fired") for part in parts]).sum(0)
+    latents = _kept([part.pop("latents") for part in parts])
     values = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     values |= {name: getattr(activations, name).double() for name in ("clean_ce", "zero_ce", "mean_ce", "mean_kl")}
     predicting = {name: value[:, :-1] for name, value in values.items()}
-    return Trace(**predicting, fired=fired, inside=inside, context_known=sae.spec.context_size is not None)
+    tokens = activations.tokens[:, :-1][:, 1:inside].flatten()
+    return Trace(
+        **predicting, fired=fired, latents=latents, tokens=tokens, inside=inside,
+        context_known=sae.spec.context_size is not None,
+    )  # fmt: skip
 
 
-def _batch(sae: LoadedSAE, activations: Activations, rows: slice, mean: Tensor, inside: int) -> dict[str, Tensor]:
+def _kept(parts: list[sparse.csr_array]) -> sparse.csr_array | None:
+    """Latents (token, latent) of all batches, unless they are too many."""
+    return stacked(parts) if sum(part.nnz for part in parts) <= MOST_ACTIVE else None
+
+
+def _batch(sae: LoadedSAE, activations: Activations, rows: slice, mean: Tensor, inside: int) -> dict[str, Any]:
     subject, tokens = activations.subject, activations.tokens[rows]
     x = activations.residual[rows].to(subject.device)
     latents = sae.encode(x.flatten(0, 1))
@@ -80,4 +97,7 @@ def _batch(sae: LoadedSAE, activations: Activations, rows: slice, mean: Tensor, 
     }  # fmt: skip
     if bad := [name for name, value in values.items() if not torch.isfinite(value).all()]:
         raise Unscored(f"the reconstruction is so large that {', '.join(bad)} overflow", broken=True)
-    return {name: value.to("cpu", torch.float64) for name, value in values.items()}
+    inner = latents.view(*x.shape[:2], -1)[:, :-1][:, 1:inside].flatten(0, 1)
+    return {
+        **{name: value.to("cpu", torch.float64) for name, value in values.items()}, "latents": to_sparse(inner),
+    }  # fmt: skip

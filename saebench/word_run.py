@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from saebench.spec import SAESpec
     from saebench.spelling import Speller
     from saebench.study import Study
+    from saebench.subject import Subject
 
 BUDGETS = {"smoke": (2, 4096), "quick": (8, 16_384), "standard": (8, 65_536), "full": (8, None)}
 """Prefixes after which words are read, and most words."""
@@ -52,16 +53,23 @@ class WordRun:
             raise ValueError(f"table [words] of fixtures/{model}.toml: {error}") from None
 
     def readings(self, spec: "SAESpec", concepts: str) -> "Readings":
+        return self.readings_of(self.run.subject(spec), spec, concepts)
+
+    def readings_of(self, subject: "Subject", spec: "SAESpec", concepts: str = "letters") -> "Readings":
+        """Readings of a model, also of one with random weights."""
         from saebench.readings import read_words
 
-        subject, hook, plan = self.run.subject(spec), self.run.hook(spec), self.plan(spec, concepts)
+        hook, plan = self.run.hook(spec), self.plan(spec, concepts)
         key = ("readings", subject.digest, hook, plan.name)
         return self.shared.get(key, lambda: read_words(subject, hook, plan, self.run.cache()))
 
     def probe(self, spec: "SAESpec", concepts: str) -> "Probe":
+        return self.probe_of(self.run.subject(spec), spec, concepts)
+
+    def probe_of(self, subject: "Subject", spec: "SAESpec", concepts: str = "letters") -> "Probe":
         from saebench.readings import read_probe
 
-        subject, readings = self.run.subject(spec), self.readings(spec, concepts)
+        readings = self.readings_of(subject, spec, concepts)
         key = ("probe", subject.digest, readings.hook, readings.plan.name)
         return self.shared.get(key, lambda: read_probe(subject, readings, self.run.cache()))
 

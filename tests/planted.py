@@ -153,10 +153,11 @@ def make_trace(documents: int = 24, positions: int = 96, inside: int = 32, **ove
     values = {
         "error": 0.1 * jitter, "signal": jitter, "output": 0.9 * jitter, "product": 0.9 * jitter, "l0": 8.0,
         "kl": 0.1 * jitter, "ce": 2.0 + 0.1 * jitter, "clean_ce": 2.0, "zero_ce": 6.0, "mean_ce": 5.0, "mean_kl": 3.0,
-        "fired": torch.ones(10, dtype=torch.float64), "context_known": True,
+        "fired": torch.ones(10, dtype=torch.float64), "context_known": True, "latents": None,
+        "tokens": torch.zeros(0, dtype=torch.long),
     }  # fmt: skip
     values |= overrides
-    facts = {name: values.pop(name) for name in ("fired", "context_known")}
+    facts = {name: values.pop(name) for name in ("fired", "context_known", "latents", "tokens")}
     shape = (documents, positions)
     tensors = {k: torch.as_tensor(v, dtype=torch.float64).expand(shape).clone() for k, v in values.items()}
     return Trace(**tensors, inside=inside, **facts)

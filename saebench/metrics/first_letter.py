@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from saebench.metrics.detectors import Detectors, f1_of, find_detectors
 from saebench.score import Estimate, Unscored
-from saebench.statistics import LEVEL, Floats, honest_rate, over_concepts, seed_of
+from saebench.statistics import LEVEL, Floats, honest_rate, over_concepts, resampled_concepts, seed_of
 from saebench.vocabulary import FEWEST_CONCEPTS, Split
 
 if TYPE_CHECKING:
@@ -150,6 +150,11 @@ def split_count(study: Study, detectors: Detectors) -> Estimate:
     return over_concepts(
         sums, lambda s: s["count"] / s["one"], purpose="first_letter.split_count", concepts=_names(study)
     )
+
+
+def resampled_f1(study: Study, said: Bools) -> Floats:
+    """(1 + resample,) mean F1 of what (row, concept) is said, with words and concepts drawn anew."""
+    return resampled_concepts(_sums(study, said), _f1, "first_letter.resampled_f1")
 
 
 def shuffled_f1(study: Study) -> float:

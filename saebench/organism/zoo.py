@@ -46,13 +46,19 @@ ZOO: tuple[Member, ...] = (
     Member("batchtopk-16-seed1", "batchtopk", 16, seed=1),
     Member("batchtopk-16-seed2", "batchtopk", 16, seed=2),
     Member("batchtopk-16-telegrams", "batchtopk", 16, data="world_and_telegrams"),
-    Member("batchtopk-16-random-model", "batchtopk", 16, data="random_model"),
-    Member("batchtopk-16-random-blocks", "batchtopk", 16, data="random_blocks"),
-    Member("batchtopk-16-random-permuted", "batchtopk", 16, data="permuted_weights"),
-    Member("batchtopk-16-random-step0", "batchtopk", 16, data="step_0"),
     Member("batchtopk-64-shuffled-rows", "batchtopk", 64, data="shuffled_rows"),
-    Member("batchtopk-16-soft-frozen", "batchtopk", 16, decoder="soft_frozen"),
-    Member("batchtopk-16-frozen", "batchtopk", 16, decoder="frozen"),
+    *(
+        control
+        for l0 in (16, 32)
+        for control in (
+            Member(f"batchtopk-{l0}-random-model", "batchtopk", l0, data="random_model"),
+            Member(f"batchtopk-{l0}-random-blocks", "batchtopk", l0, data="random_blocks"),
+            Member(f"batchtopk-{l0}-random-permuted", "batchtopk", l0, data="permuted_weights"),
+            Member(f"batchtopk-{l0}-random-step0", "batchtopk", l0, data="step_0"),
+            Member(f"batchtopk-{l0}-soft-frozen", "batchtopk", l0, decoder="soft_frozen"),
+            Member(f"batchtopk-{l0}-frozen", "batchtopk", l0, decoder="frozen"),
+        )
+    ),
 )
 
 

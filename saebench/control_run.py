@@ -1,0 +1,159 @@
+"""The part of a run that is about controls: SAEs without training, trained on nothing, or trained on random models."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from saebench.memory import Memory
+
+if TYPE_CHECKING:
+    from saebench.activations import Activations
+    from saebench.controls import Like
+    from saebench.lineup import Dictionary
+    from saebench.metrics.detectors import Detectors
+    from saebench.metrics.distinguishability import Lineup, Rungs
+    from saebench.metrics.marginal_structure import Control
+    from saebench.run import Run
+    from saebench.sae import LoadedSAE
+    from saebench.scene import Scene
+    from saebench.spec import SAESpec
+    from saebench.study import Study
+    from saebench.subject import Subject
+    from saebench.trace import Trace
+
+UNTRAINED = ("random_l0", "permuted_decoder", "pca")
+"""Controls that compete in marginal structure without having been trained; see `controls.SAES` for all there are."""
+FROZEN = ("frozen", "soft_frozen")
+SAMPLE = 4096
+"""Activations that a control that needs no training is fitted to."""
+
+
+@dataclass
+class ControlRun:
+    """Everything is made when it is first asked for; what depends on the model alone, once for all SAEs."""
+
+    run: "Run"
+    shared: Memory = field(default_factory=Memory)
+    of_sae: Memory = field(default_factory=Memory)
+    """Of the SAE in memory: dropped with it."""
+
+    def lineup(self, sae: "LoadedSAE") -> "Lineup":
+        return self.of_sae.get((sae.digest, "lineup"), lambda: self._lineup(sae))
+
+    def _lineup(self, sae: "LoadedSAE") -> "Lineup":
+        from saebench.lineup import make_lineup
+
+        scene, own = self.own(sae)
+        others = {
+            "shuffled_sae": partial(self._dictionary, sae, "shuffled_rows"),
+            "soft_frozen_sae": partial(self._dictionary, sae, "soft_frozen"),
+        }
+        random = partial(self._random_scene, sae, "random_model")
+        return make_lineup(scene, own, others, random, self._positive(sae, scene))
+
+    def own(self, sae: "LoadedSAE") -> "tuple[Scene, Dictionary]":
+        """The prompts at which an SAE's features are asked about, and the features."""
+        from saebench.lineup import read_dictionary
+
+        scene = self._scene(sae, self.run.subject(sae.spec))
+        return scene, read_dictionary(sae, scene, self.run.trace(sae))
+
+    def _scene(self, sae: "LoadedSAE", subject: "Subject") -> "Scene":
+        from saebench.scene import SIZES, make_scene
+
+        inside = sae.spec.context_size or self.run.corpus().context
+        activations = self._activations(sae.spec, subject)
+        key = ("scene", subject.digest, activations.hook, inside)
+        return self.shared.get(key, lambda: make_scene(activations, inside, SIZES[self.run.budget]))
+
+    def _random_scene(self, sae: "LoadedSAE", kind: str) -> "Scene":
+        return self._scene(sae, self._random_model(sae.spec, kind))
+
+    def _positive(self, sae: "LoadedSAE", scene: "Scene") -> "Rungs":
+        from saebench.lineup import positive_controls
+
+        key = ("positive", scene.subject.digest, scene.ask.hook, sae.spec.context_size)
+        return self.shared.get(key, lambda: positive_controls(scene))
+
+    def _dictionary(self, sae: "LoadedSAE", kind: str) -> "Dictionary":
+        from saebench.lineup import read_dictionary
+
+        subject = self.run.subject(sae.spec)
+        scene, other = self._scene(sae, subject), self._trained(sae, kind, subject)
+        key = ("dictionary", other.digest, scene.subject.digest, scene.ask.hook, sae.spec.context_size)
+        return self.shared.get(key, lambda: read_dictionary(other, scene, self.trace(other, subject)))
+
+    def controls(self, sae: "LoadedSAE") -> "dict[str, Control]":
+        """Controls of an SAE, by name; each is made when it is measured, or raises Unscored then."""
+        return self.of_sae.get((sae.digest, "controls"), lambda: self._controls(sae))
+
+    def _controls(self, sae: "LoadedSAE") -> "dict[str, Control]":
+        from saebench.controls import MODELS, SAES
+
+        subject = self.run.subject(sae.spec)
+        untrained = {name: self._control(sae, name, subject) for name in UNTRAINED if name in SAES}
+        frozen = {name: self._control(sae, name, subject) for name in FROZEN}
+        return untrained | frozen | {name: self._control(sae, name, None) for name in MODELS}
+
+    def _control(self, sae: "LoadedSAE", name: str, subject: "Subject | None") -> "Control":
+        """`subject` is None for a control that has a random model of its own."""
+        from saebench.metrics.marginal_structure import Control
+
+        def found() -> "tuple[LoadedSAE, Subject]":
+            model = subject or self._random_model(sae.spec, name)
+            made = self._untrained(sae, name) if name in UNTRAINED else self._trained(sae, name, model)
+            return made, model
+
+        return Control(
+            lambda: self.trace(*found()), lambda: self._words(*found()), trained=name not in UNTRAINED,
+            of_model=subject is None, decoder_only=name == "permuted_decoder",
+        )  # fmt: skip
+
+    def _untrained(self, sae: "LoadedSAE", name: str) -> "LoadedSAE":
+        from saebench.controls import control_sae
+
+        return self.of_sae.get((sae.digest, "control", name), lambda: control_sae(name, self.like(sae)))
+
+    def _trained(self, sae: "LoadedSAE", kind: str, subject: "Subject") -> "LoadedSAE":
+        from saebench.control_training import trained_control
+
+        like, hook = self.like(sae), self.run.hook(sae.spec)
+        key = (sae.digest, "control", kind)
+        make = partial(trained_control, kind, like, subject, hook, self.run.budget, self.run.cache())
+        return self.of_sae.get(key, make)
+
+    def like(self, sae: "LoadedSAE") -> "Like":
+        """What a control has in common with an SAE."""
+        from saebench.controls import Like
+        from saebench.metrics.reconstruction import l0
+
+        trace, residual = self.run.trace(sae), self.run.activations(sae).residual
+        x = residual[:, 1 : trace.inside].flatten(0, 1)
+        # To a tenth, so that SAEs of one sparsity share what is fitted to it.
+        return Like(sae, x[:: -(-len(x) // SAMPLE)], len(trace.fired), round(l0(trace).value, 1))
+
+    def trace(self, sae: "LoadedSAE", subject: "Subject") -> "Trace":
+        from saebench.trace import trace
+
+        key = ("trace", sae.digest, subject.digest, sae.spec.context_size)
+        return self.shared.get(key, lambda: trace(sae, self._activations(sae.spec, subject)))
+
+    def _words(self, sae: "LoadedSAE", subject: "Subject") -> "tuple[Study, Detectors]":
+        from saebench.metrics.detectors import find_detectors
+        from saebench.study import make_study
+
+        def measure() -> "tuple[Study, Detectors]":
+            readings, probe = self.run.words.readings_of(subject, sae.spec), self.run.words.probe_of(subject, sae.spec)
+            study = make_study(sae, readings, probe)
+            return study, find_detectors(study)
+
+        return self.shared.get(("words", sae.digest, subject.digest), measure)
+
+    def _random_model(self, spec: "SAESpec", kind: str) -> "Subject":
+        from saebench.controls import control_model
+
+        name = self.run.model_name(spec)
+        return self.shared.get(("model", name, kind), lambda: control_model(name, kind, self.run.resolved_device()))
+
+    def _activations(self, spec: "SAESpec", subject: "Subject") -> "Activations":
+        return self.run.activations_of(subject, self.run.hook(spec))

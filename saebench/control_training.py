@@ -1,0 +1,146 @@
+"""Control SAEs that have to be trained: with frozen directions, on shuffled activations, on random models.
+
+One of the embedded model's zoo is taken where it is as sparse as the SAE; else one is trained on the spot with the SAE's
+own architecture and size, within the run's budget, once: it is kept in the cache.
+"""
+
+import tempfile
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saebench.activations import row_batches
+from saebench.cache import Cache, Inputs, Tensors
+from saebench.controls import Like, shuffled_rows, training_seed
+from saebench.corpora import Corpus
+from saebench.loaders import load_sae
+from saebench.organism.zoo import ARCHITECTURES, Decoder, Member, train_member
+from saebench.registry import all_specs
+from saebench.sae import LoadedSAE
+from saebench.score import Unscored
+from saebench.spec import SAESpec
+from saebench.subject import Subject
+
+SAMPLES = {"smoke": 0, "quick": 200_000, "standard": 1_000_000, "full": 2_500_000}
+"""Activations that a control SAE is trained on, by budget."""
+MOST_WORK = 2e11
+"""Samples times weights of the decoder, on a CPU: some minutes."""
+MOST_WORK_GPU = 1e14
+NEAR = 0.25
+"""By how much the zoo's control may differ in L0 from the SAE."""
+DOCUMENTS = 2048
+BOS = 1
+VERSION = 1
+SHUFFLED = "shuffled_rows"
+KINDS: dict[str, Decoder] = {"soft_frozen": "soft_frozen", "frozen": "frozen", SHUFFLED: "free"}
+
+
+def find_in_zoo(kind: str, like: Like, hook: str, model: str) -> SAESpec | None:
+    """The zoo's control of a kind (what it was trained on, or how its decoder was held) that is nearest in L0."""
+    specs = [s for s in _controls() if s.model == model and s.hook == hook and kind in _kinds(s)]
+    apart = [abs(float(spec.facts.get("l0") or 0) / max(like.l0, 1e-9) - 1) for spec in specs]
+    # What was trained on shuffled activations is compared feature by feature, whatever its sparsity.
+    near = [(gap, spec.name, spec) for gap, spec in zip(apart, specs, strict=True) if gap <= NEAR or kind == SHUFFLED]
+    return min(near, key=lambda found: found[:2])[2] if near else None
+
+
+@cache
+def _controls() -> list[SAESpec]:
+    return [spec for spec in all_specs() if spec.control]
+
+
+def _kinds(spec: SAESpec) -> set[Any]:
+    return {spec.facts.get("trained_on"), spec.facts.get("decoder")}
+
+
+def trained_control(kind: str, like: Like, subject: Subject, hook: str, budget: str, store: Cache) -> LoadedSAE:
+    """A control SAE of one kind for the model `subject`, which is the random one where the kind says so.
+
+    Raises Unscored where the budget does not pay for training one, or the architecture is not one that can be trained.
+    """
+    spec = find_in_zoo(kind, like, hook, like.sae.spec.model or subject.name)
+    if spec is not None:
+        return load_sae(spec, like.sae.device)
+    member = _member(kind, like)
+    _check_affordable(member, like, budget)
+    key: Inputs = {
+        "what": "control SAE", "version": VERSION, "model": subject.digest, "hook": hook, "budget": budget, "kind": kind,
+        "architecture": member.architecture, "d_sae": member.d_sae, "l0": member.l0, "inside": _inside(like, subject),
+    }  # fmt: skip
+    weights = store.get(key, lambda: _trained(member, kind, subject, hook, _inside(like, subject), SAMPLES[budget]))
+    return _loaded(member, weights, like, kind)
+
+
+def _inside(like: Like, subject: Subject) -> int:
+    return min(like.sae.spec.context_size or subject.n_ctx, subject.n_ctx)
+
+
+def _member(kind: str, like: Like) -> Member:
+    spec = like.sae.spec
+    architecture = str(spec.facts.get("training_architecture") or spec.architecture)
+    if architecture not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise Unscored(f"no {kind} SAE can be trained of an architecture that is not known to be one of {known}")
+    return Member(
+        kind, architecture, max(1, round(like.l0)), like.d_sae, training_seed(kind), decoder=KINDS.get(kind, "free")
+    )
+
+
+def _check_affordable(member: Member, like: Like, budget: str) -> None:
+    samples = SAMPLES[budget]
+    if not samples:
+        raise Unscored(f"no {member.name} SAE is trained at --sae-budget {budget}")
+    work, most = samples * member.d_sae * like.x.shape[1], MOST_WORK_GPU if "cuda" in like.sae.device else MOST_WORK
+    if work > most:
+        raise Unscored(
+            f"training a {member.name} SAE of this size takes {work / most:.0f} times what --sae-budget {budget} allows"
+            f" on {like.sae.device}"
+        )
+
+
+def _trained(member: Member, kind: str, subject: Subject, hook: str, inside: int, samples: int) -> Tensors:
+    rows = training_rows(subject, hook, inside, samples)
+    sae = train_member(member, shuffled_rows(rows, member.seed) if kind == SHUFFLED else rows, samples)
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in _inference(sae).items()}
+
+
+def _inference(sae: Any) -> Tensors:
+    """Weights as sae-lens saves them for inference, beside its configuration."""
+    from safetensors.torch import load_file
+
+    with tempfile.TemporaryDirectory() as folder:
+        sae.save_inference_model(folder)
+        config = (Path(folder) / "cfg.json").read_bytes()
+        weights: Tensors = load_file(Path(folder) / "sae_weights.safetensors")
+    return {**weights, "cfg.json": torch.frombuffer(bytearray(config), dtype=torch.uint8)}
+
+
+def _loaded(member: Member, weights: Tensors, like: Like, kind: str) -> LoadedSAE:
+    from safetensors.torch import save_file
+
+    spec = like.sae.spec
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "cfg.json").write_bytes(weights["cfg.json"].numpy().tobytes())
+        save_file({n: t for n, t in weights.items() if n != "cfg.json"}, Path(folder) / "sae_weights.safetensors")
+        own = replace(
+            spec, name=f"{spec.name}~{kind}", loader="sae_lens", location=folder, digest=None, d_sae=member.d_sae,
+            control=True,
+        )  # fmt: skip
+        return load_sae(own, like.sae.device)
+
+
+def training_rows(subject: Subject, hook: str, inside: int, rows: int) -> Tensor:
+    """Activations (row, d) of texts that no score is measured on, each read from its beginning, BOS left out."""
+    found, skip = list[Tensor](), DOCUMENTS
+    while sum(map(len, found)) < rows:
+        tokens = Corpus(DOCUMENTS // 8, inside, skip=skip).tokens(subject.tokenizer)
+        parts = [
+            subject.residual(tokens[batch], hook)[:, BOS:].flatten(0, 1).flatten(1) for batch in row_batches(tokens)
+        ]
+        found.append(torch.cat(parts).float().cpu())
+        skip += DOCUMENTS // 8
+    return torch.cat(found)[:rows]

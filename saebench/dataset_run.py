@@ -1,0 +1,94 @@
+"""The part of a run that is about texts that the language model never saw, and SAEs that did."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saebench.score import Unscored
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saebench.metrics.dataset_shift import Firing
+    from saebench.metrics.ladder import Rung
+    from saebench.run import Run
+    from saebench.sae import LoadedSAE
+    from saebench.spec import SAESpec
+
+WITH, WITHOUT = "world_and_telegrams", "world"
+"""What SAEs of the embedded model say that they were trained on: with the genre that the model never saw, and without."""
+
+
+@dataclass
+class DatasetRun:
+    """SAEs that differ in nothing but whether their data had a genre, or in their seed."""
+
+    run: "Run"
+
+    def firings(self, sae: "LoadedSAE") -> "tuple[Firing, list[Firing], list[Firing]]":
+        """Of the SAE, of those of another seed that never saw the genre, and of all seeds that never saw it."""
+        twins = self._twins(sae.spec)
+        other_seed = [spec for spec in twins if spec.facts.get("seed") != sae.spec.facts.get("seed")]
+        own, *seeds = (self._firing(one) for one in (sae, *map(self._load, twins)))
+        names = [spec.name for spec in other_seed]
+        return own, [firing for spec, firing in zip(twins, seeds, strict=True) if spec.name in names], seeds
+
+    def _twins(self, spec: "SAESpec") -> "list[SAESpec]":
+        from saebench.registry import all_specs
+
+        if spec.facts.get("trained_on") != WITH:
+            raise Unscored("its training texts had no genre that the model never saw, as far as it says")
+        same = ("training_architecture", "aimed_l0", "tokens_seen")
+        return [
+            twin for twin in all_specs()
+            if twin.facts.get("trained_on") == WITHOUT and twin.facts.get("decoder", "free") == "free"
+            and twin.d_sae == spec.d_sae and all(twin.facts.get(fact) == spec.facts.get(fact) for fact in same)
+        ]  # fmt: skip
+
+    def _load(self, spec: "SAESpec") -> "LoadedSAE":
+        from saebench.loaders import load_sae
+
+        return load_sae(spec, self.run.resolved_device())
+
+    def _firing(self, sae: "LoadedSAE") -> "Firing":
+        from saebench.metrics.dataset_shift import Firing
+
+        return self.run.controls.shared.get(("firing", sae.digest), partial(self._read, sae, Firing))
+
+    def _read(self, sae: "LoadedSAE", make: "type[Firing]") -> "Firing":
+        from saebench.activations import row_batches
+        from saebench.sparsity import stacked, to_sparse
+
+        subject, hook = self.run.subject(sae.spec), self.run.hook(sae.spec)
+        tokens = self.run.corpus().held_out_genre(sae.spec.context_size or self.run.corpus().context, subject.tokenizer)
+        parts = [subject.residual(tokens[rows], hook)[:, 1:].flatten(0, 1).flatten(1) for rows in row_batches(tokens)]
+        trace = self.run.controls.trace(sae, subject)
+        elsewhere = trace.fired.double().numpy() / len(trace.tokens)
+        return make(stacked([to_sparse(sae.encode(x.float())) for x in parts]), elsewhere)
+
+    def game(self, sae: "LoadedSAE") -> "Rung":
+        """Latents of genres that the model was trained on, against those that exist only because of the other one."""
+        from saebench.lineup import data_rung
+        from saebench.metrics.dataset_shift import missing
+
+        own, without, _ = self.firings(sae)
+        gone = np.mean([missing(own, other) for other in without], axis=0) > 0.5
+        return data_rung(*self.run.controls.own(sae), self._trained_genres(sae), gone & own.specific)
+
+    def _trained_genres(self, sae: "LoadedSAE") -> "NDArray[np.bool_]":
+        """(latent,) whether it is specific to a genre of the texts that the model was trained on."""
+        from saebench.metrics.dataset_shift import Firing
+
+        trace, corpus = self.run.trace(sae), self.run.corpus()
+        if trace.latents is None:
+            raise Unscored("the latents are too dense to be kept")
+        genres = np.repeat(np.array(corpus.genres()), trace.inside - 1)
+        on = trace.latents != 0
+        found = np.zeros(trace.latents.shape[1], dtype=bool)
+        for genre in dict.fromkeys(genres.tolist()):
+            inside = genres == genre
+            elsewhere = np.asarray(on[~inside].mean(axis=0)).ravel()
+            found |= Firing(trace.latents[inside], elsewhere).specific
+        return found

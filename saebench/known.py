@@ -1,0 +1,79 @@
+"""Directions of what is known to be in a text: the positive controls of the game."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saebench.organism.truth import vocabulary_truth
+from saebench.organism.world import World
+from saebench.scene import Scene
+from saebench.subject import ORGANISM, organism_folder
+from saebench.vocabulary import token_texts
+
+FEWEST = 30
+"""Tokens of a concept that a mean is taken of."""
+MOST_EMBEDDINGS = 400
+
+
+@dataclass(frozen=True)
+class Known:
+    """Directions with a meaning, and where it is present."""
+
+    directions: Tensor
+    """(concept, d)"""
+    rate: NDArray[np.float64]
+    """(concept,) share of tokens that have it."""
+    active: NDArray[np.bool_]
+    """(prompt, concept)"""
+
+
+def differences_of_means(scene: Scene) -> Known:
+    """Mean activation at tokens of a concept minus that at all others.
+
+    Concepts are first letters of words, and the taxonomy and attributes of the embedded model's world where it is the
+    subject.
+    """
+    member = _membership(scene)
+    at = torch.from_numpy(member[scene.cloud_token.numpy()]).float()
+    count = at.sum(dim=0)
+    kept = ((count >= FEWEST) & (len(at) - count >= FEWEST)).nonzero()[:, 0]
+    at, count = at[:, kept], count[kept, None]
+    total, x = scene.cloud.x.sum(dim=0), scene.cloud.x
+    directions = at.T @ x / count - (total - at.T @ x) / (len(x) - count)
+    active = member[scene.token.numpy()][: scene.size.prompts, kept.numpy()]
+    return Known(directions, at.mean(dim=0).double().numpy(), active)
+
+
+def _membership(scene: Scene) -> NDArray[np.bool_]:
+    """(token id, concept) what each token is an instance of."""
+    tokenizer = scene.subject.tokenizer
+    labels = [{f"letter {letter}"} if (letter := _letter(text)) else set() for text in token_texts(tokenizer)]
+    if scene.subject.name == ORGANISM:
+        truths = vocabulary_truth(World.load(organism_folder()).lexicon, tokenizer)
+        for own, truth in zip(labels, truths, strict=True):
+            own |= {f"kind {node}" for node in truth.path} | {f"{k} {v}" for k, v in truth.attributes.items()}
+    names = sorted(set().union(*labels))
+    member = np.zeros((len(labels), len(names)), dtype=bool)
+    column = {name: i for i, name in enumerate(names)}
+    rows = [(row, column[name]) for row, own in enumerate(labels) for name in own]
+    member[tuple(np.array(rows, dtype=np.intp).reshape(-1, 2).T)] = True
+    return member
+
+
+def _letter(text: str) -> str | None:
+    word = text.removeprefix(" ")
+    return word[0].upper() if text.startswith(" ") and word.isascii() and word.isalpha() else None
+
+
+def token_embeddings(scene: Scene) -> Known:
+    """Embeddings, minus their mean, of the tokens that are most frequent where the cloud was taken."""
+    weight = scene.subject.bridge.W_E.detach().float().cpu()
+    counts = torch.bincount(scene.cloud_token, minlength=len(weight))[: len(weight)]
+    tokens = counts.argsort(descending=True, stable=True)[:MOST_EMBEDDINGS]
+    tokens = tokens[counts[tokens] > 0]
+    rate = (counts[tokens].double() / counts.sum()).numpy()
+    active = (scene.token[: scene.size.prompts, None] == tokens).numpy()
+    return Known(weight[tokens] - weight.mean(dim=0), rate, active)

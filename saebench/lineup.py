@@ -1,0 +1,267 @@
+"""Line an SAE's features up with their fakes and ask the model."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saebench import known
+from saebench.metrics import fakes, ladder
+from saebench.metrics.curves import plateau
+from saebench.metrics.distinguishability import MIXTURE, Lineup, Rungs
+from saebench.metrics.ladder import ANGLES, Features, Parts, Pool, Rung
+from saebench.metrics.moves import rotated
+from saebench.metrics.responses import Bools
+from saebench.sae import LoadedSAE
+from saebench.scene import Scene, generator
+from saebench.score import Unscored
+from saebench.statistics import Floats
+from saebench.trace import Trace
+
+Ints = NDArray[np.intp]
+FEWEST_ACTIVE = 5
+"""Tokens on which a latent is active, for it to count as a feature."""
+DENSEST = 0.5
+"""A latent that is active on more of the tokens is hardly ever off, so that it cannot be turned on."""
+ERRORS = 8
+"""Covariance mixtures per prompt that an error, or a plateau, is averaged over."""
+PER_PROMPT = 2_000
+PARTS = 5
+FEW_TRIES = 4
+LIKE = 10
+"""Latents of the nearest firing rates among which a latent's double is drawn."""
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """An SAE's latents: directions, firing rates, and what they do at the scene's prompts."""
+
+    sae: LoadedSAE
+    directions: Tensor
+    """(latent, d) unit decoder directions."""
+    norms: Tensor
+    rate: Floats
+    """(latent,)"""
+    latents: Tensor
+    """(prompt, latent) at all of the scene's prompts."""
+
+    @cached_property
+    def active(self) -> Bools:
+        """(prompt, latent)"""
+        found: Bools = (self.latents != 0).numpy()
+        return found
+
+    @cached_property
+    def live(self) -> Ints:
+        """Latents that are active often enough and not nearly always, in an order that means nothing."""
+        usable = np.flatnonzero((self.rate > 0) & (self.rate <= DENSEST) & (self.directions.norm(dim=1) > 0).numpy())
+        order = np.random.default_rng(len(self.rate)).permutation(len(self.rate))
+        return order[np.isin(order, usable)]
+
+    @property
+    def dead(self) -> Ints:
+        return np.flatnonzero((self.rate == 0) & (self.directions.norm(dim=1) > 0).numpy())
+
+    def pool(self, name: str, prompts: int) -> Pool:
+        """Its live latents as made-up directions for another SAE."""
+        return Pool(name, self.directions[self.live], self.rate[self.live], self.active[:prompts, self.live])
+
+
+def read_dictionary(sae: LoadedSAE, scene: Scene, trace: Trace) -> Dictionary:
+    """What the one pass over the corpus has counted already, and the latents at the prompts."""
+    tokens = (trace.inside - 1) * len(trace.l0)
+    fired = trace.fired.double().numpy()
+    latents = sae.encode(scene.ask.x.to(sae.device)).float().cpu()
+    directions, norms = sae.directions(len(fired))
+    return Dictionary(sae, directions, norms, np.where(fired >= FEWEST_ACTIVE, fired / tokens, 0.0), latents)
+
+
+def make_lineup(
+    scene: Scene, own: Dictionary, others: Mapping[str, Callable[[], Dictionary]], random_scene: Callable[[], Scene],
+    positive: Rungs,
+) -> Lineup:  # fmt: skip
+    """Build and ask every rung. `others` gives the control SAEs, `random_scene` the model with random weights.
+
+    What raises Unscored becomes a rung with that reason; an SAE without features has no line-up at all.
+    """
+    if len(own.live) < ladder.FEWEST:
+        raise Unscored(f"{len(own.live)} latents are active on {FEWEST_ACTIVE} tokens: fewer than {ladder.FEWEST}")
+    features, most = features_of(own, scene), scene.size.features
+    mixture = ladder.climb(features, scene.mixtures, most)
+    rungs: dict[str, Callable[[], Rung]] = {
+        "isotropic": lambda: ladder.climb(features, scene.isotropic, most),
+        "rotated_dictionary": lambda: ladder.climb(features, _rotated(own), most),
+        "covariance_gaussian": lambda: _towards_normal(scene, features, mixture),
+        MIXTURE: lambda: mixture,
+        "real_mixture": lambda: ladder.climb(features, scene.real_mixtures, most),
+        **{name: partial(_other, features, scene, name, make) for name, make in others.items()},
+        "sum_of_two": lambda: ladder.climb(features, _sums(own), most),
+        "sae_error": lambda: ladder.against_one(features, "sae_error", error(own, scene)[: scene.size.prompts], _ids(mixture)),
+        **_active_rungs(scene, own),
+    }  # fmt: skip
+    controls = {
+        "halves": lambda: ladder.halves(mixture),
+        "dead_latents": lambda: ladder.climb(_dead(own, scene), scene.mixtures, most),
+        "random_model": lambda: _random_model(own, random_scene()),
+    }
+    wrong = error(own, scene)
+    fvu = float(wrong.square().sum() / (scene.ask.x - scene.ask.x.mean(0)).square().sum())
+    asked = _tried(rungs), {**positive, **_tried(controls)}
+    return Lineup(*asked, *_error_kl(scene, wrong), fvu, _plateaus(scene, own))
+
+
+def positive_controls(scene: Scene) -> Rungs:
+    """Directions of known concepts and of token embeddings, which no SAE has a part in."""
+
+    def rung(find: Callable[[Scene], known.Known]) -> Rung:
+        found = find(scene)
+        features = Features(scene.ask_all, scene.traits, found.directions, found.rate, found.active)
+        return ladder.climb(features, scene.mixtures, scene.size.features)
+
+    return _tried({
+        "difference_of_means": lambda: rung(known.differences_of_means),
+        "token_embeddings": lambda: rung(known.token_embeddings),
+    })  # fmt: skip
+
+
+def _tried(rungs: dict[str, Callable[[], Rung]]) -> dict[str, Rung | Unscored]:
+    found: dict[str, Rung | Unscored] = {}
+    for name, build in rungs.items():
+        try:
+            found[name] = build()
+        except Unscored as unscored:
+            found[name] = unscored
+    return found
+
+
+def features_of(own: Dictionary, scene: Scene) -> Features:
+    return _features(own, scene, own.live, own.active[: scene.size.prompts, own.live])
+
+
+def _features(own: Dictionary, scene: Scene, chosen: Ints, active: Bools) -> Features:
+    return Features(scene.ask_all, scene.traits, own.directions[chosen], own.rate[chosen], active)
+
+
+def data_rung(scene: Scene, own: Dictionary, real: Bools, fake: Bools) -> Rung:
+    """Some of the SAE's features (latent,) against others of it, matched like fakes."""
+    chosen = own.live[real[own.live] & ~fake[own.live]]
+    others = own.live[fake[own.live]]
+    active = own.active[: scene.size.prompts]
+    features = _features(own, scene, chosen, active[:, chosen])
+    pool = Pool("dataset", own.directions[others], own.rate[others], active[:, others])
+    return ladder.climb(features, pool, scene.size.features)
+
+
+def _dead(own: Dictionary, scene: Scene) -> Features:
+    if len(own.dead) < ladder.FEWEST:
+        raise Unscored(f"the SAE has {len(own.dead)} dead latents: fewer than {ladder.FEWEST}")
+    return _features(own, scene, own.dead, own.active[: scene.size.prompts, own.dead])
+
+
+def _random_model(own: Dictionary, scene: Scene) -> Rung:
+    """The SAE's features in a model with random weights, at the same prompts: there they mean nothing."""
+    shape = (scene.size.prompts, len(own.live))
+    features = _features(own, scene, own.live, np.zeros(shape, dtype=bool))
+    return ladder.climb(features, scene.mixtures, scene.size.features)
+
+
+def _other(features: Features, scene: Scene, name: str, make: Callable[[], Dictionary]) -> Rung:
+    return ladder.climb(features, make().pool(name, scene.size.prompts), scene.size.features)
+
+
+def _rotated(own: Dictionary) -> Pool:
+    live = own.directions[own.live]
+    return Pool("rotated_dictionary", fakes.rotated_dictionary(live, generator("rotated_dictionary")))
+
+
+def _sums(own: Dictionary) -> Pool:
+    live = own.directions[own.live]
+    return Pool("sum_of_two", fakes.sums_of_two(live, 10 * PER_PROMPT, generator("sum_of_two")))
+
+
+def _ids(rung: Rung) -> Ints:
+    return np.asarray(rung.real_id[0])
+
+
+def _towards_normal(scene: Scene, features: Features, mixture: Rung) -> Rung:
+    draw = generator("covariance_gaussian")
+    pools = [fakes.towards_normal(scene.cloud, x, PER_PROMPT, draw) for x in scene.ask_all.x]
+    return ladder.climb_per_prompt(features, "covariance_gaussian", torch.stack(pools), _ids(mixture))
+
+
+def _active_rungs(scene: Scene, own: Dictionary) -> dict[str, Callable[[], Rung]]:
+    parts = cache(lambda: active_parts(scene, own))
+    whitened = partial(fakes.whitened_decompositions, scene.cloud)
+    return {
+        "whitened_decomposition": lambda: parts().decomposed("whitened_decomposition", whitened),
+        "euclidean_decomposition": lambda: parts().decomposed(
+            "euclidean_decomposition", fakes.euclidean_decompositions, FEW_TRIES
+        ),
+        "active_covariance_mixture": lambda: parts().mixed("active_covariance_mixture", scene.mixtures.directions),
+        "active_real_mixture": lambda: parts().mixed("active_real_mixture", scene.real_mixtures.directions),
+    }
+
+
+def active_parts(scene: Scene, own: Dictionary) -> Parts:
+    """Five active latents' contributions to the activation, at every prompt that has as many."""
+    live = np.zeros(len(own.rate), dtype=bool)
+    live[own.live] = True
+    usable = own.active & live & (own.latents > 0).numpy()
+    prompts = np.flatnonzero(usable.sum(axis=1) >= PARTS)
+    if len(prompts) * PARTS < 2 * ladder.FEWEST:
+        raise Unscored(f"{PARTS} latents are active together at {len(prompts)} of {len(usable)} prompts: too few")
+    order = np.random.default_rng(len(own.rate)).random(usable.shape)
+    ids = np.argsort(np.where(usable, order, 2.0), axis=1)[prompts, :PARTS]
+    size = own.latents[torch.from_numpy(prompts)[:, None], torch.from_numpy(ids)] * own.norms[ids]
+    parts = size[:, :, None] * own.directions[ids]
+    return Parts(scene.ask.some(prompts.tolist()), scene.traits, parts, ids)
+
+
+def error(own: Dictionary, scene: Scene) -> Tensor:
+    """(prompt, d) what the SAE's reconstruction adds to the activation."""
+    return own.sae.decode(own.latents.to(own.sae.device)).float().cpu() - scene.ask.x
+
+
+def _error_kl(scene: Scene, errors: Tensor) -> tuple[Floats, Floats]:
+    """(prompt,) KL of the errors, and of covariance mixtures as large."""
+    mixtures = torch.nn.functional.normalize(scene.mixtures.directions[: ERRORS * len(errors)], dim=1)
+    found = []
+    for prompt, (wrong, made) in enumerate(zip(errors, mixtures.view(len(errors), ERRORS, -1), strict=True)):
+        points = scene.ask.x[prompt] + torch.cat([wrong[None], wrong.norm() * made])
+        found.append(scene.ask(prompt, points).kl.double())
+    kl = torch.stack(found).numpy()
+    return kl[:, 0], kl[:, 1:].mean(axis=1)
+
+
+def _plateaus(scene: Scene, own: Dictionary) -> tuple[Floats, Floats]:
+    """(prompt,) mean plateau along covariance mixtures, around the activation and around one of like latents."""
+    made = own.sae.decode(doubles(own).to(own.sae.device)).float().cpu()
+    directions, angles = scene.mixtures.directions[:ERRORS], torch.from_numpy(ANGLES).float()
+    found = []
+    for prompt in range(len(scene.ask.x)):
+        pair = []
+        for centre in (scene.ask.x[prompt], made[prompt]):
+            points = rotated(centre, directions, angles)
+            kl = scene.ask(prompt, points.flatten(0, 1), centre).kl.view(points.shape[:2]).double().numpy()
+            pair.append(plateau(ANGLES, kl).mean())
+        found.append(pair)
+    real, synthetic = np.array(found).T
+    return real, synthetic
+
+
+def doubles(own: Dictionary) -> Tensor:
+    """(prompt, latent) latents with every active one swapped for one of like firing rate that contributes as much.
+
+    Two active latents may get the same double, whose activations then add up.
+    """
+    live = own.live[np.argsort(own.rate[own.live], kind="stable")]
+    prompt, place = np.nonzero(own.active[:, live])
+    shift = np.random.default_rng(len(own.rate)).integers(1, LIKE + 1, len(place)) * np.where(place % 2, 1, -1)
+    other = live[np.clip(place + shift, 0, len(live) - 1)]
+    contributed = own.latents[prompt, live[place]] * own.norms[live[place]] / own.norms[other].clamp(min=1e-30)
+    swapped = torch.zeros_like(own.latents)
+    return swapped.index_put((torch.from_numpy(prompt), torch.from_numpy(other)), contributed, accumulate=True)

@@ -1,0 +1,199 @@
+"""Can the model tell an SAE's features from made-up directions? Heimersheim's game, and what else its answers say."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saebench.metrics import games
+from saebench.metrics.responses import SIGNS, STATISTICS
+from saebench.score import Estimate, Unscored
+from saebench.statistics import Floats, ratio_of_sums
+
+if TYPE_CHECKING:
+    from saebench.metrics.ladder import Rung
+
+MIXTURE = "covariance_mixture"
+STRICT = (MIXTURE, "real_mixture", "shuffled_sae", "soft_frozen_sae", "whitened_decomposition")
+"""Fakes that a linear read-off network cannot tell from its own directions (tests/planted_networks.py)."""
+LADDER = (
+    "isotropic", "rotated_dictionary", "covariance_gaussian", *STRICT[:4], "sum_of_two", "sae_error",
+    "whitened_decomposition", "euclidean_decomposition",
+)  # fmt: skip
+ACTIVE = ("active_covariance_mixture", "active_real_mixture")
+CONTROLS = ("difference_of_means", "token_embeddings", "halves", "dead_latents", "random_model")
+FEWEST_STRICT = 3
+WORST_FVU = 0.5
+Rungs = Mapping[str, "Rung | Unscored"]
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """What the model answered about one SAE."""
+
+    rungs: Rungs
+    """By the names of `LADDER` and `ACTIVE`."""
+    controls: Rungs
+    """By the names of `CONTROLS`: directions of known concepts, of token embeddings, of nothing."""
+    error_kl: Floats
+    """(prompt,) KL with the SAE's reconstruction in place of the activation."""
+    mixture_kl: Floats
+    """(prompt,) mean KL with an error as large as the SAE's in the direction of a covariance mixture."""
+    fvu: float
+    """Fraction of variance unexplained at the prompts."""
+    plateaus: tuple[Floats, Floats]
+    """(prompt,) mean plateau along covariance mixtures, around the activation and around one made of like latents."""
+
+
+def found(rungs: Rungs, name: str) -> Rung:
+    """A rung that counts. Raises Unscored for one that could not be built or whose fakes are not like the features."""
+    rung = rungs[name]
+    if isinstance(rung, Unscored):
+        raise rung
+    if rung.imbalance is not None:
+        told = games.point_auc(rung.table())
+        raise Unscored(f"the fakes are not like the features: {rung.imbalance} (AUC {told:.2f} unmatched)")
+    return rung
+
+
+def rung_auc(rungs: Rungs, name: str) -> Estimate:
+    """AUC of sensitivity, features against one rung's fakes, in 5-against-5 games at one prompt; .5 is chance.
+
+    Sensitivity is 1 / the angle (for active features: the share of their own size) at which the KL reaches what
+    covariance mixtures reach at the middle of the grid. Inactive features are turned on, active ones turned down.
+    Beside it stand the other statistics, the other sign, and the balance of the match.
+    """
+    rung = found(rungs, name)
+    estimate = games.auc(rung.table())
+    others = {statistic: _value(rung, statistic, rung.sign) for statistic in STATISTICS[1:]}
+    opposite = next(sign for sign in SIGNS if sign != rung.sign)
+    controls = {
+        **estimate.controls, **others, opposite: _value(rung, STATISTICS[0], opposite),
+        "matched": float(rung.matched), "candidates": float(rung.candidates),
+        **{f"imbalance in {trait}": gap for trait, gap in rung.balance.items()},
+    }  # fmt: skip
+    known = {key: value for key, value in controls.items() if np.isfinite(value)}
+    return Estimate(**{**vars(estimate), "controls": known, "items": _items(rung)})
+
+
+def _value(rung: Rung, statistic: str, sign: str) -> float:
+    return games.point_auc(rung.table(statistic, sign))
+
+
+def _items(rung: Rung) -> dict[str, Any]:
+    """Mean curves with bands for the picture, and every feature's and fake's sensitivity."""
+    table = rung.table()
+    columns: dict[str, Any] = {"step": rung.real.steps}
+    for side, curves in (("real", rung.real), ("fake", rung.fake)):
+        for at, sign in enumerate(SIGNS):
+            low, middle, high = band(curves.kl[:, :, at])
+            columns |= {f"{side}_{sign}": middle, f"{side}_{sign}_low": low, f"{side}_{sign}_high": high}
+    asked = np.isfinite(table.real)
+    columns |= {"prompt": np.nonzero(asked)[0], "feature": table.real_id[asked], "sensitivity": table.real[asked]}
+    asked = np.isfinite(table.fake)
+    return columns | {"fake_of": table.fake_id[asked], "fake_sensitivity": table.fake[asked]}
+
+
+def band(kl: Floats) -> tuple[Floats, Floats, Floats]:
+    """(step,) geometric mean of KL (prompt, slot, step), with the 95% interval over features."""
+    logs = np.log(np.maximum(kl, 1e-7))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # slots that were never asked about
+        each = np.nanmean(logs, axis=0)
+    each = each[np.isfinite(each).all(axis=1)]
+    middle, error = each.mean(axis=0), 1.96 * each.std(axis=0) / max(len(each), 1) ** 0.5
+    return np.exp(middle - error), np.exp(middle), np.exp(middle + error)
+
+
+def auc(lineup: Lineup) -> Estimate:
+    """The least AUC over the strict rungs: what features have that the most careful fakes have not.
+
+    The minimum is taken anew in every resample. Raises Unscored where fewer than three strict rungs count, or not that
+    of covariance mixtures.
+    """
+    each, missing = _strict(lineup)
+    if MIXTURE in missing or len(each) < FEWEST_STRICT:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+        raise Unscored(f"{len(each)} of {len(STRICT)} strict rungs count: {reasons}")
+    lowest = min(each, key=lambda name: each[name][0])
+    low, high = games.interval(np.min(np.stack(list(each.values())), axis=0))
+    single = rung_auc(lineup.rungs, lowest)
+    return Estimate(
+        float(each[lowest][0]), low, high, single.n, "feature", floor=0.5, ceiling=1.0,
+        controls={
+            **{name: float(values[0]) for name, values in each.items()},
+            "rungs": float(len(each)), "games_needed": single.controls["games_needed"],
+        },
+    )  # fmt: skip
+
+
+def _strict(lineup: Lineup) -> tuple[dict[str, Floats], dict[str, str]]:
+    """Resampled AUC of the strict rungs that count, and the reasons of the others."""
+    each, missing = {}, {}
+    for name in STRICT:
+        try:
+            resampled = games.resampled_auc(found(lineup.rungs, name).table())
+            games.interval(resampled)
+            each[name] = resampled
+        except Unscored as unscored:
+            missing[name] = unscored.reason
+    return each, missing
+
+
+def accuracy(lineup: Lineup) -> Estimate:
+    """Share of real features among the five of ten that the model reacts to soonest, at the hardest strict rung."""
+    each, _ = _strict(lineup)
+    auc(lineup)
+    return games.accuracy(found(lineup.rungs, min(each, key=lambda name: each[name][0])).table())
+
+
+def sensitivity_log_ratio(lineup: Lineup) -> Estimate:
+    """ln(angle of covariance mixtures / angle of features) at which the response reaches the level; 0 = no difference.
+
+    Means of logarithms; an angle that is not reached counts as the largest.
+    """
+    rung = found(lineup.rungs, MIXTURE)
+    table = rung.table()
+    least = 1.0 / rung.real.steps[-1]
+    logs = [np.log(np.maximum(side, least)) for side in (table.real, table.fake)]
+    return games.difference(games.Table(logs[0], logs[1], table.real_id, table.fake_id))
+
+
+def noise_suppression_gap(lineup: Lineup) -> Estimate:
+    """Mean convexity of the response to features minus that to covariance mixtures; 0 = no difference."""
+    return games.difference(found(lineup.rungs, MIXTURE).table("convexity"))
+
+
+def error_pathology_ratio(lineup: Lineup) -> Estimate:
+    """KL of the SAE's reconstruction / KL of an error as large along covariance mixtures, from pooled sums; ideal <= 1.
+
+    Gurnee (2024) found 2.2 to 4.5 against isotropic errors in GPT-2 (not reproduced here); against covariance
+    mixtures the error is not pathological at every layer (Lee & Heimersheim, arXiv 2410.12555).
+    """
+    _check_reconstructs(lineup)
+    return ratio_of_sums(
+        lineup.error_kl, lineup.mixture_kl, purpose="distinguishability.error_pathology_ratio", n_unit="prompt"
+    )
+
+
+def _check_reconstructs(lineup: Lineup) -> None:
+    """Raise Unscored for an SAE whose error is as large as the activation, so that none of the same size is harmless."""
+    if lineup.fvu > WORST_FVU:
+        raise Unscored(
+            f"at the prompts the SAE has an FVU of {lineup.fvu:.2f}, above {WORST_FVU}: it reconstructs nothing"
+        )
+
+
+def plateau_gap(lineup: Lineup) -> Estimate:
+    """Plateau around real activations minus plateau around activations made of like latents, in shares of 90 degrees.
+
+    After Giglemiani et al. (arXiv 2409.15019): 0 if what an SAE would put together is as stable as the real thing.
+    """
+    _check_reconstructs(lineup)
+    real, made = lineup.plateaus
+    gap = ratio_of_sums(real - made, np.ones_like(real), purpose="distinguishability.plateau_gap", n_unit="prompt")
+    return Estimate(**{**vars(gap), "controls": {"real": float(real.mean()), "made": float(made.mean())}})

@@ -1,0 +1,268 @@
+"""Rungs of the ladder of fakes: real features against fakes that are matched to them, at the same prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from saebench.metrics.fakes import covariance_mixture
+from saebench.metrics.games import Table
+from saebench.metrics.matching import CALIPER, IMBALANCE, NAMES, Traits, balance, match, scale_of
+from saebench.metrics.responses import SIGNS, STATISTICS, Bools, Curves, Responder, stepped, turned
+from saebench.score import Unscored
+from saebench.statistics import Floats, seed_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Ints = NDArray[np.intp]
+Decompose = Callable[["Tensor", torch.Generator, int], "Tensor"]
+"""Parts (part, d) to n sets of other parts (n, part, d) with the same sum."""
+ANGLES = np.radians([5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 65.0, 90.0])
+SHARES = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
+"""Of the part's own size: at 1 and minus it is ablated, at 1 and plus doubled."""
+FEWEST = 15
+"""Features of a rung; with fewer an interval means nothing."""
+TRIES, NEAREST = 64, 16
+REFERENCES = 24
+"""Covariance mixtures whose answers at the middle step set the level that sensitivity is about."""
+RATE = "log firing rate"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Answers to real features and to their fakes."""
+
+    name: str
+    sign: str
+    """Which way features are told from fakes, if they are: `plus` turns a feature on, `minus` an active one down."""
+    real: Curves
+    fake: Curves
+    level: tuple[Floats, Floats]
+    """(prompt,) KL and distance that sensitivity is about."""
+    real_id: Ints
+    """(prompt, slot)"""
+    fake_id: Ints
+    """(prompt, slot) feature that the fake was matched to."""
+    balance: dict[str, float]
+    matched: int
+    candidates: int
+    """Real features that were looked at for `matched` of them to be found."""
+
+    @property
+    def imbalance(self) -> str | None:
+        """The worst trait, if it differs too much for the rung to count."""
+        name, gap = max(self.balance.items(), key=lambda item: (np.isnan(item[1]), abs(item[1])), default=("", 0.0))
+        return None if abs(gap) <= IMBALANCE else f"{name} differs by {gap:+.2f} standard deviations"
+
+    def table(self, statistic: str = STATISTICS[0], sign: str | None = None) -> Table:
+        """One of `STATISTICS` of every curve."""
+        values = [side.statistic(statistic, sign or self.sign, self.level) for side in (self.real, self.fake)]
+        return Table(values[0], values[1], self.real_id, self.fake_id)
+
+    def effect(self, step: int, sign: str | None = None) -> Table:
+        """The KL at one step of every curve."""
+        at = SIGNS.index(sign or self.sign)
+        return Table(self.real.kl[:, :, at, step], self.fake.kl[:, :, at, step], self.real_id, self.fake_id)
+
+
+@dataclass
+class Features:
+    """Directions that are said to be real, and what they do at some prompts; each is asked about once."""
+
+    respond: Responder
+    traits: Traits
+    directions: Tensor
+    """(feature, d) in the order in which they are tried."""
+    rate: Floats
+    """(feature,) share of tokens on which each is active."""
+    active: Bools
+    """(prompt, feature) whether it is active at the prompt, where it is not asked about."""
+    angles: Floats = field(default_factory=lambda: ANGLES)
+    _known: dict[int, tuple[Floats, Floats]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.own_traits = self.traits.of(self.directions)
+        self.scale = scale_of(self.own_traits[self.directions.norm(dim=1).numpy() > 0])
+        self.level = self._level()
+
+    def _level(self) -> tuple[Floats, Floats]:
+        """Median answers to covariance mixtures at the middle angle: set without a look at any feature or its fakes."""
+        generator = torch.Generator().manual_seed(seed_of("ladder.level"))
+        mixtures = covariance_mixture(self.traits.cloud, REFERENCES, generator)
+        asked = np.ones((len(self.respond.x), REFERENCES), dtype=bool)
+        return turned(self.respond, mixtures, asked, self.angles).at_middle()
+
+    def curves(self, chosen: Ints) -> Curves:
+        """Curves (prompt, slot) of some features."""
+        missing = np.array([i for i in chosen.tolist() if i not in self._known], dtype=np.intp)
+        if len(missing):
+            found = turned(self.respond, self.directions[missing], ~self.active[:, missing], self.angles)
+            self._known |= {i: (found.kl[:, k], found.l2[:, k]) for k, i in enumerate(missing.tolist())}
+        kl, l2 = (np.stack([self._known[i][side] for i in chosen.tolist()], axis=1) for side in (0, 1))
+        return Curves(self.angles, kl, l2)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Made-up directions to choose fakes from; those that are latents have firing rates of their own."""
+
+    name: str
+    directions: Tensor
+    """(fake, d)"""
+    rate: Floats | None = None
+    active: Bools | None = None
+    """(prompt, fake)"""
+
+
+def climb(features: Features, pool: Pool, most: int, caliper: float = CALIPER) -> Rung:
+    """Match fakes to up to `most` features and ask the model about both.
+
+    A fake without a firing rate of its own gets that of its feature: it counts as active where its projection is among
+    that share of the largest. Where fewer than `FEWEST` pairs are found, rows are paired as they come, and the balance
+    tells. Raises Unscored where there are fewer features or fakes than that.
+    """
+    names: tuple[str, ...] = NAMES
+    real, fake, scale = features.own_traits, features.traits.of(pool.directions), features.scale
+    if pool.rate is not None:
+        names = (*NAMES, RATE)
+        real, fake = (np.column_stack([t, _log(r)]) for t, r in ((real, features.rate), (fake, pool.rate)))
+        scale = scale_of(real)
+    if min(len(real), len(fake)) < FEWEST:
+        raise Unscored(f"there are {len(real)} features and {len(fake)} fakes, and {FEWEST} of each are needed")
+    pairs = match(real, fake, scale, most, caliper)
+    pairs = pairs if len(pairs) >= FEWEST else match(real, fake, scale, most, np.inf)
+    chosen, taken = pairs[:, 0], pairs[:, 1]
+    directions = pool.directions[taken]
+    active = active_at(features, directions, features.rate[chosen]) if pool.active is None else pool.active[:, taken]
+    answers = turned(features.respond, directions, ~active, features.angles)
+    ids = np.broadcast_to(chosen, answers.kl.shape[:2])
+    found = balance(real[chosen], fake[taken], scale, names)
+    tried = int(chosen.max()) + 1
+    real_curves = features.curves(chosen)
+    return Rung(pool.name, "plus", real_curves, answers, features.level, ids, ids, found, len(pairs), tried)
+
+
+def _log(rate: Floats) -> Floats:
+    return np.asarray(np.log(np.maximum(rate, 1e-6)))
+
+
+def active_at(features: Features, directions: Tensor, rate: Floats) -> Bools:
+    """(prompt, direction) whether a projection is among the share `rate` of the largest in the cloud."""
+    cloud = features.traits.cloud
+    projected = ((cloud.x - cloud.mean) @ directions.T).sort(dim=0).values
+    at = np.clip(np.ceil((1 - rate) * len(projected)).astype(int) - 1, 0, len(projected) - 1)
+    threshold = projected[torch.from_numpy(at), torch.arange(len(rate))]
+    found: Bools = ((features.respond.x - cloud.mean) @ directions.T > threshold).numpy()
+    return found
+
+
+def climb_per_prompt(features: Features, name: str, pools: Tensor, chosen: Ints) -> Rung:
+    """Some features against fakes (prompt, fake, d) that depend on the activation which they are added to.
+
+    Where nothing is like the features at a prompt, fakes are taken as they come, and the balance tells.
+    """
+    if len(chosen) < FEWEST:
+        raise Unscored(f"there are {len(chosen)} features, and {FEWEST} are needed")
+    real = features.own_traits[chosen]
+    directions, asked = torch.zeros(len(pools), len(chosen), pools.shape[2]), np.zeros((len(pools), len(chosen)), bool)
+    for prompt, pool in enumerate(pools):
+        fake = features.traits.of(pool)
+        pairs = match(real, fake, features.scale, len(chosen))
+        pairs = pairs if len(pairs) else match(real, fake, features.scale, len(chosen), np.inf)
+        directions[prompt, pairs[:, 0]], asked[prompt, pairs[:, 0]] = pool[pairs[:, 1]], True
+    made = features.traits.of(directions[torch.from_numpy(asked)])
+    gap = balance(real[np.nonzero(asked)[1]], made, features.scale)
+    answers = turned(features.respond, directions, asked, features.angles)
+    ids, matched = np.broadcast_to(chosen, asked.shape), int(asked.any(axis=0).sum())
+    curves = features.curves(chosen).only(asked)
+    return Rung(name, "plus", curves, answers, features.level, ids, ids, gap, matched, len(chosen))
+
+
+def against_one(features: Features, name: str, directions: Tensor, chosen: Ints) -> Rung:
+    """Some features against one direction (prompt, d) per prompt, which no choice can make more like them."""
+    prompts = len(directions)
+    answers = turned(features.respond, directions[:, None], np.ones((prompts, 1), bool), features.angles)
+    gap = balance(features.own_traits[chosen], features.traits.of(directions), features.scale)
+    ids = np.broadcast_to(chosen, (prompts, len(chosen)))
+    fake_ids = len(features.directions) + np.arange(prompts)[:, None]
+    curves = features.curves(chosen)
+    return Rung(name, "plus", curves, answers, features.level, ids, fake_ids, gap, len(chosen), len(chosen))
+
+
+def halves(rung: Rung) -> Rung:
+    """Every other feature of a rung against the rest: what the game says where there is nothing to tell."""
+    sides = [(rung.real.slots(np.arange(i, rung.real.kl.shape[1], 2)), rung.real_id[:, i::2]) for i in (0, 1)]
+    (even, even_id), (odd, odd_id) = sides
+    return Rung("halves", rung.sign, even, odd, rung.level, even_id, odd_id, {}, rung.matched // 2, rung.candidates)
+
+
+@dataclass
+class Parts:
+    """What some active features contribute to the activation of each prompt."""
+
+    respond: Responder
+    traits: Traits
+    parts: Tensor
+    """(prompt, part, d)"""
+    ids: Ints
+    """(prompt, part) feature that each part belongs to."""
+    shares: Floats = field(default_factory=lambda: SHARES)
+
+    def __post_init__(self) -> None:
+        self.own_traits = self.traits.of(self.parts.flatten(0, 1))
+        self.scale = scale_of(self.own_traits[self.parts.flatten(0, 1).norm(dim=1).numpy() > 0])
+        self.everywhere = np.ones(self.ids.shape, dtype=bool)
+        self.answers = self.stepped(self.parts, self.everywhere)
+        self.level = self._level()
+
+    def stepped(self, directions: Tensor, asked: Bools) -> Curves:
+        """Curves over steps along directions (prompt, part, d), as large as the parts."""
+        return stepped(self.respond, directions, self.parts.norm(dim=2), asked, self.shares)
+
+    def _level(self) -> tuple[Floats, Floats]:
+        generator = torch.Generator().manual_seed(seed_of("ladder.level"))
+        mixtures = covariance_mixture(self.traits.cloud, self.ids.size, generator)
+        return self.stepped(mixtures.view(self.parts.shape), self.everywhere).at_middle()
+
+    def against(self, name: str, fakes: Tensor, asked: Bools | None = None) -> Rung:
+        """The parts against fakes (prompt, part, d) in their place, of all or some of them."""
+        asked = self.everywhere if asked is None else asked
+        if len(np.unique(self.ids[asked])) < FEWEST:
+            raise Unscored(f"there are parts of {len(np.unique(self.ids[asked]))} features, and {FEWEST} are needed")
+        gap = balance(self.own_traits[asked.ravel()], self.traits.of(fakes[torch.from_numpy(asked)]), self.scale)
+        real, count = self.answers.only(asked), len(np.unique(self.ids[asked]))
+        made = self.stepped(fakes, asked)
+        return Rung(name, "minus", real, made, self.level, self.ids, self.ids, gap, count, len(np.unique(self.ids)))
+
+    def decomposed(self, name: str, decompose: Decompose, tries: int = TRIES) -> Rung:
+        """The parts against other parts with the same sum.
+
+        Of some decompositions per prompt the few that are most like the real parts are kept, and of those the one
+        that brings the rung closest to balance.
+        """
+        generator, gap = torch.Generator().manual_seed(seed_of(f"ladder.{name}")), np.zeros(len(self.scale))
+        chosen = []
+        for own in self.parts:
+            made = decompose(own, generator, tries)
+            traits = self.traits.of(made.flatten(0, 1)).reshape(tries, len(own), -1)
+            apart = (traits - self.traits.of(own)) / self.scale
+            best = np.abs(apart).mean(axis=1).max(axis=1).argsort(kind="stable")[:NEAREST]
+            at = best[np.abs(gap + apart[best].sum(axis=1)).max(axis=1).argmin()]
+            gap += apart[at].sum(axis=0)
+            chosen.append(made[int(at)])
+        return self.against(name, torch.stack(chosen))
+
+    def mixed(self, name: str, pool: Tensor) -> Rung:
+        """The parts against directions (fake, d) that are matched to them one by one."""
+        pairs = match(self.own_traits, self.traits.of(pool), self.scale, self.ids.size)
+        if len(pairs) < FEWEST:
+            raise Unscored(f"of {self.ids.size} active parts {len(pairs)} have a fake like them: fewer than {FEWEST}")
+        fakes, asked = torch.zeros(self.ids.size, pool.shape[1]), np.zeros(self.ids.size, dtype=bool)
+        fakes[pairs[:, 0]], asked[pairs[:, 0]] = pool[pairs[:, 1]], True
+        return self.against(name, fakes.view(self.parts.shape), asked.reshape(self.ids.shape))

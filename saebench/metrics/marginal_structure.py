@@ -1,0 +1,239 @@
+"""How much of a score is there beyond what controls reach that learned nothing of the model?
+
+After Heap et al. (arXiv 2501.17727) and Korznikov et al. (arXiv 2602.14111): on the usual metrics SAEs of random models,
+and SAEs with directions that were never learned, look much like real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+
+from saebench.metrics import context_length, first_letter, reconstruction
+from saebench.score import Estimate, Unscored
+from saebench.statistics import LEVEL, RESAMPLES, Floats, resampled_clusters, seed_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saebench.metrics.detectors import Detectors
+    from saebench.study import Study
+    from saebench.trace import Trace
+
+DENSER = 1.1
+"""A control competes only if it has at most this many times the active latents of the SAE."""
+ACTIVATIONS = 50
+"""Activations of a latent that its token entropy is taken of."""
+DRAWS = 10
+FEWEST = 20
+"""Latents with as many activations."""
+SUMS = ("numerator", "denominator", "product", "signal", "output")
+"""Sums per document that estimates of traces keep."""
+Resampled = Mapping[str, "Floats | Unscored"]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A score of a trace that can be compared with that of a control, document by document."""
+
+    of: Callable[[Trace], Estimate]
+    ceiling: float
+    models: bool
+    """Whether it means the same in a model with random weights."""
+    statistic: Callable[[dict[str, Floats]], Floats] = lambda s: s["numerator"] / s["denominator"]
+
+    def resampled(self, trace: Trace) -> Floats:
+        """(1 + resample,) the score with documents drawn anew; the first is the score itself."""
+        items = self.of(trace).items
+        return resampled_clusters({name: items[name] for name in SUMS if name in items}, self.statistic)
+
+
+QUANTITIES: dict[str, Quantity] = {
+    "fvu": Quantity(reconstruction.fvu, 0.0, models=True),
+    "cosine": Quantity(
+        reconstruction.cosine, 1.0, models=True, statistic=lambda s: s["product"] / (s["signal"] * s["output"]) ** 0.5
+    ),
+    "kl": Quantity(reconstruction.kl, 0.0, models=False),
+    "ce_increase": Quantity(reconstruction.ce_increase, 0.0, models=False),
+    "recovered_zero": Quantity(lambda trace: reconstruction.loss_recovered(trace, "zero"), 1.0, models=False),
+    "recovered_mean": Quantity(lambda trace: reconstruction.loss_recovered(trace, "mean"), 1.0, models=False),
+    "kl_retention": Quantity(context_length.kl_retention, 1.0, models=False),
+    "fvu_retention": Quantity(context_length.fvu_retention, 1.0, models=False),
+}
+
+
+def share(own: Floats, controls: Resampled, ceiling: float, *, n: int, n_unit: str, higher: bool) -> Estimate:
+    """(score - best control) / (ceiling - best control): 0 = nothing beyond a control, 1 = perfect; negative is worse.
+
+    The best control is chosen anew in every resample, so that its luck is in the interval. `own` and the controls are
+    resampled alike. Raises Unscored where no control has a score, or where one reaches the ceiling.
+    """
+    scored = {name: values for name, values in controls.items() if not isinstance(values, Unscored)}
+    if not scored:
+        raise Unscored(f"no control has a score: {_reasons(controls)}")
+    best = (np.nanmax if higher else np.nanmin)(np.stack(list(scored.values())), axis=0)
+    room = (ceiling - best) if higher else (best - ceiling)
+    if room[0] <= 1e-9:
+        raise Unscored(f"a control reaches the ceiling, {ceiling:g}: there is no room above it")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = np.where(room > 1e-9, (own - best) / (ceiling - best), np.nan)
+    finite = found[1:][np.isfinite(found[1:])]
+    if len(finite) < RESAMPLES / 2:
+        raise Unscored("a control reaches the ceiling in most resamples: there is no room above it")
+    low, high = (float(end) for end in np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    values = {name: float(values[0]) for name, values in scored.items()}
+    value = float(found[0])
+    return Estimate(
+        value, min(low, value), max(high, value), n, n_unit, floor=0.0, ceiling=1.0,
+        controls={"score": float(own[0]), "best_control": float(best[0]), "score_ceiling": ceiling, **values},
+    )  # fmt: skip
+
+
+def _reasons(controls: Resampled) -> str:
+    told = [f"{name}: {reason.reason}" for name, reason in controls.items() if isinstance(reason, Unscored)]
+    return "; ".join(told) or "there is none"
+
+
+@dataclass(frozen=True)
+class Control:
+    """A control SAE, measured like the real one, where it could be made."""
+
+    trace: Callable[[], Trace]
+    words: Callable[[], tuple[Study, Detectors]]
+    trained: bool
+    """With the same effort as a real SAE."""
+    of_model: bool
+    """In a model with random weights, rather than in the real one."""
+    decoder_only: bool = False
+    """Its latents are the real SAE's, so that what they detect is no control."""
+
+
+def of_trace(name: str, trace: Trace, controls: Mapping[str, Control]) -> Estimate:
+    """Marginal structure of one of `QUANTITIES`, over documents."""
+    quantity = QUANTITIES[name]
+    estimate = quantity.of(trace)
+    rivals = {key: control for key, control in controls.items() if quantity.models or not control.of_model}
+    found = {key: _tried(partial(_if_as_sparse, quantity, control, trace)) for key, control in rivals.items()}
+    _check_trained(found, rivals)
+    return share(
+        quantity.resampled(trace), found, quantity.ceiling, n=estimate.n, n_unit=estimate.n_unit,
+        higher=quantity.ceiling > 0,
+    )  # fmt: skip
+
+
+def _if_as_sparse(quantity: Quantity, control: Control, own: Trace) -> Floats:
+    """The control's score, if it is as sparse as the SAE."""
+    trace = control.trace()
+    l0, limit = (reconstruction.l0(t).value for t in (trace, own))
+    if l0 > DENSER * limit:
+        raise Unscored(f"it has {l0:.0f} active latents, the SAE {limit:.0f}")
+    return quantity.resampled(trace)
+
+
+def first_letter_f1(study: Study, detectors: Detectors, controls: Mapping[str, Control]) -> Estimate:
+    """Marginal structure of `first_letter.f1`, over words and letters."""
+    return _of_words(study, detectors, controls, lambda d: d.said[:, :, 0])
+
+
+def k_sparse_f1(study: Study, detectors: Detectors, controls: Mapping[str, Control]) -> Estimate:
+    """Marginal structure of `first_letter.k_sparse_f1`, over words and letters."""
+    return _of_words(study, detectors, controls, lambda d: d.said[:, :, -1])
+
+
+def _of_words(
+    study: Study, detectors: Detectors, controls: Mapping[str, Control],
+    said: Callable[[Detectors], NDArray[np.bool_]],
+) -> Estimate:  # fmt: skip
+    rivals = {name: control for name, control in controls.items() if not control.decoder_only}
+
+    def resampled(study: Study, detectors: Detectors) -> Floats:
+        return first_letter.resampled_f1(study, said(detectors))
+
+    found = {name: _tried(partial(lambda c: resampled(*c.words()), control)) for name, control in rivals.items()}
+    _check_trained(found, rivals)
+    own = resampled(study, detectors)
+    return share(own, found, 1.0, n=int(first_letter.readable(study).sum()), n_unit="concept", higher=True)
+
+
+def _tried(make: Callable[[], Floats]) -> Floats | Unscored:
+    try:
+        return make()
+    except Unscored as unscored:
+        return unscored
+
+
+def _check_trained(found: Resampled, rivals: Mapping[str, Control]) -> None:
+    """Raise Unscored unless one of the controls was trained: those that were not are easily beaten."""
+    trained = {name: values for name, values in found.items() if rivals[name].trained}
+    if all(isinstance(values, Unscored) for values in trained.values()):
+        raise Unscored(f"no trained control has a score: {_reasons(trained)}")
+
+
+def token_entropy(trace: Trace, controls: Mapping[str, Control]) -> Estimate:
+    """P(a latent's token entropy > that of a latent of a random model's SAE), the least over random models; .5 = alike.
+
+    The entropy, in nats, of how a latent's activation is spread over token ids, of equally many activations of every
+    latent, since it grows with their number (Heap et al., arXiv 2501.17727). A random model knows little but the token.
+    """
+    own, models = entropies(trace), {name: control for name, control in controls.items() if control.of_model}
+    found = {name: _tried(partial(_separated, own, control)) for name, control in models.items()}
+    scored = {name: values for name, values in found.items() if not isinstance(values, Unscored)}
+    if not scored:
+        raise Unscored(f"no SAE of a random model: {_reasons(found)}")
+    least = np.min(np.stack(list(scored.values())), axis=0)
+    low, high = (float(end) for end in np.quantile(least[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    value = float(least[0])
+    controls_of = {"mean_entropy": float(own.mean()), **{name: float(v[0]) for name, v in scored.items()}}
+    return Estimate(
+        value, min(low, value), max(high, value), len(own), "latent", items={"entropy": own}, floor=0.5, ceiling=1.0,
+        controls=controls_of,
+    )  # fmt: skip
+
+
+def entropies(trace: Trace) -> Floats:
+    """(latent,) token entropy of every latent with at least `ACTIVATIONS` activations, of as many of them.
+
+    Raises Unscored where fewer than `FEWEST` latents have as many, or all latents are on so often that they were not
+    kept.
+    """
+    if trace.latents is None:
+        raise Unscored("the latents are too dense to be kept")
+    columns = sparse.coo_array(trace.latents)
+    tokens, latent, value = trace.tokens.numpy()[columns.row], columns.col, np.abs(columns.data).astype(np.float64)
+    counts = np.bincount(latent, minlength=trace.latents.shape[1])
+    usable = np.flatnonzero(counts >= ACTIVATIONS)
+    if len(usable) < FEWEST:
+        raise Unscored(f"{len(usable)} latents are active {ACTIVATIONS} times in this corpus: fewer than {FEWEST}")
+    inside = counts[latent] >= ACTIVATIONS
+    tokens, latent, value = tokens[inside], latent[inside], value[inside]
+    rng = np.random.default_rng(seed_of("marginal_structure.token_entropy"))
+    drawn = [_entropy(tokens, latent, value, rng)[usable] for _ in range(DRAWS)]
+    return np.asarray(np.mean(drawn, axis=0))
+
+
+def _entropy(tokens: Floats, latent: Floats, value: Floats, rng: np.random.Generator) -> Floats:
+    """(d_sae,) entropy of `ACTIVATIONS` activations of each latent, drawn without replacement."""
+    order = np.lexsort((rng.random(len(latent)), latent))
+    place = np.arange(len(order)) - np.searchsorted(latent[order], latent[order])
+    drawn = order[place < ACTIVATIONS]
+    mass = sparse.coo_array((value[drawn], (latent[drawn], tokens[drawn]))).tocsr()
+    mass.sum_duplicates()
+    total = np.asarray(mass.sum(axis=1)).ravel()
+    rows = np.repeat(np.arange(mass.shape[0]), np.diff(mass.indptr))
+    p = mass.data / total[rows]
+    return np.asarray(np.bincount(rows, weights=-p * np.log(p), minlength=mass.shape[0]), dtype=np.float64)
+
+
+def _separated(own: Floats, control: Control) -> Floats:
+    """(1 + resample,) P(own > the control's) with latents drawn anew on both sides."""
+    other = entropies(control.trace())
+    rng = np.random.default_rng(seed_of("marginal_structure.separated"))
+    wins = (own[:, None] > other) + 0.5 * (own[:, None] == other)
+    drawn = [rng.multinomial(len(side), np.full(len(side), 1 / len(side)), size=RESAMPLES) for side in (own, other)]
+    resampled = np.einsum("ri,ij,rj->r", drawn[0], wins, drawn[1], optimize=True) / wins.size
+    return np.concatenate([[wins.mean()], resampled])

@@ -1,0 +1,117 @@
+"""Response curves: a model's answers to one activation, moved along many directions, by many steps, both ways."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saebench.metrics import curves, moves
+from saebench.statistics import Floats
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Bools = NDArray[np.bool_]
+SIGNS = ("plus", "minus")
+STATISTICS = ("sensitivity", "sensitivity_l2", *curves.SHAPES)
+"""Higher for what a model computes with, if there is such a thing; the first is the one that scores are of."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """How far the model's answer is from that to the activation as it was."""
+
+    kl: Tensor
+    """(point,) KL(clean || moved) of the next-token distribution in nats."""
+    l2: Tensor
+    """(point,) distance at a later layer."""
+
+
+class Responder(Protocol):
+    """Anything that answers to moved activations: a language model, or a planted network in a test."""
+
+    x: Tensor
+    """(prompt, d) activations as they were."""
+
+    def __call__(self, prompt: int, points: Tensor, centre: Tensor | None = None) -> Response:
+        """Answers to points (point, d) in place of the prompt's activation, or of another `centre` (d,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Answers (prompt, slot, sign, step), NaN where nothing was asked; a slot is a direction at a prompt."""
+
+    steps: Floats
+    """(step,) angles in radians, or shares of a step's full size."""
+    kl: Floats
+    l2: Floats
+
+    def at_middle(self) -> tuple[Floats, Floats]:
+        """(prompt,) median KL and distance at the middle step, over slots and signs."""
+        middle = len(self.steps) // 2
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # prompts without answers
+            kl, l2 = (np.nanmedian(each[..., middle], axis=(1, 2)) for each in (self.kl, self.l2))
+        return kl, l2
+
+    def statistic(self, name: str, sign: str, level: tuple[Floats, Floats]) -> Floats:
+        """(prompt, slot) one of `STATISTICS`; `level` (prompt,) of KL and distance is what sensitivity is about."""
+        at = SIGNS.index(sign)
+        if name in curves.SHAPES:
+            return curves.SHAPES[name](self.steps, self.kl[:, :, at])
+        response, wanted = (self.l2, level[1]) if name == "sensitivity_l2" else (self.kl, level[0])
+        return curves.sensitivity(self.steps, response[:, :, at], np.broadcast_to(wanted[:, None], self.kl.shape[:2]))
+
+    def slots(self, chosen: NDArray[np.intp]) -> Curves:
+        """The same of some slots."""
+        return Curves(self.steps, self.kl[:, chosen], self.l2[:, chosen])
+
+    def only(self, asked: Bools) -> Curves:
+        """The same with nothing known of slots (prompt, slot) that are not asked about."""
+        kl, l2 = (np.where(asked[:, :, None, None], side, np.nan) for side in (self.kl, self.l2))
+        return Curves(self.steps, kl, l2)
+
+
+def turned(respond: Responder, directions: Tensor, asked: Bools, angles: Floats) -> Curves:
+    """Curves over rotations towards directions (slot, d), or (prompt, slot, d) where each prompt has its own."""
+    import torch
+
+    steps = torch.from_numpy(angles).float()
+
+    def points(prompt: int, rows: Tensor) -> Tensor:
+        own = (directions if directions.ndim == 2 else directions[prompt])[rows]
+        return torch.stack([moves.rotated(respond.x[prompt], sign * own, steps) for sign in (1, -1)], dim=1)
+
+    return _answers(respond, asked, angles, points)
+
+
+def stepped(respond: Responder, directions: Tensor, sizes: Tensor, asked: Bools, shares: Floats) -> Curves:
+    """Curves over steps of shares of sizes (prompt, slot) along directions (prompt, slot, d)."""
+    import torch
+
+    steps = torch.from_numpy(shares).float()
+
+    def points(prompt: int, rows: Tensor) -> Tensor:
+        own, size = directions[prompt][rows], sizes[prompt][rows][:, None] * steps
+        return torch.stack([moves.stepped(respond.x[prompt], own, sign * size) for sign in (1, -1)], dim=1)
+
+    return _answers(respond, asked, shares, points)
+
+
+def _answers(respond: Responder, asked: Bools, steps: Floats, points: Callable[[int, Tensor], Tensor]) -> Curves:
+    import torch
+
+    kl, l2 = (np.full((*asked.shape, len(SIGNS), len(steps)), np.nan) for _ in range(2))
+    for prompt in np.flatnonzero(asked.any(axis=1)).tolist():
+        rows = np.flatnonzero(asked[prompt])
+        moved = points(prompt, torch.from_numpy(rows))
+        answer = respond(prompt, moved.flatten(0, 2))
+        kl[prompt, rows] = answer.kl.view(moved.shape[:3]).double().numpy()
+        l2[prompt, rows] = answer.l2.view(moved.shape[:3]).double().numpy()
+    return Curves(steps, kl, l2)

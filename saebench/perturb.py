@@ -1,0 +1,174 @@
+"""What the model answers when the last position's activation at a hook is moved: forward passes from the hook's layer."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saebench.metrics.responses import Response
+from saebench.readings import remember
+from saebench.subject import Subject, layer_of
+
+BATCH = 1024
+"""Moved activations per forward pass; results do not depend on it."""
+CLOSE = 1e-3
+"""Largest difference of logits, as a share of their spread, between a pass from the hook's layer and a whole one."""
+
+
+@dataclass
+class Perturber:
+    """A language model at the last token of some prompts.
+
+    The tokens before the last one are run once per prompt; layers before the hook's are never run again. Where an
+    architecture does not take that, which is tried on the first prompt, whole passes over the last token are made.
+    """
+
+    subject: Subject
+    hook: str
+    prompts: Sequence[Sequence[int]]
+    """Token ids; the last one's activation is moved."""
+    x: Tensor = field(init=False)
+    start: int = field(init=False)
+    """The first layer that is run."""
+    _held: "dict[int, _Prompt]" = field(init=False, default_factory=dict)
+    _tuples: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self.subject.check_hook(self.hook)
+        self.start = layer_of(self.hook)
+        entry, last = f"blocks.{self.start}.hook_resid_pre", f"blocks.{self.subject.bridge.cfg.n_layers - 1}"
+        # Names are looked up once: the bridge takes milliseconds for it.
+        known = self.subject.bridge.hook_dict
+        self._points = [known[name] for name in (entry, self.hook, f"{last}.hook_resid_post")]
+        found = [self._read(ids, entry) for ids in self.prompts]
+        self.x, self._entry = (torch.stack([pair[i] for pair in found]) for i in (0, 1))
+        self._tuples = self._returns_tuples()
+        if self.start and not self._same_as_whole():
+            self.start = 0
+
+    def __call__(self, prompt: int, points: Tensor, centre: Tensor | None = None) -> Response:
+        """Answers to points (point, d), against that to the prompt's own activation or to another `centre` (d,)."""
+        held = self._prompt(prompt)
+        clean = held.clean if centre is None else self._clean(held, centre)
+        parts = [self._batch(held, points[i : i + BATCH], *clean) for i in range(0, len(points), BATCH)]
+        kl, l2 = (torch.cat([part[i] for part in parts]).cpu() for i in (0, 1))
+        return Response(kl, l2)
+
+    def some(self, prompts: Sequence[int]) -> "Perturber":
+        """The same at some of the prompts; what is kept of them is shared."""
+        other = copy.copy(self)
+        rows = list(prompts)
+        other.prompts, other.x, other._entry = [self.prompts[i] for i in rows], self.x[rows], self._entry[rows]
+        other._held = {k: self._held[i] for k, i in enumerate(prompts) if i in self._held}
+        return other
+
+    def _read(self, ids: Sequence[int], entry: str) -> tuple[Tensor, Tensor]:
+        """Activations (d,) at the hook and at the input of its layer."""
+        with torch.no_grad():
+            _, found = self.subject.bridge.run_with_cache(
+                torch.tensor([list(ids)]).to(self.subject.device), names_filter=[self.hook, entry],
+                stop_at_layer=self.start + 1,
+            )  # fmt: skip
+        return found[self.hook][0, -1].flatten().float().cpu(), found[entry][0, -1].float().cpu()
+
+    def _prompt(self, prompt: int) -> "_Prompt":
+        """Keys, values and clean answer of one prompt, which are kept."""
+        if prompt not in self._held:
+            ids = self.prompts[prompt]
+            memory = remember(self.subject, torch.tensor([list(ids[:-1])]))
+            held = _Prompt(ids[-1], self._entry[prompt], memory)
+            held.clean = self._clean(held, self.x[prompt])
+            self._held[prompt] = held
+        return self._held[prompt]
+
+    def _clean(self, held: "_Prompt", x: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities (vocabulary,) and last residual stream (d,)."""
+        logits, stream = self._run(held, x[None])
+        return logits[0].double().log_softmax(-1), stream[0]
+
+    def _batch(self, held: "_Prompt", points: Tensor, log_p: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
+        logits, stream = self._run(held, points)
+        logits, p = logits.double(), log_p.exp()  # small answers are differences of large numbers
+        # Sum of p (log p - log q) without a second table of log-probabilities.
+        kl = (p * log_p).sum() - logits @ p + logits.logsumexp(-1)
+        return kl.clamp(min=0), (stream - clean).norm(dim=-1)
+
+    @torch.no_grad()
+    def _run(self, held: "_Prompt", points: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (point, vocabulary) and last residual stream (point, d)."""
+        n, seen = len(points), list[Tensor]()
+        tokens = torch.full((n, 1), held.token, device=self.subject.device)
+        put = {self._points[0]: held.entry.expand(n, -1)} if self.start else {}
+        put[self._points[1]] = points  # after the entry, which may be the same place
+        handles = [point.register_forward_hook(_putting(value)) for point, value in put.items()]
+        handles.append(self._points[2].register_forward_hook(lambda _, __, out: seen.append(out[:, -1].float())))
+        try:
+            with self._skipping():
+                memory = held.repeated(n, self.start)
+                out = self.subject.bridge(tokens, return_type="logits", past_key_values=memory, use_cache=True)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return (out[0] if isinstance(out, tuple) else out)[:, -1].float(), seen[-1]
+
+    @contextmanager
+    def _skipping(self) -> Iterator[None]:
+        """Blocks before the hook's hand on what they are given."""
+        blocks = [self.subject.bridge.blocks[i] for i in range(self.start)]
+
+        def hand_on(*args: Any, **kwargs: Any) -> Any:
+            hidden = args[0] if args else kwargs["hidden_states"]
+            return (hidden,) if self._tuples else hidden
+
+        for block in blocks:  # past __setattr__, which would set it on the wrapped block
+            vars(block)["forward"] = hand_on
+        try:
+            yield
+        finally:
+            for block in blocks:
+                del vars(block)["forward"]
+
+    def _returns_tuples(self) -> bool:
+        """Whether blocks of this architecture return tuples."""
+        kinds: list[bool] = []
+        handle = self.subject.bridge.blocks[0].register_forward_hook(
+            lambda block, args, out: kinds.append(isinstance(out, tuple))
+        )
+        self.subject.logits(torch.tensor([list(self.prompts[0][:1])]))
+        handle.remove()
+        return kinds[-1]
+
+    def _same_as_whole(self) -> bool:
+        """Whether a pass from the hook's layer gives the first prompt's logits."""
+        whole = self.subject.logits(torch.tensor([list(self.prompts[0])]))[0, -1].float().cpu()
+        try:
+            found = self._prompt(0).clean[0].cpu()
+        except (RuntimeError, KeyError, TypeError, ValueError):
+            found = torch.full_like(whole, float("nan"))
+        self._held.clear()
+        return bool(((found - whole.log_softmax(-1)).abs() <= CLOSE * whole.std()).all())
+
+
+def _putting(value: Tensor) -> Any:
+    """A hook of torch's that puts a value (point, d) in the place of an activation."""
+    return lambda _, __, activation: value.to(activation).reshape(activation.shape)
+
+
+@dataclass
+class _Prompt:
+    token: int
+    entry: Tensor
+    memory: Any
+    clean: tuple[Tensor, Tensor] = field(init=False)
+
+    def repeated(self, times: int, start: int) -> Any:
+        """Keys and values for a batch, of the layers that are run."""
+        copied = copy.deepcopy(self.memory)
+        for layer in copied.layers[start:]:
+            layer.keys = layer.keys.expand(times, *layer.keys.shape[1:])
+            layer.values = layer.values.expand(times, *layer.values.shape[1:])
+        return copied

@@ -1,0 +1,135 @@
+"""What a test may ask for by name: the SAE, what was measured of it once for all properties, and `record`."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from saebench.plugin import RUN, usage_errors
+from saebench.run import Run
+from saebench.score import Estimate
+
+if TYPE_CHECKING:
+    from saebench.activations import Activations
+    from saebench.metrics.dataset_shift import Firing
+    from saebench.metrics.detectors import Detectors
+    from saebench.metrics.distinguishability import Lineup
+    from saebench.metrics.ladder import Rung
+    from saebench.metrics.marginal_structure import Control
+    from saebench.sae import LoadedSAE
+    from saebench.spelling import Speller
+    from saebench.study import Study
+    from saebench.trace import Trace
+
+ROUNDS = 30
+Operation = Callable[[], Any]
+
+
+def run_of(request: pytest.FixtureRequest) -> Run:
+    """The run, made when it is first asked for."""
+    return request.config.stash[RUN].prepare()
+
+
+@pytest.fixture(scope="session")
+def sae(request: pytest.FixtureRequest) -> "LoadedSAE":
+    """The SAE under test; loaded once, and dropped before the next one."""
+    with usage_errors():
+        return run_of(request).sae(request.param)
+
+
+@pytest.fixture(scope="session")
+def activations(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "Activations":
+    """The language model's activations at the SAE's hook; computed once for all SAEs."""
+    with usage_errors():
+        return run_of(request).activations(sae)
+
+
+@pytest.fixture(scope="session")
+def trace(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "Trace":
+    """One pass of the SAE over the corpus, spliced into the model; computed once for all properties."""
+    with usage_errors():
+        return run_of(request).trace(sae)
+
+
+@pytest.fixture
+def concepts() -> str:
+    """Concept set that `study`, `detectors` and `speller` are about; parametrize a test with it for another one."""
+    return "letters"
+
+
+@pytest.fixture
+def study(request: pytest.FixtureRequest, sae: "LoadedSAE", concepts: str) -> "Study":
+    """The SAE's latents at the words of the concept set."""
+    with usage_errors():
+        return run_of(request).words.study(sae, concepts)
+
+
+@pytest.fixture
+def detectors(request: pytest.FixtureRequest, sae: "LoadedSAE", concepts: str) -> "Detectors":
+    """Latents that detect the concepts, chosen on words that are not scored."""
+    with usage_errors():
+        return run_of(request).words.detectors(sae, concepts)
+
+
+@pytest.fixture
+def speller(request: pytest.FixtureRequest, sae: "LoadedSAE", concepts: str) -> "Speller":
+    """The language model, asked for the concepts of words with edited activations."""
+    with usage_errors():
+        return run_of(request).words.speller(sae.spec, concepts)
+
+
+@pytest.fixture
+def lineup(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "Lineup":
+    """What the model answered about the SAE's features and about made-up ones."""
+    with usage_errors():
+        return run_of(request).controls.lineup(sae)
+
+
+@pytest.fixture
+def controls(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "dict[str, Control]":
+    """SAEs that learned nothing of the model, to be measured as the SAE is."""
+    with usage_errors():
+        return run_of(request).controls.controls(sae)
+
+
+@pytest.fixture
+def firings(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "tuple[Firing, list[Firing], list[Firing]]":
+    """Latents on texts that the model never saw: of an SAE that saw them, of other seeds that did not, of all seeds."""
+    with usage_errors():
+        return run_of(request).dataset.firings(sae)
+
+
+@pytest.fixture
+def dataset_game(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "Rung":
+    """Latents of genres that the model knows, and latents that exist because of one that it does not know."""
+    with usage_errors():
+        return run_of(request).dataset.game(sae)
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Callable[[Estimate], None]:
+    """Record the estimate of the property that the test is marked with."""
+    run = request.config.stash[RUN]
+    return lambda estimate: run.conclude(request.node, estimate)
+
+
+@pytest.fixture
+def timings(benchmark: Any) -> Callable[[Operation, Operation], tuple[list[float], list[float]]]:
+    """Seconds per round of two operations, run in turns so that the machine treats both alike.
+
+    pytest-benchmark times the first, and its `--benchmark-*` options hold. Where it is disabled there are no seconds.
+    """
+
+    def run(operation: Operation, reference: Operation) -> tuple[list[float], list[float]]:
+        reference_seconds: list[float] = []
+
+        def time_reference() -> None:
+            begun = time.perf_counter()
+            reference()
+            reference_seconds.append(time.perf_counter() - begun)
+
+        benchmark.pedantic(operation, setup=time_reference, rounds=ROUNDS, warmup_rounds=3)
+        return (list(benchmark.stats.stats.data), reference_seconds[-ROUNDS:]) if benchmark.stats else ([], [])
+
+    return run

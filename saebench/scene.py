@@ -1,0 +1,101 @@
+"""A language model at some prompts, and what made-up directions are drawn from: shared by all SAEs at a hook."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saebench.activations import Activations
+from saebench.metrics import fakes
+from saebench.metrics.fakes import Cloud
+from saebench.metrics.ladder import Pool
+from saebench.metrics.matching import Traits
+from saebench.perturb import Perturber
+from saebench.score import Unscored
+from saebench.statistics import seed_of
+from saebench.subject import Subject
+
+EARLIEST = 8
+"""Position of the shortest prompt's last token: after it, the model has something to go on."""
+TOKENS = 20_000
+POOL = 40_000
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is asked: features per rung, prompts at which all are asked about, and prompts for what is cheap."""
+
+    features: int
+    prompts: int
+    more_prompts: int
+
+
+SIZES = {
+    "smoke": Size(16, 4, 12), "quick": Size(40, 16, 48), "standard": Size(96, 32, 128), "full": Size(192, 64, 256),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything about a model that does not depend on an SAE."""
+
+    subject: Subject
+    size: Size
+    ask: Perturber
+    """At `more_prompts` prompts."""
+    ask_all: Perturber
+    """At the first `prompts` of them."""
+    token: Tensor
+    """(prompt,) id of each prompt's last token."""
+    cloud: Cloud
+    """What fakes are drawn from."""
+    traits: Traits
+    """By which they are matched, measured on other tokens."""
+    cloud_token: Tensor
+    """(token,) ids of the tokens that the cloud was taken at."""
+
+    @cached_property
+    def mixtures(self) -> Pool:
+        return Pool("covariance_mixture", fakes.covariance_mixture(self.cloud, POOL, generator("covariance_mixture")))
+
+    @cached_property
+    def real_mixtures(self) -> Pool:
+        return Pool("real_mixture", fakes.real_mixture(self.cloud, POOL, generator("real_mixture")))
+
+    @cached_property
+    def isotropic(self) -> Pool:
+        return Pool("isotropic", fakes.isotropic(self.cloud, POOL, generator("isotropic")))
+
+
+def generator(purpose: str) -> torch.Generator:
+    return torch.Generator().manual_seed(seed_of(f"scene.{purpose}"))
+
+
+def make_scene(activations: Activations, inside: int, size: Size) -> Scene:
+    """Choose prompts that end inside the SAE's training context, and describe the activations there."""
+    subject, hook = activations.subject, activations.hook
+    inside = min(inside, activations.tokens.shape[1])
+    if inside <= EARLIEST:
+        raise Unscored(f"prompts of at least {EARLIEST} tokens do not fit into a context of {inside}")
+    rng = np.random.default_rng(seed_of("scene.prompts"))
+    documents = np.arange(size.more_prompts) * len(activations.tokens) // size.more_prompts
+    last = rng.integers(EARLIEST, inside, size.more_prompts)
+    ids = [activations.tokens[d, : p + 1].tolist() for d, p in zip(documents, last, strict=True)]
+    x, tokens = activations.residual[:, 1:inside].flatten(0, 1), activations.tokens[:, 1:inside].flatten()
+    # Fakes that are drawn from the tokens on which their variance is measured would seem to have more of it.
+    every = 2 * -(-len(x) // (2 * TOKENS))
+    cloud, traits = Cloud(x[::every]), Traits(Cloud(x[1::every]), unembedding(subject, x.shape[1]))
+    ask = Perturber(subject, hook, ids)
+    last_token = torch.tensor([i[-1] for i in ids])
+    return Scene(subject, size, ask, ask.some(range(size.prompts)), last_token, cloud, traits, tokens[::every])
+
+
+def unembedding(subject: Subject, d: int) -> Tensor:
+    """(d, d) Gram matrix of the centred unembedding; zeros at hooks that do not write to the residual stream as is."""
+    weight = subject.bridge.W_U.detach().float().cpu()
+    if weight.shape[0] != d:
+        return torch.zeros(d, d)
+    centred = weight - weight.mean(dim=1, keepdim=True)
+    return centred @ centred.T  # type: ignore[no-any-return]

@@ -1,0 +1,59 @@
+"""Can the model tell an SAE's features from made-up directions with similar properties? Heimersheim's game of five real and five made-up features, against the fakes of Lee & Heimersheim (arXiv 2410.12555) and stricter ones."""
+
+import pytest
+
+from saebench.metrics import dataset_shift, distinguishability
+
+CHANCE = {"floor": 0.5, "ceiling": 1.0}
+
+
+@pytest.mark.score("distinguishability.auc", 1, "higher", "AUC", tolerance=0.05, **CHANCE)
+def test_auc(lineup, record):
+    record(distinguishability.auc(lineup))
+
+
+@pytest.mark.score("distinguishability.accuracy", 1, "higher", "fraction", tolerance=0.05, **CHANCE)
+def test_accuracy(lineup, record):
+    record(distinguishability.accuracy(lineup))
+
+
+@pytest.mark.score("distinguishability.rung_auc", 1, "higher", "AUC", tolerance=0.05, **CHANCE)
+@pytest.mark.parametrize("rung", [*distinguishability.LADDER, *distinguishability.ACTIVE])
+def test_rung(lineup, record, rung):
+    record(distinguishability.rung_auc(lineup.rungs, rung))
+
+
+@pytest.mark.score("distinguishability.control_auc", 1, "neither", "AUC", **CHANCE)
+@pytest.mark.parametrize("control", distinguishability.CONTROLS)
+def test_control(lineup, record, control):
+    record(distinguishability.rung_auc(lineup.controls, control))
+
+
+@pytest.mark.score("distinguishability.sensitivity_log_ratio", 1, "higher", "ln", tolerance=0.05, floor=0.0)
+def test_sensitivity_log_ratio(lineup, record):
+    record(distinguishability.sensitivity_log_ratio(lineup))
+
+
+@pytest.mark.score("distinguishability.noise_suppression_gap", 1, "higher", "convexity", tolerance=0.02, floor=0.0)
+def test_noise_suppression_gap(lineup, record):
+    record(distinguishability.noise_suppression_gap(lineup))
+
+
+@pytest.mark.score("distinguishability.error_pathology_ratio", 1, "lower", "ratio", tolerance=0.2)
+def test_error_pathology_ratio(lineup, record):
+    record(distinguishability.error_pathology_ratio(lineup))
+
+
+@pytest.mark.score("distinguishability.plateau_gap", 1, "lower", "fraction", tolerance=0.03, ceiling=0.0)
+def test_plateau_gap(lineup, record):
+    record(distinguishability.plateau_gap(lineup))
+
+
+@pytest.mark.score("distinguishability.dataset_features", 1, "neither", "fraction")
+def test_dataset_features(firings, record):
+    record(dataset_shift.dataset_features(*firings))
+
+
+@pytest.mark.score("distinguishability.dataset_auc", 1, "neither", "AUC", **CHANCE)
+def test_dataset_auc(dataset_game, record):
+    record(distinguishability.rung_auc({"dataset": dataset_game}, "dataset"))
