@@ -1,6 +1,6 @@
 """The part of a run that is about controls: SAEs without training, trained on nothing, or trained on random models."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from saebench.subject import Subject
     from saebench.trace import Trace
 
-UNTRAINED = ("random_l0", "permuted_decoder", "pca")
+RANDOM = "random_l0"
+UNTRAINED = (RANDOM, "permuted_decoder", "pca")
 """Controls that compete in marginal structure without having been trained; see `controls.SAES` for all there are."""
 FROZEN = ("frozen", "soft_frozen")
 SAMPLE = 4096
@@ -104,8 +105,9 @@ class ControlRun:
             made = self._untrained(sae, name) if name in UNTRAINED else self._trained(sae, name, model)
             return made, model
 
+        words = partial(self._random_words, sae) if name == RANDOM else lambda: self._words(*found())
         return Control(
-            lambda: self.trace(*found()), lambda: self._words(*found()), trained=name not in UNTRAINED,
+            lambda: self.trace(*found()), words, trained=name not in UNTRAINED,
             of_model=subject is None, decoder_only=name == "permuted_decoder",
         )  # fmt: skip
 
@@ -138,13 +140,22 @@ class ControlRun:
         key = ("trace", sae.digest, subject.digest, sae.spec.context_size)
         return self.shared.get(key, lambda: trace(sae, self._activations(sae.spec, subject)))
 
+    def _random_words(self, sae: "LoadedSAE") -> "tuple[Study, Detectors]":
+        """Random directions that are as sparse at the words, which are not the texts' typical tokens."""
+        from saebench.metrics.detectors import find_detectors
+        from saebench.study import random_control
+
+        study = random_control(self.run.words.study(sae, "letters"))
+        return study, find_detectors(study)
+
     def _words(self, sae: "LoadedSAE", subject: "Subject") -> "tuple[Study, Detectors]":
         from saebench.metrics.detectors import find_detectors
         from saebench.study import make_study
 
         def measure() -> "tuple[Study, Detectors]":
             readings, probe = self.run.words.readings_of(subject, sae.spec), self.run.words.probe_of(subject, sae.spec)
-            study = make_study(sae, readings, probe)
+            # What it detects counts, whatever it reconstructs.
+            study = replace(make_study(sae, readings, probe), fvu=0.0)
             return study, find_detectors(study)
 
         return self.shared.get(("words", sae.digest, subject.digest), measure)

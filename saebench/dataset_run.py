@@ -75,10 +75,13 @@ class DatasetRun:
 
         own, without, _ = self.firings(sae)
         gone = np.mean([missing(own, other) for other in without], axis=0) > 0.5
-        return data_rung(*self.run.controls.own(sae), self._trained_genres(sae), gone & own.specific)
+        known, rate = self._trained_genres(sae)
+        # Each is as frequent as it is in its own genre.
+        rate = np.maximum(rate, own.rate * own.specific)
+        return data_rung(*self.run.controls.own(sae), known, gone & own.specific, rate)
 
-    def _trained_genres(self, sae: "LoadedSAE") -> "NDArray[np.bool_]":
-        """(latent,) whether it is specific to a genre of the texts that the model was trained on."""
+    def _trained_genres(self, sae: "LoadedSAE") -> "tuple[NDArray[np.bool_], NDArray[np.float64]]":
+        """(latent,) whether it is specific to a genre that the model was trained on, and its largest rate in one."""
         from saebench.metrics.dataset_shift import Firing
 
         trace, corpus = self.run.trace(sae), self.run.corpus()
@@ -86,9 +89,10 @@ class DatasetRun:
             raise Unscored("the latents are too dense to be kept")
         genres = np.repeat(np.array(corpus.genres()), trace.inside - 1)
         on = trace.latents != 0
-        found = np.zeros(trace.latents.shape[1], dtype=bool)
+        found, rate = np.zeros(trace.latents.shape[1], dtype=bool), np.zeros(trace.latents.shape[1])
         for genre in dict.fromkeys(genres.tolist()):
             inside = genres == genre
             elsewhere = np.asarray(on[~inside].mean(axis=0)).ravel()
-            found |= Firing(trace.latents[inside], elsewhere).specific
-        return found
+            firing = Firing(trace.latents[inside], elsewhere)
+            found, rate = found | firing.specific, np.maximum(rate, firing.rate)
+        return found, rate

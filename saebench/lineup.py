@@ -1,7 +1,7 @@
 """Line an SAE's features up with their fakes and ask the model."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 
 import numpy as np
@@ -146,13 +146,12 @@ def _features(own: Dictionary, scene: Scene, chosen: Ints, active: Bools) -> Fea
     return Features(scene.ask_all, scene.traits, own.directions[chosen], own.rate[chosen], active)
 
 
-def data_rung(scene: Scene, own: Dictionary, real: Bools, fake: Bools) -> Rung:
-    """Some of the SAE's features (latent,) against others of it, matched like fakes."""
-    chosen = own.live[real[own.live] & ~fake[own.live]]
-    others = own.live[fake[own.live]]
-    active = own.active[: scene.size.prompts]
+def data_rung(scene: Scene, own: Dictionary, real: Bools, fake: Bools, rate: Floats) -> Rung:
+    """Some of the SAE's features (latent,) against others of it, matched like fakes; `rate` (latent,) counts as theirs."""
+    own, active = replace(own, rate=rate), own.active[: scene.size.prompts]
+    chosen, others = own.live[real[own.live] & ~fake[own.live]], own.live[fake[own.live]]
     features = _features(own, scene, chosen, active[:, chosen])
-    pool = Pool("dataset", own.directions[others], own.rate[others], active[:, others])
+    pool = Pool("dataset", own.directions[others], rate[others], active[:, others])
     return ladder.climb(features, pool, scene.size.features)
 
 

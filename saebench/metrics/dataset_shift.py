@@ -43,6 +43,11 @@ class Firing:
         return np.bincount(self.latents.indices, minlength=self.latents.shape[1]).astype(np.float64)
 
     @property
+    def rate(self) -> Floats:
+        """(latent,) share of the genre's tokens on which each is active."""
+        return np.asarray(self.count / self.latents.shape[0])
+
+    @property
     def fires(self) -> Bools:
         found: Bools = self.count >= FIRES
         return found
@@ -50,7 +55,7 @@ class Firing:
     @property
     def specific(self) -> Bools:
         """(latent,) whether it fires, and mostly there."""
-        found: Bools = self.fires & (self.count / self.latents.shape[0] >= SPECIFIC * self.elsewhere)
+        found: Bools = self.fires & (self.rate >= SPECIFIC * self.elsewhere)
         return found
 
 

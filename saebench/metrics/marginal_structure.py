@@ -78,13 +78,14 @@ def share(own: Floats, controls: Resampled, ceiling: float, *, n: int, n_unit: s
         raise Unscored(f"no control has a score: {_reasons(controls)}")
     best = (np.nanmax if higher else np.nanmin)(np.stack(list(scored.values())), axis=0)
     room = (ceiling - best) if higher else (best - ceiling)
-    if room[0] <= 1e-9:
-        raise Unscored(f"a control reaches the ceiling, {ceiling:g}: there is no room above it")
+    if not np.quantile(room, (1 - LEVEL) / 2) > 1e-9:
+        name = min(scored, key=lambda key: abs(scored[key][0] - ceiling))
+        raise Unscored(f"within noise {name} reaches the ceiling, {ceiling:g}: there is no room above the best control")
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.where(room > 1e-9, (own - best) / (ceiling - best), np.nan)
+        found = (own - best) / (ceiling - best)
     finite = found[1:][np.isfinite(found[1:])]
-    if len(finite) < RESAMPLES / 2:
-        raise Unscored("a control reaches the ceiling in most resamples: there is no room above it")
+    if len(finite) < RESAMPLES / 2 or not np.isfinite(found[0]):
+        raise Unscored("it is not defined on most resamples")
     low, high = (float(end) for end in np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
     values = {name: float(values[0]) for name, values in scored.items()}
     value = float(found[0])
