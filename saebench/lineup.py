@@ -32,6 +32,8 @@ ERRORS = 8
 PER_PROMPT = 2_000
 PARTS = 5
 FEW_TRIES = 4
+LOTS, GOLDEN = 1e3, 0.6180339887498949
+"""What numbers are multiplied by, so that what is left behind the point is as good as random."""
 LIKE = 10
 """Latents of the nearest firing rates among which a latent's double is drawn."""
 
@@ -56,11 +58,21 @@ class Dictionary:
         return found
 
     @cached_property
+    def lot(self) -> Floats:
+        """(latent,) a number between 0 and 1 that hangs on its direction alone: not on its place, scale or neighbours."""
+        probe = torch.randn(self.directions.shape[1], generator=generator("lot"), dtype=torch.float64)
+        return np.asarray((self.directions.double() @ probe).numpy() * LOTS % 1.0)
+
+    def lots(self, prompts: int) -> Floats:
+        """(prompt, latent) the same, another one at every prompt."""
+        return np.asarray(self.lot * np.arange(1, prompts + 1)[:, None] * GOLDEN % 1.0)
+
+    @cached_property
     def live(self) -> Ints:
         """Latents that are active often enough and not nearly always, in an order that means nothing."""
-        usable = np.flatnonzero((self.rate > 0) & (self.rate <= DENSEST) & (self.directions.norm(dim=1) > 0).numpy())
-        order = np.random.default_rng(len(self.rate)).permutation(len(self.rate))
-        return order[np.isin(order, usable)]
+        usable = (self.rate > 0) & (self.rate <= DENSEST) & (self.directions.norm(dim=1) > 0).numpy()
+        order = np.argsort(self.lot, kind="stable")
+        return order[usable[order]]
 
     @property
     def dead(self) -> Ints:
@@ -213,8 +225,7 @@ def active_parts(scene: Scene, own: Dictionary) -> Parts:
     prompts = np.flatnonzero(usable.sum(axis=1) >= PARTS)
     if len(prompts) * PARTS < 2 * ladder.FEWEST:
         raise Unscored(f"{PARTS} latents are active together at {len(prompts)} of {len(usable)} prompts: too few")
-    order = np.random.default_rng(len(own.rate)).random(usable.shape)
-    ids = np.argsort(np.where(usable, order, 2.0), axis=1)[prompts, :PARTS]
+    ids = np.argsort(np.where(usable, own.lots(len(usable)), 2.0), axis=1)[prompts, :PARTS]
     size = own.latents[torch.from_numpy(prompts)[:, None], torch.from_numpy(ids)] * own.norms[ids]
     parts = size[:, :, None] * own.directions[ids]
     return Parts(scene.ask.some(prompts.tolist()), scene.traits, parts, ids)
@@ -257,9 +268,10 @@ def doubles(own: Dictionary) -> Tensor:
 
     Two active latents may get the same double, whose activations then add up.
     """
-    live = own.live[np.argsort(own.rate[own.live], kind="stable")]
+    live = own.live[np.lexsort((own.lot[own.live], own.rate[own.live]))]
     prompt, place = np.nonzero(own.active[:, live])
-    shift = np.random.default_rng(len(own.rate)).integers(1, LIKE + 1, len(place)) * np.where(place % 2, 1, -1)
+    drawn = own.lots(len(own.latents))[prompt, live[place]]
+    shift = (1 + (drawn * LIKE).astype(int)) * np.where(drawn * LIKE % 1.0 < 0.5, 1, -1)
     other = live[np.clip(place + shift, 0, len(live) - 1)]
     contributed = own.latents[prompt, live[place]] * own.norms[live[place]] / own.norms[other].clamp(min=1e-30)
     swapped = torch.zeros_like(own.latents)
