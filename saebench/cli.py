@@ -12,8 +12,10 @@ from tabulate import tabulate
 
 from saebench import __version__, registry
 from saebench.carriers import HEADER, carrier_rows
+from saebench.floors import DASH
 from saebench.gate import compare, find_baseline, number, read_baseline
-from saebench.leaderboard import DASH, context_length_picture, render, suite_questions
+from saebench.leaderboard import render, suite_questions
+from saebench.pictures import pictures
 from saebench.score import Score
 from saebench.spec import SAESpec
 from saebench.store import Store, compacted
@@ -172,6 +174,10 @@ def _publish_one(source: Path, target: Path, *, check: bool) -> list[str]:
     """Write one board's files; with `check`, return a line per file that differs instead."""
     store = Store(source)
     pages = _pages(store, source.stem)
+    old: dict[str, str | None] = {
+        f"{path.parent.name}/{path.name}": None for path in (target / f"{source.stem}.responses").glob("*.svg")
+    }
+    pages = old | pages
     copied = source.resolve() != (target / source.name).resolve()
     if check:
         wanted: dict[str, str | None] = {**pages}
@@ -184,6 +190,7 @@ def _publish_one(source: Path, target: Path, *, check: bool) -> list[str]:
         if text is None:
             (target / name).unlink(missing_ok=True)
         else:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
             (target / name).write_text(text, encoding="utf-8")
     return []
 
@@ -196,12 +203,12 @@ def _difference(path: Path, text: str | None) -> str:
 
 def _pages(store: Store, name: str) -> dict[str, str | None]:
     scores = list(store.newest().values())
-    picture = context_length_picture(store, scores)
+    drawn, shown = pictures(store, scores, name)
     page = render(
         scores, title=f"Leaderboard: {name}", command=_command(scores, name), questions=suite_questions(_suites_dir()),
-        pictures={"context_length": f"{name}.svg"} if picture else {},
+        pictures=shown,
     )  # fmt: skip
-    return {f"{name}.md": page, f"{name}.svg": picture}
+    return {f"{name}.svg": None, **drawn, f"{name}.md": page}
 
 
 def _command(scores: Sequence[Score], name: str) -> str:

@@ -2,21 +2,22 @@
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tabulate import tabulate
 
+from saebench.floors import DASH, floor_columns
 from saebench.gate import number, with_interval
-from saebench.plot import Series, line_chart
 from saebench.registry import natural
 from saebench.score import Score
-from saebench.store import Store
 
-DASH = "—"
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
-MOST_LINES = 12
+NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:[.,]\d+)*(?![\w])")
+MOST_PARAMS = 3
+"""A property with more parametrizations than that gets a table of its own."""
 LEGEND = (
     "Value ±half of its 95% interval. **Bold**: the best, and all that noise cannot tell from it, if beyond the floor. "
     "↑ higher is better, ↓ lower is better, no arrow: a description, not ranked. Controls are never ranked. There is no composite score."
@@ -44,12 +45,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One family of properties on one model: rows are SAEs, then controls; columns are properties."""
+    """Properties on one model: rows are SAEs, then controls; columns are properties."""
 
-    family: str
+    name: str
+    """A family, or a property with many parametrizations."""
     rows: list[str]
     columns: list[Column]
     cells: dict[tuple[str, Column], Score]
+
+    @property
+    def family(self) -> str:
+        return self.name.partition(".")[0]
 
     def column(self, column: Column) -> list[Score]:
         return [self.cells[row, column] for row in self.rows if (row, column) in self.cells]
@@ -62,9 +68,9 @@ def render(
     """Write the page: one table per property family and model, the questions behind them, how it was made.
 
     `columns` keeps only these properties; `questions` and `pictures` map a property family to the question it
-    asks and to a picture's file. An SAE that was scored with several weights appears with the newest.
+    asks and to Markdown that shows pictures of it. An SAE that was scored with several weights appears with the newest.
     """
-    current = [score for score in _current(scores) if columns is None or score.property in columns]
+    current = [score for score in current_scores(scores) if columns is None or score.property in columns]
     parts = [f"# {escaped(title)}", LEGEND]
     models = list(dict.fromkeys((score.model, score.model_digest) for score in current))
     for model in models:
@@ -76,13 +82,19 @@ def render(
 
 
 def tables(scores: Sequence[Score]) -> list[Table]:
-    """Arrange one model's scores: families and columns in order of first appearance, SAEs in natural order."""
+    """Arrange one model's scores: families and columns in order of first appearance, SAEs in natural order.
+
+    Properties with many parametrizations follow their family.
+    """
     columns = list(dict.fromkeys(Column.of(score) for score in scores))
     controls = {score.sae for score in scores if score.control}
     rows = sorted({score.sae for score in scores}, key=lambda name: (name in controls, natural(name)))
     cells = {(score.sae, Column.of(score)): score for score in scores}
-    families = dict.fromkeys(column.family for column in columns)
-    return [Table(name, rows, [column for column in columns if column.family == name], cells) for name in families]
+    counts = Counter(name for name, _ in {(column.name, column.params) for column in columns})
+    place = {column: column.name if counts[column.name] > MOST_PARAMS else column.family for column in columns}
+    order = [column.family for column in columns]
+    names = sorted(dict.fromkeys(place.values()), key=lambda name: (order.index(name.partition(".")[0]), "." in name))
+    return [Table(name, rows, [column for column in columns if place[column] == name], cells) for name in names]
 
 
 def best(scores: Sequence[Score]) -> set[str]:
@@ -116,29 +128,6 @@ def suite_questions(suites_dir: str | Path) -> dict[str, str]:
     return found
 
 
-def context_length_picture(store: Store, scores: Sequence[Score]) -> str | None:
-    """Draw each SAE's KL by position from the items of `context_length.kl_retention`; None if there are none."""
-    found = {s.sae: s for s in _current(scores) if s.property == "context_length.kl_retention" and s.items}
-    items = {name: store.load_items(found[name]) for name in _drawn(found)}
-    arrays = {name: {key: array.tolist() for key, array in all_of.items()} for name, all_of in items.items()}
-    series = [Series(n, a["position"], a["kl"], a.get("kl_low"), a.get("kl_high")) for n, a in arrays.items()]
-    if not series:
-        return None
-    contexts = {tuple(a.get("context_size", ())) for a in arrays.values()}
-    context = next(iter(contexts))[0] if len(contexts) == 1 and contexts != {()} else None
-    values = [value for line in series for value in line.y if value > 0]
-    return line_chart(
-        series, title="KL from the model without SAE, by position", x_label="position in the document (tokens)",
-        y_label="KL (nats per token)", marker_x=context, marker_label=f"training context ({context})",
-        log_y=bool(values) and max(values) > 30 * min(values),
-    )  # fmt: skip
-
-
-def _drawn(found: Mapping[str, Score]) -> list[str]:
-    """As many SAEs as a picture can show, controls last."""
-    return sorted(found, key=lambda name: (found[name].control, natural(name)))[:MOST_LINES]
-
-
 def escaped(text: str) -> str:
     """Write a name so that Markdown and HTML show it as it is, on one line."""
     text = "".join(char if char.isprintable() else " " for char in text).replace("&", "&amp;")
@@ -146,7 +135,7 @@ def escaped(text: str) -> str:
     return re.sub(r"(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])", r"\\_", text)
 
 
-def _current(scores: Sequence[Score]) -> list[Score]:
+def current_scores(scores: Sequence[Score]) -> list[Score]:
     """Leave out scores of an SAE's or a model's earlier weights: a row must not mix two SAEs of one name."""
     dated = sorted(scores, key=lambda score: score.created)
     newest = {(score.sae, score.model): (score.sae_digest, score.model_digest) for score in dated}
@@ -169,21 +158,49 @@ def _section(table: Table, suffix: str, pictures: Mapping[str, str]) -> str:
     grid = tabulate(
         body, header, tablefmt="pipe", disable_numparse=True, colalign=["left", *["right"] * (len(header) - 1)]
     )
-    parts = [f"## {escaped(table.family)}{suffix}", grid]
+    parts = [f"## {escaped(table.name)}{suffix}", grid]
     parts += [f"({i}) {escaped(reason)}: {escaped('; '.join(notes[reason]))}" for i, reason in enumerate(reasons, 1)]
-    if table.family in pictures:
-        parts.append(f"![{escaped(table.family)}]({pictures[table.family]})")
+    if table.name in pictures:
+        parts.append(pictures[table.name])
+    parts += _floors(table)
     return "\n\n".join(parts)
 
 
+def _floors(table: Table) -> list[str]:
+    """A second table where marginal structure has measured floors."""
+    columns = [(_short(c, table), [table.cells.get((row, c)) for row in table.rows]) for c in table.columns]
+    header, rows = floor_columns(columns)
+    if not header:
+        return []
+    body = [[escaped(name), *map(escaped, row)] for name, row in zip(table.rows, rows, strict=True)]
+    grid = tabulate(
+        body, ["SAE", *map(escaped, header)], tablefmt="pipe", disable_numparse=True,
+        colalign=["left", *["right"] * len(header)],
+    )  # fmt: skip
+    return ["The scores behind these shares, with their floor, which is the best control, and their ceiling:", grid]
+
+
 def _notes(table: Table) -> dict[str, list[str]]:
-    """Map the reason of an empty cell to the cells it holds for."""
-    notes: dict[str, list[str]] = {}
+    """Map the reason of an empty cell to the cells it holds for.
+
+    Reasons that differ in their numbers alone are one, whose numbers stand with the cells.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
     for column in table.columns:
         for row in table.rows:
             if reason := _missing(table, row, column):
-                notes.setdefault(reason, []).append(f"{_short(column, table)} of {row}")
-    return notes
+                found.setdefault(_without_numbers(reason), []).append((f"{_short(column, table)} of {row}", reason))
+    return {
+        form if (differ := len({reason for _, reason in cells}) > 1) else cells[0][1]: [
+            f"{cell} ({', '.join(NUMBER.findall(reason))})" if differ else cell for cell, reason in cells
+        ]
+        for form, cells in found.items()
+    }
+
+
+def _without_numbers(reason: str) -> str:
+    """A reason without its numbers."""
+    return NUMBER.sub("…", reason)
 
 
 def _missing(table: Table, row: str, column: Column) -> str | None:
@@ -193,7 +210,7 @@ def _missing(table: Table, row: str, column: Column) -> str | None:
 
 def _cell(table: Table, row: str, column: Column, leaders: set[str], reasons: list[str]) -> str:
     if reason := _missing(table, row, column):
-        return f"{DASH} ({reasons.index(reason) + 1})"
+        return f"{DASH} ({reasons.index(reason if reason in reasons else _without_numbers(reason)) + 1})"
     score = table.cells[row, column]
     text = with_interval(score.value or 0.0, score.half_width() or 0.0)
     return f"**{text}**" if row in leaders else text
@@ -228,6 +245,8 @@ def _short(column: Column, table: Table) -> str:
     details += [f"v{column.version}"] if len({twin.version for twin in twins}) > 1 else []
     alike = [twin for twin in twins if twin.params == column.params]
     details += [column.corpus] if len({twin.corpus for twin in alike}) > 1 else []
+    if "." in table.name:
+        return ", ".join(value for _, value in column.params)
     return f"{name} ({', '.join(details)})" if len(twins) > 1 and details else name
 
 

@@ -72,7 +72,7 @@ class Dictionary:
         """Latents that are active often enough and not nearly always, in an order that means nothing."""
         usable = (self.rate > 0) & (self.rate <= DENSEST) & (self.directions.norm(dim=1) > 0).numpy()
         order = np.argsort(self.lot, kind="stable")
-        return order[usable[order]]
+        return np.asarray(order[usable[order]])
 
     @property
     def dead(self) -> Ints:

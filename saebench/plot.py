@@ -47,6 +47,13 @@ def line_chart(
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
+def stacked(charts: Sequence[str]) -> str:
+    """Charts of `line_chart` below one another, as one picture."""
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT * len(charts)}">'
+    inner = [chart.replace("<svg ", f'<svg y="{HEIGHT * i}" ', 1) for i, chart in enumerate(charts)]
+    return "\n".join([head, *(chart.rstrip() for chart in inner), "</svg>"]) + "\n"
+
+
 def _frame(title: str, x_label: str, y_label: str) -> str:
     middle = (TOP + BOTTOM) // 2
     return "\n".join((

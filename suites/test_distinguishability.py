@@ -17,6 +17,11 @@ def test_accuracy(lineup, record):
     record(distinguishability.accuracy(lineup))
 
 
+@pytest.mark.score("distinguishability.angle", 1, "neither", "degree")
+def test_angle(lineup, record):
+    record(distinguishability.angle(lineup))
+
+
 @pytest.mark.score("distinguishability.rung_auc", 1, "higher", "AUC", tolerance=0.05, **CHANCE)
 @pytest.mark.parametrize("rung", [*distinguishability.LADDER, *distinguishability.ACTIVE])
 def test_rung(lineup, record, rung):

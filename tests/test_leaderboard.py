@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 import pytest
 from factories import make_score
 
-from saebench.leaderboard import best, context_length_picture, escaped, render, suite_questions
+from saebench.leaderboard import best, escaped, render, suite_questions
+from saebench.pictures import context_length_picture
 from saebench.score import Score
 from saebench.store import Store
 

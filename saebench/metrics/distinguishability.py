@@ -151,6 +151,37 @@ def accuracy(lineup: Lineup) -> Estimate:
     return games.accuracy(found(lineup.rungs, min(each, key=lambda name: each[name][0])).table())
 
 
+def angle(lineup: Lineup) -> Estimate:
+    """Mean angle, in degrees, that features have to be turned on by for the level to be reached; a description.
+
+    On a logarithmic scale; an angle that is not reached counts as the largest. The items hold mean response curves of
+    features and of every fake, also of those that are not like them.
+    """
+    rung = lineup.rungs[MIXTURE]
+    if isinstance(rung, Unscored):
+        raise rung
+    table = rung.table()
+    logs = np.log(np.degrees(1.0 / np.maximum(table.real, 1.0 / rung.real.steps[-1])))
+    resampled = np.exp(games.resampled_mean(logs, table.real_id))
+    low, high = games.interval(resampled)
+    return Estimate(float(resampled[0]), low, high, games.count(table), "feature", items=_pictured(lineup.rungs))
+
+
+def _pictured(rungs: Rungs) -> dict[str, Any]:
+    """Mean curves by the axis that they are drawn over: angles in degrees, or shares of a feature's own size."""
+    columns: dict[str, Any] = {}
+    for name, rung in rungs.items():
+        if isinstance(rung, Unscored):
+            continue
+        axis, steps = ("angle", np.degrees(rung.real.steps)) if rung.sign == "plus" else ("share", rung.real.steps)
+        sides = {name: rung.fake} if axis in columns else {"features": rung.real, name: rung.fake}
+        columns.setdefault(axis, steps)
+        for side, curves in sides.items():
+            ends = band(curves.kl[:, :, SIGNS.index(rung.sign)])
+            columns |= {f"{axis}:{side}{end}": curve for end, curve in zip((":low", "", ":high"), ends, strict=True)}
+    return columns
+
+
 def sensitivity_log_ratio(lineup: Lineup) -> Estimate:
     """ln(angle of covariance mixtures / angle of features) at which the response reaches the level; 0 = no difference.
 

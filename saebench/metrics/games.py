@@ -203,16 +203,29 @@ def _picked(real: Floats, fake: Floats, rng: np.random.Generator) -> float:
 
 def difference(table: Table) -> Estimate:
     """Mean over prompts of mean(real) - mean(fake), with its interval over features and prompts."""
-    drawn = draws(len(table.real), _features(table))
-    sides = []
-    for side, ids in ((table.real, table.real_id), (table.fake, table.fake_id)):
-        known, values = np.isfinite(side), np.nan_to_num(side, posinf=0.0, neginf=0.0)
-        chunks = [drawn.features[i : i + CHUNK][:, ids] * known for i in range(0, len(drawn.features), CHUNK)]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            sides.append(np.concatenate([(w * values).sum(2) / w.sum(2) for w in chunks]))
-    each = sides[0] - sides[1]
-    weight = np.where(np.isfinite(each), drawn.prompts, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        resampled = (np.nan_to_num(each) * weight).sum(1) / weight.sum(1)
+    n = _features(table)
+    each = [_resampled_means(side, ids, n) for side, ids in ((table.real, table.real_id), (table.fake, table.fake_id))]
+    resampled = _over_prompts(each[0] - each[1])
     low, high = interval(resampled)
     return Estimate(float(resampled[0]), low, high, count(table), "feature", floor=0.0)
+
+
+def resampled_mean(values: Floats, ids: Ints) -> Floats:
+    """(1 + resample,) mean over prompts of the mean of values (prompt, slot); the first is that of the sample."""
+    return _over_prompts(_resampled_means(values, ids, int(ids.max()) + 1))
+
+
+def _resampled_means(side: Floats, ids: Ints, features: int) -> Floats:
+    """(1 + resample, prompt) mean over slots with features drawn anew."""
+    drawn = draws(len(side), features).features
+    known, values = np.isfinite(side), np.nan_to_num(side, posinf=0.0, neginf=0.0)
+    chunks = [drawn[i : i + CHUNK][:, ids] * known for i in range(0, len(drawn), CHUNK)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.concatenate([(w * values).sum(2) / w.sum(2) for w in chunks])
+
+
+def _over_prompts(each: Floats) -> Floats:
+    """(1 + resample,) mean over prompts, drawn anew, of values (1 + resample, prompt)."""
+    weight = np.where(np.isfinite(each), draws(each.shape[1], 1).prompts, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((np.nan_to_num(each) * weight).sum(1) / weight.sum(1))
