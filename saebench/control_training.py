@@ -62,7 +62,7 @@ def trained_control(kind: str, like: Like, subject: Subject, hook: str, budget: 
 
     Raises Unscored where the budget does not pay for training one, or the architecture is not one that can be trained.
     """
-    spec = find_in_zoo(kind, like, hook, like.sae.spec.model or subject.name)
+    spec = find_in_zoo(kind, like, hook, subject.name)
     if spec is not None:
         return load_sae(spec, like.sae.device)
     member = _member(kind, like)
