@@ -84,7 +84,7 @@ def _member(kind: str, like: Like) -> Member:
     architecture = str(spec.facts.get("training_architecture") or spec.architecture)
     if architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
-        raise Unscored(f"no {kind} SAE can be trained of an architecture that is not known to be one of {known}")
+        raise Unscored(f"controls are trained with the SAE's own architecture, of which it should say one of {known}")
     return Member(
         kind, architecture, max(1, round(like.l0)), like.d_sae, training_seed(kind), decoder=KINDS.get(kind, "free")
     )

@@ -117,7 +117,7 @@ def make_lineup(
     }  # fmt: skip
     controls = {
         "halves": lambda: ladder.halves(mixture),
-        "dead_latents": lambda: ladder.climb(_dead(own, scene), scene.mixtures, most),
+        "dead_latents": lambda: ladder.climb(_dead(own, scene), scene.tempered, most),
         "random_model": lambda: _random_model(own, random_scene()),
     }
     wrong = error(own, scene)
@@ -132,7 +132,7 @@ def positive_controls(scene: Scene) -> Rungs:
     def rung(find: Callable[[Scene], known.Known]) -> Rung:
         found = find(scene)
         features = Features(scene.ask_all, scene.traits, found.directions, found.rate, found.active)
-        return ladder.climb(features, scene.mixtures, scene.size.features)
+        return ladder.climb(features, scene.tempered, scene.size.features)
 
     return _tried({
         "difference_of_means": lambda: rung(known.differences_of_means),
@@ -177,7 +177,7 @@ def _random_model(own: Dictionary, scene: Scene) -> Rung:
     """The SAE's features in a model with random weights, at the same prompts: there they mean nothing."""
     shape = (scene.size.prompts, len(own.live))
     features = _features(own, scene, own.live, np.zeros(shape, dtype=bool))
-    return ladder.climb(features, scene.mixtures, scene.size.features)
+    return ladder.climb(features, scene.tempered, scene.size.features)
 
 
 def _other(features: Features, scene: Scene, name: str, make: Callable[[], Dictionary]) -> Rung:

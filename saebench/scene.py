@@ -65,6 +65,10 @@ class Scene:
         return Pool("real_mixture", fakes.real_mixture(self.cloud, POOL, generator("real_mixture")))
 
     @cached_property
+    def tempered(self) -> Pool:
+        return Pool("tempered_mixture", fakes.tempered_mixture(self.cloud, POOL, generator("tempered_mixture")))
+
+    @cached_property
     def isotropic(self) -> Pool:
         return Pool("isotropic", fakes.isotropic(self.cloud, POOL, generator("isotropic")))
 

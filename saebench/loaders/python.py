@@ -19,7 +19,11 @@ def load(spec: SAESpec, device: str) -> LoadedSAE:
         source = source.to(device)
     if not isinstance(source, SAE):
         raise ValueError(f"{spec.name}: the object it returned, a {type(source).__name__}, has no encode")
-    told = {name: getattr(source, name) for name in ("hook", "context_size", "model", "architecture") if hasattr(source, name)}
+    told = {
+        name: getattr(source, name)
+        for name in ("hook", "context_size", "model", "architecture")
+        if hasattr(source, name)
+    }
     return LoadedSAE(replace(spec, **told), source, digest_of(source, spec.location, _code(source)), device)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from saebench.score import Unscored
 
 BAND = 8
+TEMPERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 FLOOR = 1e-4
 """Smallest variance of a direction, as a share of the mean one, that is told from none."""
 
@@ -73,6 +74,17 @@ def rotated_dictionary(directions: Tensor, generator: torch.Generator) -> Tensor
 def covariance_mixture(cloud: Cloud, n: int, generator: torch.Generator) -> Tensor:
     """g1 - g2 with both drawn from a normal distribution like the activations."""
     return cloud.normal(n, generator) - cloud.normal(n, generator)
+
+
+def tempered_mixture(cloud: Cloud, n: int, generator: torch.Generator) -> Tensor:
+    """As many draws each of normal distributions with the covariance to the powers of `TEMPERS`.
+
+    From isotropic to covariance mixtures, so that for any direction there is one that varies as much: what directions
+    are compared with of which nobody claims that they are like activations.
+    """
+    noise = torch.randn(n, len(cloud.mean), generator=generator, dtype=torch.float64)
+    parts = noise.chunk(len(TEMPERS))
+    return torch.cat([part @ cloud.root(power / 2) for part, power in zip(parts, TEMPERS, strict=False)]).float()
 
 
 def real_mixture(cloud: Cloud, n: int, generator: torch.Generator) -> Tensor:

@@ -96,8 +96,11 @@ def share(own: Floats, controls: Resampled, ceiling: float, *, n: int, n_unit: s
 
 
 def _reasons(controls: Resampled) -> str:
-    told = [f"{name}: {reason.reason}" for name, reason in controls.items() if isinstance(reason, Unscored)]
-    return "; ".join(told) or "there is none"
+    names: dict[str, list[str]] = {}
+    for name, found in controls.items():
+        if isinstance(found, Unscored):
+            names.setdefault(found.reason, []).append(name)
+    return "; ".join(f"{', '.join(those)}: {reason}" for reason, those in names.items()) or "there is none"
 
 
 @dataclass(frozen=True)
