@@ -20,6 +20,7 @@ from saebench.corpora import Corpus
 from saebench.loaders import load_sae
 from saebench.organism.zoo import ARCHITECTURES, Decoder, Member, train_member
 from saebench.registry import all_specs
+from saebench.run import CONTEXT
 from saebench.sae import LoadedSAE
 from saebench.score import Unscored
 from saebench.spec import SAESpec
@@ -76,7 +77,8 @@ def trained_control(kind: str, like: Like, subject: Subject, hook: str, budget: 
 
 
 def _inside(like: Like, subject: Subject) -> int:
-    return min(like.sae.spec.context_size or subject.n_ctx, subject.n_ctx)
+    # The world's documents are not much longer than what is scored of them.
+    return min(like.sae.spec.context_size or CONTEXT, subject.n_ctx, CONTEXT)
 
 
 def _member(kind: str, like: Like) -> Member:
@@ -97,7 +99,7 @@ def _check_affordable(member: Member, like: Like, budget: str) -> None:
     work, most = samples * member.d_sae * like.x.shape[1], MOST_WORK_GPU if "cuda" in like.sae.device else MOST_WORK
     if work > most:
         raise Unscored(
-            f"training a {member.name} SAE of this size takes {work / most:.0f} times what --sae-budget {budget} allows"
+            f"training a {member.name} SAE of this size takes {work / most:.2g} times what --sae-budget {budget} allows"
             f" on {like.sae.device}"
         )
 

@@ -217,7 +217,8 @@ class Best:
     """(latent,) 1 for those that stay."""
 
     def encode(self, x: Tensor) -> Tensor:
-        return self.sae.encode(x) * self.kept.to(x.device)
+        latents = self.sae.encode(x)
+        return latents * self.kept.to(latents)
 
     def decode(self, latents: Tensor) -> Tensor:
         return self.sae.decode(latents)
@@ -225,10 +226,10 @@ class Best:
 
 def best_k(like: Like, k: int = 512) -> Any:
     """The SAE's k latents that contribute most to the sample: how much a smaller dictionary would lose."""
-    latents = like.sae.encode(like.x.to(like.sae.device)).float().cpu()
-    _, norms = like.sae.directions(like.d_sae)
+    latents = like.sae.encode(like.x.to(like.sae.device))
+    _, norms = like.sae.directions(like.d_sae, latents.dtype)
     kept = torch.zeros(like.d_sae)
-    kept[(latents.square().sum(0) * norms.square()).argsort(descending=True, stable=True)[:k]] = 1.0
+    kept[(latents.float().cpu().square().sum(0) * norms.square()).argsort(descending=True, stable=True)[:k]] = 1.0
     return Best(like.sae, kept)
 
 

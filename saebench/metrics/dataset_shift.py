@@ -25,6 +25,8 @@ FIRES = 10
 SPECIFIC = 4.0
 """A latent is specific to a genre if it is active there this many times as often as elsewhere."""
 FEWEST = 20
+ROUNDING = 1e-10
+"""Share of a latent's mean square below which its variance is nothing but rounding."""
 Bools = NDArray[np.bool_]
 
 
@@ -66,10 +68,9 @@ def missing(own: Firing, other: Firing) -> Bools:
     (mean_a, sd_a), (mean_b, sd_b) = (_moments(side) for side in (a, b))
     best = np.full(a.shape[1], -1.0)
     product = (a.T @ b).tocoo()
-    correlation = (product.data / n - mean_a[product.row] * mean_b[product.col]) / (
-        sd_a[product.row] * sd_b[product.col]
-    )
-    np.maximum.at(best, product.row, np.nan_to_num(correlation))
+    covariance = product.data / n - mean_a[product.row] * mean_b[product.col]
+    # A latent that does not vary has an infinite deviation here, so that it is like no other.
+    np.maximum.at(best, product.row, covariance / (sd_a[product.row] * sd_b[product.col]))
     return best < SAME
 
 
@@ -77,7 +78,8 @@ def _moments(columns: sparse.csc_array) -> tuple[Floats, Floats]:
     n = columns.shape[0]
     mean = np.asarray(columns.sum(axis=0)).ravel() / n
     square = np.asarray(columns.multiply(columns).sum(axis=0)).ravel() / n
-    return mean, np.sqrt(np.maximum(square - mean**2, 1e-30))
+    variance = square - mean**2
+    return mean, np.where(variance > ROUNDING * square, np.sqrt(np.maximum(variance, 0)), np.inf)
 
 
 def dataset_features(own: Firing, without: Sequence[Firing], seeds: Sequence[Firing]) -> Estimate:
@@ -94,6 +96,8 @@ def dataset_features(own: Firing, without: Sequence[Firing], seeds: Sequence[Fir
             f" {len(seeds)} seeds tell what a seed alone changes: {FEWEST}, 1 and 2 are needed"
         )
     gone = np.mean([missing(own, other) for other in without], axis=0)
+    if silent := sum(not seed.fires.any() for seed in seeds):
+        raise Unscored(f"no latent of {silent} of {len(seeds)} seeds fires on the genre, so that there is no floor")
     pairs = [(a, missing(a, b)) for a, b in permutations(seeds, 2)]
     floor = float(np.mean([absent[a.fires].mean() for a, absent in pairs]))
     estimate = ratio_of_sums(

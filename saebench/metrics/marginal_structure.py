@@ -30,6 +30,7 @@ DENSER = 1.1
 ACTIVATIONS = 50
 """Activations of a latent that its token entropy is taken of."""
 DRAWS = 10
+CHUNK = 100
 FEWEST = 20
 """Latents with as many activations."""
 SUMS = ("numerator", "denominator", "product", "signal", "output")
@@ -70,15 +71,15 @@ QUANTITIES: dict[str, Quantity] = {
 def share(own: Floats, controls: Resampled, ceiling: float, *, n: int, n_unit: str, higher: bool) -> Estimate:
     """(score - best control) / (ceiling - best control): 0 = nothing beyond a control, 1 = perfect; negative is worse.
 
-    The best control is chosen anew in every resample, so that its luck is in the interval. `own` and the controls are
-    resampled alike. Raises Unscored where no control has a score, or where one reaches the ceiling.
+    The best control is chosen anew in every resample, so that the luck of the texts is in the interval; that of a
+    control's initialisation is not. `own` and the controls are resampled alike. Raises Unscored where no control has a score, or where one reaches the ceiling.
     """
     scored = {name: values for name, values in controls.items() if not isinstance(values, Unscored)}
     if not scored:
         raise Unscored(f"no control has a score: {_reasons(controls)}")
-    best = (np.nanmax if higher else np.nanmin)(np.stack(list(scored.values())), axis=0)
+    best = (np.fmax if higher else np.fmin).reduce(list(scored.values()))
     room = (ceiling - best) if higher else (best - ceiling)
-    if not np.quantile(room, (1 - LEVEL) / 2) > 1e-9:
+    if np.isfinite(room).any() and np.nanquantile(room, (1 - LEVEL) / 2) <= 1e-9:
         name = min(scored, key=lambda key: abs(scored[key][0] - ceiling))
         raise Unscored(f"within noise {name} reaches the ceiling, {ceiling:g}: there is no room above the best control")
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -216,13 +217,15 @@ def entropies(trace: Trace) -> Floats:
     inside = counts[latent] >= ACTIVATIONS
     tokens, latent, value = tokens[inside], latent[inside], value[inside]
     rng = np.random.default_rng(seed_of("marginal_structure.token_entropy"))
-    drawn = [_entropy(tokens, latent, value, rng)[usable] for _ in range(DRAWS)]
+    row = columns.row[inside]
+    # All latents draw by the same order of tokens: what one is drawn at depends on no other latent.
+    drawn = [_entropy(tokens, latent, value, rng.random(len(trace.tokens))[row])[usable] for _ in range(DRAWS)]
     return np.asarray(np.mean(drawn, axis=0))
 
 
-def _entropy(tokens: Floats, latent: Floats, value: Floats, rng: np.random.Generator) -> Floats:
-    """(d_sae,) entropy of `ACTIVATIONS` activations of each latent, drawn without replacement."""
-    order = np.lexsort((rng.random(len(latent)), latent))
+def _entropy(tokens: Floats, latent: Floats, value: Floats, place_of: Floats) -> Floats:
+    """(d_sae,) entropy of `ACTIVATIONS` activations of each latent: those that come first in an order."""
+    order = np.lexsort((place_of, latent))
     place = np.arange(len(order)) - np.searchsorted(latent[order], latent[order])
     drawn = order[place < ACTIVATIONS]
     mass = sparse.coo_array((value[drawn], (latent[drawn], tokens[drawn]))).tocsr()
@@ -237,7 +240,19 @@ def _separated(own: Floats, control: Control) -> Floats:
     """(1 + resample,) P(own > the control's) with latents drawn anew on both sides."""
     other = entropies(control.trace())
     rng = np.random.default_rng(seed_of("marginal_structure.separated"))
-    wins = (own[:, None] > other) + 0.5 * (own[:, None] == other)
-    drawn = [rng.multinomial(len(side), np.full(len(side), 1 / len(side)), size=RESAMPLES) for side in (own, other)]
-    resampled = np.einsum("ri,ij,rj->r", drawn[0], wins, drawn[1], optimize=True) / wins.size
-    return np.concatenate([[wins.mean()], resampled])
+    own, other = np.sort(own), np.sort(other)
+    low, high = np.searchsorted(other, own), np.searchsorted(other, own, side="right")
+    found = [_wins(np.ones((1, len(own))), np.ones((1, len(other))), low, high)]
+    for _ in range(RESAMPLES // CHUNK):
+        drawn = [
+            rng.multinomial(len(side), np.full(len(side), 1 / len(side)), size=CHUNK).astype(np.float64)
+            for side in (own, other)
+        ]
+        found.append(_wins(drawn[0], drawn[1], low, high))
+    return np.concatenate(found) / (len(own) * len(other))
+
+
+def _wins(own: Floats, other: Floats, low: NDArray[np.intp], high: NDArray[np.intp]) -> Floats:
+    """(resample,) pairs that are won, with latents drawn so often; `low` and `high` enclose ties in sorted others."""
+    below = np.concatenate([np.zeros((len(other), 1)), other.cumsum(axis=1)], axis=1)
+    return np.asarray((own * (below[:, low] + below[:, high]) / 2).sum(axis=1))

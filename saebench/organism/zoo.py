@@ -17,6 +17,8 @@ Decoder = Literal["free", "soft_frozen", "frozen"]
 BATCH = 1024
 SAMPLES = 2_500_000
 LR, LR_END = 1.5e-3, 1e-4
+FASTEST = 4.0
+"""By how much the learning rate is larger where less is trained than the zoo is."""
 SOFT = 0.8
 CONTROL_EVERY = 10
 CONTROL_GAIN = 0.08
@@ -64,13 +66,18 @@ ZOO: tuple[Member, ...] = (
 
 def train_member(member: Member, activations: Tensor, samples: int = SAMPLES) -> Any:
     """Train one SAE on `activations` (row, d_in) and return the sae-lens TrainingSAE; the same seed, the same SAE."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(member.seed)
+        return _train(member, activations, samples)
+
+
+def _train(member: Member, activations: Tensor, samples: int) -> Any:
     from sae_lens import SAETrainer
     from sae_lens.config import SAETrainerConfig
 
-    torch.manual_seed(member.seed)
     sae = _training_sae(member, activations.shape[1])
     config = SAETrainerConfig(
-        total_training_samples=samples, train_batch_size_samples=BATCH, lr=LR, lr_end=LR_END,
+        total_training_samples=samples, train_batch_size_samples=BATCH, lr=LR * min((SAMPLES / samples) ** 0.5, FASTEST), lr_end=LR_END,
         lr_scheduler_name="constant", lr_warm_up_steps=50, lr_decay_steps=samples // BATCH // 3,
         n_batches_for_norm_estimate=20, dead_feature_window=200, feature_sampling_window=500,
     )  # fmt: skip
@@ -102,8 +109,8 @@ def within_cosine(rows: Tensor, start: Tensor, least: float) -> Tensor:
     along = (rows * start).sum(dim=1, keepdim=True)
     across = torch.nn.functional.normalize(rows - along * start, dim=1)
     norms = rows.norm(dim=1, keepdim=True)
-    turned = norms * (least * start + (1 - least**2) ** 0.5 * across)
-    return torch.where(along < least * norms, turned, rows)
+    turned = torch.nn.functional.normalize(least * start + (1 - least**2) ** 0.5 * across, dim=1)
+    return torch.where(along < least * norms, norms * turned, rows)
 
 
 def _training_sae(member: Member, d_in: int) -> Any:
