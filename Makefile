@@ -14,7 +14,7 @@ bench: $(VENV)/installed
 	@cat $(BOARDS)/$(notdir $(SCORES:.jsonl=.md))
 
 test: $(VENV)/installed
-	$(VENV)/bin/pytest tests
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests -n auto --dist loadfile
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from saebench.memory import Memory
+from saebench.score import Unscored
 
 if TYPE_CHECKING:
     from saebench.activations import Activations
@@ -91,6 +92,8 @@ class ControlRun:
     def _controls(self, sae: "LoadedSAE") -> "dict[str, Control]":
         from saebench.controls import MODELS, SAES
 
+        if sae.spec.control:
+            raise Unscored("it is itself a control")
         subject = self.run.subject(sae.spec)
         untrained = {name: self._control(sae, name, subject) for name in UNTRAINED if name in SAES}
         frozen = {name: self._control(sae, name, subject) for name in FROZEN}

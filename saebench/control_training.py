@@ -44,8 +44,10 @@ def find_in_zoo(kind: str, like: Like, hook: str, model: str) -> SAESpec | None:
     """The zoo's control of a kind (what it was trained on, or how its decoder was held) that is nearest in L0."""
     specs = [s for s in _controls() if s.model == model and s.hook == hook and kind in _kinds(s)]
     apart = [abs(float(spec.facts.get("l0") or 0) / max(like.l0, 1e-9) - 1) for spec in specs]
-    # What was trained on shuffled activations is compared feature by feature, whatever its sparsity.
-    near = [(gap, spec.name, spec) for gap, spec in zip(apart, specs, strict=True) if gap <= NEAR or kind == SHUFFLED]
+    # Features of what was trained on shuffled activations are compared one by one, whatever its sparsity; nor is any
+    # control trained for a control.
+    anyway = kind == SHUFFLED or like.sae.spec.control
+    near = [(gap, spec.name, spec) for gap, spec in zip(apart, specs, strict=True) if anyway or gap <= NEAR]
     return min(near, key=lambda found: found[:2])[2] if near else None
 
 
@@ -66,6 +68,8 @@ def trained_control(kind: str, like: Like, subject: Subject, hook: str, budget: 
     spec = find_in_zoo(kind, like, hook, subject.name)
     if spec is not None:
         return load_sae(spec, like.sae.device)
+    if like.sae.spec.control:
+        raise Unscored("no control is trained for an SAE that is itself a control")
     member = _member(kind, like)
     _check_affordable(member, like, budget)
     key: Inputs = {

@@ -10,6 +10,7 @@ from torch import Tensor
 from saebench.organism.truth import vocabulary_truth
 from saebench.organism.world import World
 from saebench.scene import Scene
+from saebench.score import Unscored
 from saebench.subject import ORGANISM, organism_folder
 from saebench.vocabulary import token_texts
 
@@ -60,7 +61,8 @@ def _membership(scene: Scene) -> NDArray[np.bool_]:
     column = {name: i for i, name in enumerate(names)}
     rows = [(row, column[name]) for row, own in enumerate(labels) for name in own]
     member[tuple(np.array(rows, dtype=np.intp).reshape(-1, 2).T)] = True
-    return member
+    _, first = np.unique(member, axis=1, return_index=True)  # a country and its language are one concept
+    return np.asarray(member[:, np.sort(first)])
 
 
 def _letter(text: str) -> str | None:
@@ -71,6 +73,8 @@ def _letter(text: str) -> str | None:
 def token_embeddings(scene: Scene) -> Known:
     """Embeddings, minus their mean, of the tokens that are most frequent where the cloud was taken."""
     weight = scene.subject.bridge.W_E.detach().float().cpu()
+    if weight.shape[1] != scene.cloud.x.shape[1]:
+        raise Unscored(f"embeddings have {weight.shape[1]} dimensions, the hook {scene.cloud.x.shape[1]}")
     counts = torch.bincount(scene.cloud_token, minlength=len(weight))[: len(weight)]
     tokens = counts.argsort(descending=True, stable=True)[:MOST_EMBEDDINGS]
     tokens = tokens[counts[tokens] > 0]

@@ -32,7 +32,7 @@ ERRORS = 8
 PER_PROMPT = 2_000
 PARTS = 5
 FEW_TRIES = 4
-LOTS, GOLDEN = 1e3, 0.6180339887498949
+LOTS, GOLDEN = 10.0, 0.6180339887498949
 """What numbers are multiplied by, so that what is left behind the point is as good as random."""
 LIKE = 10
 """Latents of the nearest firing rates among which a latent's double is drawn."""
@@ -47,7 +47,7 @@ class Dictionary:
     """(latent, d) unit decoder directions."""
     norms: Tensor
     rate: Floats
-    """(latent,)"""
+    """(latent,) share of tokens; NaN where it is active, but too seldom to be a feature."""
     latents: Tensor
     """(prompt, latent) at all of the scene's prompts."""
 
@@ -85,11 +85,12 @@ class Dictionary:
 
 def read_dictionary(sae: LoadedSAE, scene: Scene, trace: Trace) -> Dictionary:
     """What the one pass over the corpus has counted already, and the latents at the prompts."""
-    tokens = (trace.inside - 1) * len(trace.l0)
     fired = trace.fired.double().numpy()
     latents = sae.encode(scene.ask.x.to(sae.device)).float().cpu()
     directions, norms = sae.directions(len(fired))
-    return Dictionary(sae, directions, norms, np.where(fired >= FEWEST_ACTIVE, fired / tokens, 0.0), latents)
+    seldom = (fired > 0) & (fired < FEWEST_ACTIVE)
+    rate = np.where(seldom, np.nan, fired / len(trace.tokens))
+    return Dictionary(sae, directions, norms, rate, latents)
 
 
 def make_lineup(
@@ -101,7 +102,10 @@ def make_lineup(
     What raises Unscored becomes a rung with that reason; an SAE without features has no line-up at all.
     """
     if len(own.live) < ladder.FEWEST:
-        raise Unscored(f"{len(own.live)} latents are active on {FEWEST_ACTIVE} tokens: fewer than {ladder.FEWEST}")
+        raise Unscored(
+            f"{len(own.live)} latents are active on {FEWEST_ACTIVE} tokens and on at most {DENSEST:.0%} of them: "
+            f"fewer than {ladder.FEWEST}"
+        )
     features, most = features_of(own, scene), scene.size.features
     mixture = ladder.climb(features, scene.mixtures, most)
     rungs: dict[str, Callable[[], Rung]] = {
@@ -272,7 +276,9 @@ def doubles(own: Dictionary) -> Tensor:
     prompt, place = np.nonzero(own.active[:, live])
     drawn = own.lots(len(own.latents))[prompt, live[place]]
     shift = (1 + (drawn * LIKE).astype(int)) * np.where(drawn * LIKE % 1.0 < 0.5, 1, -1)
-    other = live[np.clip(place + shift, 0, len(live) - 1)]
+    inside = (place + shift >= 0) & (place + shift < len(live))
+    other = live[np.clip(np.where(inside, place + shift, place - shift), 0, len(live) - 1)]
     contributed = own.latents[prompt, live[place]] * own.norms[live[place]] / own.norms[other].clamp(min=1e-30)
-    swapped = torch.zeros_like(own.latents)
+    swapped = own.latents.clone()  # what is not live has no double, and stays
+    swapped[:, torch.from_numpy(live)] = 0
     return swapped.index_put((torch.from_numpy(prompt), torch.from_numpy(other)), contributed, accumulate=True)

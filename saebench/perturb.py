@@ -39,6 +39,8 @@ class Perturber:
 
     def __post_init__(self) -> None:
         self.subject.check_hook(self.hook)
+        if min(map(len, self.prompts), default=0) < 2:
+            raise ValueError("a prompt needs a token before its last one, and there must be a prompt")
         self.start = layer_of(self.hook)
         entry, last = f"blocks.{self.start}.hook_resid_pre", f"blocks.{self.subject.bridge.cfg.n_layers - 1}"
         # Names are looked up once: the bridge takes milliseconds for it.
@@ -47,8 +49,10 @@ class Perturber:
         found = [self._read(ids, entry) for ids in self.prompts]
         self.x, self._entry = (torch.stack([pair[i] for pair in found]) for i in (0, 1))
         self._tuples = self._returns_tuples()
-        if self.start and not self._same_as_whole():
+        if not self._same_as_whole():
             self.start = 0
+            if not self._same_as_whole():
+                raise ValueError(f"{self.subject.name} does not give the same logits from remembered keys and values")
 
     def __call__(self, prompt: int, points: Tensor, centre: Tensor | None = None) -> Response:
         """Answers to points (point, d), against that to the prompt's own activation or to another `centre` (d,)."""
@@ -147,7 +151,7 @@ class Perturber:
         whole = self.subject.logits(torch.tensor([list(self.prompts[0])]))[0, -1].float().cpu()
         try:
             found = self._prompt(0).clean[0].cpu()
-        except (RuntimeError, KeyError, TypeError, ValueError):
+        except Exception:  # whatever the architecture's own code raises
             found = torch.full_like(whole, float("nan"))
         self._held.clear()
         return bool(((found - whole.log_softmax(-1)).abs() <= CLOSE * whole.std()).all())

@@ -20,6 +20,8 @@ from saebench.subject import Subject
 EARLIEST = 8
 """Position of the shortest prompt's last token: after it, the model has something to go on."""
 TOKENS = 20_000
+WRITES = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out")
+"""Hooks whose activation is, or is added to, the residual stream."""
 POOL = 40_000
 
 
@@ -82,24 +84,25 @@ def make_scene(activations: Activations, inside: int, size: Size) -> Scene:
     subject, hook = activations.subject, activations.hook
     inside = min(inside, activations.tokens.shape[1])
     if inside <= EARLIEST:
-        raise Unscored(f"prompts of at least {EARLIEST} tokens do not fit into a context of {inside}")
+        raise Unscored(f"prompts of at least {EARLIEST + 1} tokens do not fit into a context of {inside}")
     rng = np.random.default_rng(seed_of("scene.prompts"))
     documents = np.arange(size.more_prompts) * len(activations.tokens) // size.more_prompts
     last = rng.integers(EARLIEST, inside, size.more_prompts)
     ids = [activations.tokens[d, : p + 1].tolist() for d, p in zip(documents, last, strict=True)]
     x, tokens = activations.residual[:, 1:inside].flatten(0, 1), activations.tokens[:, 1:inside].flatten()
     # Fakes that are drawn from the tokens on which their variance is measured would seem to have more of it.
-    every = 2 * -(-len(x) // (2 * TOKENS))
-    cloud, traits = Cloud(x[::every]), Traits(Cloud(x[1::every]), unembedding(subject, x.shape[1]))
+    order, half = torch.randperm(len(x), generator=generator("tokens")), min(len(x) // 2, TOKENS)
+    rows, others = order[:half], order[half : 2 * half]
+    cloud, traits = Cloud(x[rows]), Traits(Cloud(x[others]), unembedding(subject, hook, x.shape[1]))
     ask = Perturber(subject, hook, ids)
     last_token = torch.tensor([i[-1] for i in ids])
-    return Scene(subject, size, ask, ask.some(range(size.prompts)), last_token, cloud, traits, tokens[::every])
+    return Scene(subject, size, ask, ask.some(range(size.prompts)), last_token, cloud, traits, tokens[rows])
 
 
-def unembedding(subject: Subject, d: int) -> Tensor:
+def unembedding(subject: Subject, hook: str, d: int) -> Tensor:
     """(d, d) Gram matrix of the centred unembedding; zeros at hooks that do not write to the residual stream as is."""
     weight = subject.bridge.W_U.detach().float().cpu()
-    if weight.shape[0] != d:
+    if weight.shape[0] != d or not hook.endswith(WRITES):
         return torch.zeros(d, d)
     centred = weight - weight.mean(dim=1, keepdim=True)
     return centred @ centred.T  # type: ignore[no-any-return]

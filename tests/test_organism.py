@@ -140,7 +140,7 @@ class _Trainer:
 
 @pytest.mark.parametrize(("active", "rises"), [(5.0, True), (0.1, False)])
 def test_the_sparsity_coefficient_rises_while_too_many_latents_are_active(active, rises):
-    provider = SteeredBatches(torch.randn(2048, 4), l0=8, seed=0, steps=100)
+    provider = SteeredBatches(torch.randn(2048, 4), l0=8, seed=0, steps=100, hold=lambda: None)
     provider.trainer = _Trainer(active)
     next(provider)
     assert (provider.trainer.coefficient_schedulers["l1"].final_value > 1.0) == rises

@@ -34,7 +34,7 @@ def drawn(length: int, seed: int) -> list[int]:
 PROMPTS = [drawn(length, seed) for seed, length in enumerate(LENGTHS)]
 
 
-def moved(x: Tensor, count: int = 5, size: float = 0.5) -> Tensor:
+def moved(x: Tensor, count: int = 3, size: float = 0.5) -> Tensor:
     """Points (count, d) around an activation (d,), at distances that are shares of its norm."""
     noise = torch.nn.functional.normalize(torch.randn(count, len(x), generator=torch.Generator().manual_seed(3)), dim=1)
     return x + size * torch.linspace(0.2, 2, count)[:, None] * x.norm() * noise
@@ -278,7 +278,7 @@ def test_answers_are_constants(architecture: str) -> None:
     with torch.enable_grad():
         ask = Perturber(models.shared(architecture), MIDDLE, PROMPTS)
         found = ask(0, moved(ask.x[0]))
-    assert not (ask.x.requires_grad or found.kl.requires_grad or found.l2.requires_grad)
+    assert not any(each.requires_grad for each in (ask.x, found.kl, found.l2))
 
 
 # Small answers
@@ -370,11 +370,11 @@ def test_an_unknown_hook_is_one_sentence(hook: str, sentence: str) -> None:
 @pytest.mark.parametrize("prompts", [[[3]], [PROMPTS[0], [3]]], ids=["alone", "among others"])
 def test_a_prompt_of_one_token_is_answered_or_refused_in_a_sentence(prompts: list[list[int]]) -> None:
     model = models.shared("gpt2")
+    sentence = None
     try:
         ask = Perturber(model, MIDDLE, prompts)
         points = moved(ask.x[-1])
         found = ask(len(prompts) - 1, points)
     except (ValueError, Unscored) as refused:
-        assert "token" in str(refused)
-    else:
-        assert close(found, expected(model, MIDDLE, prompts[-1], points))
+        sentence = str(refused)
+    assert "token" in sentence if sentence else close(found, expected(model, MIDDLE, prompts[-1], points))
