@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BUDGET ?= quick
+SAES ?= organism
 SCORES ?= .saebench/organism.jsonl
 BOARDS ?= leaderboards
 export WANDB_MODE = disabled
@@ -9,7 +10,7 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 
 .PHONY: bench test lint organism benchmarks
 bench: $(VENV)/installed
-	$(VENV)/bin/pytest suites/ --sae organism --sae-budget $(BUDGET) --sae-scores $(SCORES)
+	$(VENV)/bin/pytest suites/ $(foreach sae,$(SAES),--sae '$(sae)') --sae-budget $(BUDGET) --sae-scores $(SCORES)
 	$(VENV)/bin/saebench publish $(SCORES) --to $(BOARDS)
 	@cat $(BOARDS)/$(notdir $(SCORES:.jsonl=.md))
 

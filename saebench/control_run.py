@@ -114,6 +114,15 @@ class ControlRun:
             of_model=subject is None, decoder_only=name == "permuted_decoder",
         )  # fmt: skip
 
+    def made(self, sae: "LoadedSAE", name: str) -> "LoadedSAE":
+        """A control of an SAE by the name that `--sae SAE~NAME` gives it."""
+        from saebench.controls import SAES
+
+        if name in SAES:
+            return self._untrained(sae, name)
+        found = self._trained(sae, name, self.run.subject(sae.spec))
+        return replace(found, spec=replace(found.spec, name=f"{sae.spec.name}~{name}", control=True))
+
     def _untrained(self, sae: "LoadedSAE", name: str) -> "LoadedSAE":
         from saebench.controls import control_sae
 

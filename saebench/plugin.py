@@ -263,8 +263,9 @@ def score_of(report: pytest.TestReport) -> Score | None:
 
 
 def status_word(score: Score) -> str:
-    """`0.412 ±0.038  mdd 0.054  l0 16.0`; the minimum detectable difference where the score says it."""
+    """`0.412 ±0.038  mdd 0.054  l0 16.0`: with the minimum detectable difference, or the games that ±0.05 needs."""
     half, detectable = score.half_width() or 0.0, score.controls.get("minimum_detectable_difference")
     mdd = f"  mdd {gate.number(detectable)}" if detectable is not None else ""
+    mdd += f"  {needed:.0f} games for ±0.05" if (needed := score.controls.get("games_needed")) is not None else ""
     l0 = f"  l0 {score.l0:.1f}" if score.l0 is not None else ""
     return f"{gate.with_interval(score.value or 0.0, half)}{mdd}{l0}{'  (stored)' if score.cached else ''}"

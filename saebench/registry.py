@@ -18,6 +18,10 @@ from typing import Any, TypeVar
 from saebench.spec import SAESpec
 
 T = TypeVar("T")
+CONTROLS = (
+    "random", "random_l0", "permuted_decoder", "pca", "identity", "best_k", "frozen", "soft_frozen", "shuffled_rows",
+)  # fmt: skip
+"""What `SAE~CONTROL` may name; see `saebench.controls`."""
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 STANZA_KEYS: Mapping[str, type] = {
     "location": str, "loader": str, "model": str, "hook": str, "context_size": int, "prepend_bos": bool,
@@ -87,7 +91,11 @@ def resolve(pattern: str, root: Path | None = None) -> list[SAESpec]:
 
     A pattern is a family or a name in one (`organism`, `organism/topk-*`), a folder (`./runs/mine`, `~/runs/*`),
     `saelens:RELEASE/SAE_ID`, or `package.module:callable`. Known names win over folders that are called alike.
+    With `~CONTROL` behind it, it names a control that is made for each of these SAEs.
     """
+    base, tilde, control = pattern.rpartition("~")
+    if base and tilde and not Path(pattern).exists():
+        return [_control(spec, control, pattern) for spec in resolve(base, root)]
     known = families(root)
     if found := _from_families(pattern.rstrip("/"), known):
         return found
@@ -160,6 +168,15 @@ def _from_families(pattern: str, known: list[Family]) -> list[SAESpec]:
         raise UnknownSAE(f"--sae {pattern}: this family is empty; look at the path in {pattern}.toml")
     named = [(family.name, *item) for family in known for item in family.readers.items()]
     return [read() for family, name, read in named if pattern in (family, name) or fnmatchcase(name, pattern)]
+
+
+def _control(spec: SAESpec, control: str, pattern: str) -> SAESpec:
+    if control not in CONTROLS:
+        raise UnknownSAE(f"--sae {pattern}: no such control.{nearest(control, CONTROLS)} Known: {', '.join(CONTROLS)}")
+    return SAESpec(
+        f"{spec.name}~{control}", "control", spec.location if spec.name.startswith("local/") else spec.name, model=spec.model, hook=spec.hook,
+        context_size=spec.context_size, d_in=spec.d_in, control=True,
+    )  # fmt: skip
 
 
 def _folders(pattern: str) -> list[Path]:

@@ -16,7 +16,7 @@ from saebench.control_run import ControlRun
 from saebench.dataset_run import DatasetRun
 from saebench.memory import Memory
 from saebench.properties import Property
-from saebench.registry import fixtures_dir
+from saebench.registry import fixtures_dir, resolve
 from saebench.score import Estimate, Score, Unscored, identity
 from saebench.spec import SAESpec
 from saebench.store import Store
@@ -78,8 +78,15 @@ class Run:
             self.words.of_sae.clear()
             self.controls.of_sae.clear()
             gc.collect()
-            self._sae = load_sae(spec, self.resolved_device())
+            self._sae = self._control(spec) if spec.loader == "control" else load_sae(spec, self.resolved_device())
         return self._sae
+
+    def _control(self, spec: SAESpec) -> "LoadedSAE":
+        """The control of the SAE that its location names."""
+        from saebench.loaders import load_sae
+
+        (own,) = resolve(spec.location)
+        return self.controls.made(load_sae(own, self.resolved_device()), spec.name.rpartition("~")[2])
 
     def subject(self, spec: SAESpec) -> "Subject":
         from saebench.subject import load_subject

@@ -94,7 +94,10 @@ def make_scene(activations: Activations, inside: int, size: Size) -> Scene:
     order, half = torch.randperm(len(x), generator=generator("tokens")), min(len(x) // 2, TOKENS)
     rows, others = order[:half], order[half : 2 * half]
     cloud, traits = Cloud(x[rows]), Traits(Cloud(x[others]), unembedding(subject, hook, x.shape[1]))
-    ask = Perturber(subject, hook, ids)
+    try:
+        ask = Perturber(subject, hook, ids)
+    except ValueError as error:  # an architecture that cannot be asked: other suites may well be scored
+        raise Unscored(str(error)) from error
     last_token = torch.tensor([i[-1] for i in ids])
     return Scene(subject, size, ask, ask.some(range(size.prompts)), last_token, cloud, traits, tokens[rows])
 

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 from factories import make_sae_folder
 
-from saebench.registry import UnknownSAE, all_specs, families, fixtures_dir, resolve, resolve_all, spec_from_folder
+from saebench.registry import (
+    CONTROLS,
+    UnknownSAE,
+    all_specs,
+    families,
+    fixtures_dir,
+    resolve,
+    resolve_all,
+    spec_from_folder,
+)
 
 
 @pytest.fixture
@@ -203,3 +212,21 @@ def test_nothing_heavy_is_imported() -> None:
         "sys.exit(1 if {'torch', 'sae_lens', 'transformers', 'pytest', 'numpy'} & set(sys.modules) else 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_control_of_an_sae_is_named_behind_a_tilde():
+    (spec,) = resolve("organism/topk-16~pca")
+    assert (spec.name, spec.loader, spec.location) == ("organism/topk-16~pca", "control", "organism/topk-16")
+    assert spec.control
+    assert [s.name for s in resolve("organism/gated-*~random_l0")] == [
+        "organism/gated-16~random_l0", "organism/gated-32~random_l0",
+    ]  # fmt: skip
+    with pytest.raises(UnknownSAE, match=r"no such control\. Did you mean 'random_l0'"):
+        resolve("organism/topk-16~random_10")
+
+
+def test_the_controls_that_can_be_named_are_those_that_can_be_made():
+    from saebench.control_training import KINDS
+    from saebench.controls import SAES
+
+    assert set(CONTROLS) == {*SAES, *KINDS}
