@@ -82,6 +82,8 @@ class ControlRun:
 
         subject = self.run.subject(sae.spec)
         scene, other = self._scene(sae, subject), self._trained(sae, kind, subject)
+        if other.digest == sae.digest:
+            raise Unscored("the SAE is itself this control")
         key = ("dictionary", other.digest, scene.subject.digest, scene.ask.hook, sae.spec.context_size)
         return self.shared.get(key, lambda: read_dictionary(other, scene, self.trace(other, subject)))
 
