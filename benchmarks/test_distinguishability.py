@@ -63,7 +63,7 @@ def test_the_suite_for_one_sae(benchmark, tmp_path, budget):
 
 def test_a_further_sae(benchmark, run):
     """What is shared with SAEs before it is there already."""
-    run.controls.lineup(run.sae(run.specs[0]))
+    suite(run)
 
     def again() -> None:
         run.controls.of_sae.clear()
@@ -97,12 +97,12 @@ def test_time_outside_of_forward_passes(benchmark, run, monkeypatch):
             inside[0] += time.perf_counter() - begun
 
     monkeypatch.setattr(Perturber, "_run", timed)
-    run.controls.lineup(run.sae(run.specs[0]))
+    suite(run)
 
     def again() -> None:
         inside[0] = 0.0
         run.controls.of_sae.clear()
-        run.controls.lineup(run.sae(run.specs[0]))
+        suite(run)
 
     benchmark.pedantic(again, rounds=1)
     benchmark.extra_info["share_outside"] = 1 - inside[0] / benchmark.stats.stats.total

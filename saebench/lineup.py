@@ -1,6 +1,6 @@
 """Line an SAE's features up with their fakes and ask the model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 
@@ -99,7 +99,7 @@ def make_lineup(
 ) -> Lineup:  # fmt: skip
     """Build and ask every rung. `others` gives the control SAEs, `random_scene` the model with random weights.
 
-    What raises Unscored becomes a rung with that reason; an SAE without features has no line-up at all.
+    Rungs are built when they are asked for; what raises Unscored becomes a rung with that reason. An SAE without features has no line-up at all.
     """
     if len(own.live) < ladder.FEWEST:
         raise Unscored(
@@ -107,27 +107,27 @@ def make_lineup(
             f"fewer than {ladder.FEWEST}"
         )
     features, most = features_of(own, scene), scene.size.features
-    mixture = ladder.climb(features, scene.mixtures, most)
+    mixture = cache(lambda: ladder.climb(features, scene.mixtures, most))
     rungs: dict[str, Callable[[], Rung]] = {
         "isotropic": lambda: ladder.climb(features, scene.isotropic, most),
         "rotated_dictionary": lambda: ladder.climb(features, _rotated(own), most),
-        "covariance_gaussian": lambda: _towards_normal(scene, features, mixture),
-        MIXTURE: lambda: mixture,
+        "covariance_gaussian": lambda: _towards_normal(scene, features, mixture()),
+        MIXTURE: mixture,
         "real_mixture": lambda: ladder.climb(features, scene.real_mixtures, most),
         **{name: partial(_other, features, scene, name, make) for name, make in others.items()},
         "sum_of_two": lambda: ladder.climb(features, _sums(own), most),
-        "sae_error": lambda: ladder.against_one(features, "sae_error", error(own, scene)[: scene.size.prompts], _ids(mixture)),
+        "sae_error": lambda: ladder.against_one(features, "sae_error", error(own, scene)[: scene.size.prompts], _ids(mixture())),
         **_active_rungs(scene, own),
     }  # fmt: skip
-    controls = {
-        "halves": lambda: ladder.halves(mixture),
+    controls: dict[str, Callable[[], Rung]] = {
+        **{name: partial(_again, positive, name) for name in positive},
+        "halves": lambda: ladder.halves(mixture()),
         "dead_latents": lambda: ladder.climb(_dead(own, scene), scene.tempered, most),
         "random_model": lambda: _random_model(own, random_scene()),
     }
     wrong = error(own, scene)
     fvu = float(wrong.square().sum() / (scene.ask.x - scene.ask.x.mean(0)).square().sum())
-    asked = _tried(rungs), {**positive, **_tried(controls)}
-    return Lineup(*asked, *_error_kl(scene, wrong), fvu, _plateaus(scene, own))
+    return Lineup(Tried(rungs), Tried(controls), *_error_kl(scene, wrong), fvu, _plateaus(scene, own))
 
 
 def positive_controls(scene: Scene) -> Rungs:
@@ -138,20 +138,39 @@ def positive_controls(scene: Scene) -> Rungs:
         features = Features(scene.ask_all, scene.traits, found.directions, found.rate, found.active)
         return ladder.climb(features, scene.tempered, scene.size.features)
 
-    return _tried({
+    return Tried({
         "difference_of_means": lambda: rung(known.differences_of_means),
         "token_embeddings": lambda: rung(known.token_embeddings),
     })  # fmt: skip
 
 
-def _tried(rungs: dict[str, Callable[[], Rung]]) -> dict[str, Rung | Unscored]:
-    found: dict[str, Rung | Unscored] = {}
-    for name, build in rungs.items():
-        try:
-            found[name] = build()
-        except Unscored as unscored:
-            found[name] = unscored
-    return found
+class Tried(Mapping[str, Rung | Unscored]):
+    """Rungs by name, each built when it is first asked for; one that cannot be built is the reason why."""
+
+    def __init__(self, builders: Mapping[str, Callable[[], Rung]]) -> None:
+        self._builders, self._built = builders, dict[str, Rung | Unscored]()
+
+    def __getitem__(self, name: str) -> Rung | Unscored:
+        if name not in self._built:
+            try:
+                self._built[name] = self._builders[name]()
+            except Unscored as unscored:
+                self._built[name] = unscored
+        return self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._builders)
+
+    def __len__(self) -> int:
+        return len(self._builders)
+
+
+def _again(rungs: Rungs, name: str) -> Rung:
+    """A rung of other rungs, or its reason."""
+    rung = rungs[name]
+    if isinstance(rung, Unscored):
+        raise rung
+    return rung
 
 
 def features_of(own: Dictionary, scene: Scene) -> Features:

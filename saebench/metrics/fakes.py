@@ -15,7 +15,7 @@ from torch import Tensor
 from saebench.score import Unscored
 
 BAND = 8
-TEMPERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+TEMPERS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 FLOOR = 1e-4
 """Smallest variance of a direction, as a share of the mean one, that is told from none."""
 
@@ -79,7 +79,7 @@ def covariance_mixture(cloud: Cloud, n: int, generator: torch.Generator) -> Tens
 def tempered_mixture(cloud: Cloud, n: int, generator: torch.Generator) -> Tensor:
     """As many draws each of normal distributions with the covariance to the powers of `TEMPERS`.
 
-    From isotropic to covariance mixtures, so that for any direction there is one that varies as much: what directions
+    From isotropic over covariance mixtures to the first components, so that for any direction there is one that varies as much: what directions
     are compared with of which nobody claims that they are like activations.
     """
     noise = torch.randn(n, len(cloud.mean), generator=generator, dtype=torch.float64)
