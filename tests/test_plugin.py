@@ -246,3 +246,10 @@ def test_the_list_of_saes_needs_no_tests(project):
     result = project.runpytest_inprocess("--sae-list", "-p", "saebench.plugin")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["organism: *", "  organism/*"])
+
+
+def test_other_tests_pass_on_several_workers_though_they_record_no_score(pytester):
+    pytester.makepyfile("def test_something():\n    assert True\n")
+    result = pytester.runpytest_subprocess("-n", "1")
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.OK
