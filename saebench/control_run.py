@@ -92,12 +92,12 @@ class ControlRun:
         return self.of_sae.get((sae.digest, "controls"), lambda: self._controls(sae))
 
     def _controls(self, sae: "LoadedSAE") -> "dict[str, Control]":
-        from saebench.controls import MODELS, SAES
+        from saebench.controls import MODELS
 
         if sae.spec.control:
             raise Unscored("it is itself a control")
         subject = self.run.subject(sae.spec)
-        untrained = {name: self._control(sae, name, subject) for name in UNTRAINED if name in SAES}
+        untrained = {name: self._control(sae, name, subject) for name in UNTRAINED}
         frozen = {name: self._control(sae, name, subject) for name in FROZEN}
         return untrained | frozen | {name: self._control(sae, name, None) for name in MODELS}
 

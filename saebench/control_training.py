@@ -34,7 +34,6 @@ MOST_WORK_GPU = 1e14
 NEAR = 0.25
 """By how much the zoo's control may differ in L0 from the SAE."""
 DOCUMENTS = 2048
-BOS = 1
 VERSION = 1
 SHUFFLED = "shuffled_rows"
 KINDS: dict[str, Decoder] = {"soft_frozen": "soft_frozen", "frozen": "frozen", SHUFFLED: "free"}
@@ -144,9 +143,7 @@ def training_rows(subject: Subject, hook: str, inside: int, rows: int) -> Tensor
     found, skip = list[Tensor](), DOCUMENTS
     while sum(map(len, found)) < rows:
         tokens = Corpus(DOCUMENTS // 8, inside, skip=skip).tokens(subject.tokenizer)
-        parts = [
-            subject.residual(tokens[batch], hook)[:, BOS:].flatten(0, 1).flatten(1) for batch in row_batches(tokens)
-        ]
+        parts = [subject.residual(tokens[batch], hook)[:, 1:].flatten(0, 1).flatten(1) for batch in row_batches(tokens)]
         found.append(torch.cat(parts).float().cpu())
         skip += DOCUMENTS // 8
     return torch.cat(found)[:rows]

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saebench.organism.truth import vocabulary_truth
+from saebench.organism.truth import letter_of, vocabulary_truth
 from saebench.organism.world import World
 from saebench.scene import Scene
 from saebench.score import Unscored
@@ -51,7 +51,7 @@ def differences_of_means(scene: Scene) -> Known:
 def _membership(scene: Scene) -> NDArray[np.bool_]:
     """(token id, concept) what each token is an instance of."""
     tokenizer = scene.subject.tokenizer
-    labels = [{f"letter {letter}"} if (letter := _letter(text)) else set() for text in token_texts(tokenizer)]
+    labels = [{f"letter {letter}"} if (letter := letter_of(text)) else set() for text in token_texts(tokenizer)]
     if scene.subject.name == ORGANISM:
         truths = vocabulary_truth(World.load(organism_folder()).lexicon, tokenizer)
         for own, truth in zip(labels, truths, strict=True):
@@ -63,11 +63,6 @@ def _membership(scene: Scene) -> NDArray[np.bool_]:
     member[tuple(np.array(rows, dtype=np.intp).reshape(-1, 2).T)] = True
     _, first = np.unique(member, axis=1, return_index=True)  # a country and its language are one concept
     return np.asarray(member[:, np.sort(first)])
-
-
-def _letter(text: str) -> str | None:
-    word = text.removeprefix(" ")
-    return word[0].upper() if text.startswith(" ") and word.isascii() and word.isalpha() else None
 
 
 def token_embeddings(scene: Scene) -> Known:

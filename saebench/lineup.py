@@ -12,7 +12,7 @@ from torch import Tensor
 from saebench import known
 from saebench.metrics import fakes, ladder
 from saebench.metrics.curves import plateau
-from saebench.metrics.distinguishability import MIXTURE, Lineup, Rungs
+from saebench.metrics.distinguishability import MIXTURE, Lineup, Rungs, built
 from saebench.metrics.ladder import ANGLES, Features, Parts, Pool, Rung
 from saebench.metrics.moves import rotated
 from saebench.metrics.responses import Bools
@@ -99,14 +99,15 @@ def make_lineup(
 ) -> Lineup:  # fmt: skip
     """Build and ask every rung. `others` gives the control SAEs, `random_scene` the model with random weights.
 
-    Rungs are built when they are asked for; what raises Unscored becomes a rung with that reason. An SAE without features has no line-up at all.
+    Rungs are built when they are asked for; what raises Unscored becomes a rung with that reason. An SAE without
+    features has no line-up at all.
     """
     if len(own.live) < ladder.FEWEST:
         raise Unscored(
             f"{len(own.live)} latents are active on {FEWEST_ACTIVE} tokens and on at most {DENSEST:.0%} of them: "
             f"fewer than {ladder.FEWEST}"
         )
-    features, most = features_of(own, scene), scene.size.features
+    features, most, wrong = features_of(own, scene), scene.size.features, error(own, scene)
     mixture = cache(lambda: ladder.climb(features, scene.mixtures, most))
     rungs: dict[str, Callable[[], Rung]] = {
         "isotropic": lambda: ladder.climb(features, scene.isotropic, most),
@@ -116,16 +117,15 @@ def make_lineup(
         "real_mixture": lambda: ladder.climb(features, scene.real_mixtures, most),
         **{name: partial(_other, features, scene, name, make) for name, make in others.items()},
         "sum_of_two": lambda: ladder.climb(features, _sums(own), most),
-        "sae_error": lambda: ladder.against_one(features, "sae_error", error(own, scene)[: scene.size.prompts], _ids(mixture())),
+        "sae_error": lambda: ladder.against_one(features, "sae_error", wrong[: scene.size.prompts], _ids(mixture())),
         **_active_rungs(scene, own),
     }  # fmt: skip
     controls: dict[str, Callable[[], Rung]] = {
-        **{name: partial(_again, positive, name) for name in positive},
+        **{name: partial(built, positive, name) for name in positive},
         "halves": lambda: ladder.halves(mixture()),
         "dead_latents": lambda: ladder.climb(_dead(own, scene), scene.tempered, most),
         "random_model": lambda: _random_model(own, random_scene()),
     }
-    wrong = error(own, scene)
     fvu = float(wrong.square().sum() / (scene.ask.x - scene.ask.x.mean(0)).square().sum())
     return Lineup(Tried(rungs), Tried(controls), *_error_kl(scene, wrong), fvu, _plateaus(scene, own))
 
@@ -163,14 +163,6 @@ class Tried(Mapping[str, Rung | Unscored]):
 
     def __len__(self) -> int:
         return len(self._builders)
-
-
-def _again(rungs: Rungs, name: str) -> Rung:
-    """A rung of other rungs, or its reason."""
-    rung = rungs[name]
-    if isinstance(rung, Unscored):
-        raise rung
-    return rung
 
 
 def features_of(own: Dictionary, scene: Scene) -> Features:
@@ -235,8 +227,8 @@ def _active_rungs(scene: Scene, own: Dictionary) -> dict[str, Callable[[], Rung]
         "euclidean_decomposition": lambda: parts().decomposed(
             "euclidean_decomposition", fakes.euclidean_decompositions, FEW_TRIES
         ),
-        "active_covariance_mixture": lambda: parts().mixed("active_covariance_mixture", scene.mixtures.directions),
-        "active_real_mixture": lambda: parts().mixed("active_real_mixture", scene.real_mixtures.directions),
+        "active_covariance_mixture": lambda: parts().mixed("active_covariance_mixture", scene.mixtures),
+        "active_real_mixture": lambda: parts().mixed("active_real_mixture", scene.real_mixtures),
     }
 
 

@@ -1,5 +1,6 @@
 """Tiny random language models of four architectures, and tokenizers that are built from a few words."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 from string import ascii_letters
@@ -173,3 +174,16 @@ def wrapped(tokenizer: Any, **special: str) -> Any:
 
 
 TOKENIZERS: dict[str, Callable[..., Any]] = {"byte-level": byte_level, "llama": llama_like, "metaspace": metaspace}
+
+
+def passes(model: Subject, run: Callable[[], Any]) -> Counter[int]:
+    """How often each layer's attention is computed."""
+    count: Counter[int] = Counter()
+    handles = [
+        block.attn.register_forward_hook(lambda *_, layer=layer: count.update([layer]))
+        for layer, block in enumerate(model.bridge.blocks)
+    ]
+    run()
+    for handle in handles:
+        handle.remove()
+    return count

@@ -175,7 +175,7 @@ def test_neither_do_positive_steps() -> None:
 
 def test_parts_are_told_from_mixtures_that_are_matched_one_by_one() -> None:
     for name, told in zip(BOTH, (False, True), strict=True):
-        rung = planted.parts(name).mixed("active_covariance_mixture", planted.mixtures())
+        rung = planted.parts(name).mixed("active_covariance_mixture", ladder.Pool("mixtures", planted.mixtures()))
         assert rung.imbalance is None
         assert (scored(rung).ci_low > 0.5) is told
         assert contains_chance(scored(rung)) is not told

@@ -1,7 +1,5 @@
 """Answers to a moved activation are those of a whole pass with it put in, in every architecture, and nothing stays."""
 
-from collections import Counter
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -147,37 +145,24 @@ def test_every_token_before_the_last_one_counts() -> None:
 # What is run
 
 
-def passes(model: Subject, run: Callable[[], Any]) -> Counter[int]:
-    """How often each layer's attention is computed."""
-    count: Counter[int] = Counter()
-    handles = [
-        block.attn.register_forward_hook(lambda *_, layer=layer: count.update([layer]))
-        for layer, block in enumerate(model.bridge.blocks)
-    ]
-    run()
-    for handle in handles:
-        handle.remove()
-    return count
-
-
 @pytest.mark.parametrize("layer", range(models.LAYERS))
 @pytest.mark.parametrize("architecture", models.NETWORKS)
 def test_layers_before_the_hooks_do_not_run(architecture: str, layer: int) -> None:
     ask = perturber(architecture, f"blocks.{layer}.attn.hook_z")
     ask(0, ask.x[:1])
-    ran = passes(ask.subject, lambda: ask(0, moved(ask.x[0])))
+    ran = models.passes(ask.subject, lambda: ask(0, moved(ask.x[0])))
     assert ran == dict.fromkeys(range(layer, models.LAYERS), 1)
 
 
 def test_tokens_before_the_last_one_run_once_per_prompt() -> None:
     ask = Perturber(models.shared("gpt2"), MIDDLE, PROMPTS)
-    first = passes(ask.subject, lambda: ask(2, ask.x[2:]))
-    again = passes(ask.subject, lambda: ask(2, ask.x[2:]))
+    first = models.passes(ask.subject, lambda: ask(2, ask.x[2:]))
+    again = models.passes(ask.subject, lambda: ask(2, ask.x[2:]))
     assert first[0] == 1
     assert again[0] == 0
     assert again[LAST] == 1
     shared = ask.some([2])
-    assert passes(ask.subject, lambda: shared(0, ask.x[2:])) == again
+    assert models.passes(ask.subject, lambda: shared(0, ask.x[2:])) == again
 
 
 # What must not count

@@ -1,6 +1,5 @@
 """Reading a word after remembered keys and values is reading it in the whole prompt, in every architecture."""
 
-from collections import Counter
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -123,22 +122,9 @@ def test_other_words_and_their_order_move_nothing(architecture: str) -> None:
 @pytest.mark.parametrize("architecture", models.NETWORKS)
 def test_later_layers_do_not_run(architecture: str, layer: int) -> None:
     model, prefix, tokens = models.shared(architecture), drawn(1, PREFIX), drawn(TOKENS, 1)
-    ran = passes(model, lambda: after_prefix(model, f"blocks.{layer}.hook_attn_out", prefix, tokens))
+    ran = models.passes(model, lambda: after_prefix(model, f"blocks.{layer}.hook_attn_out", prefix, tokens))
     assert ran == dict.fromkeys(range(layer + 1), 2)  # One pass over the prefix, one over the words.
-    assert passes(model, lambda: model.bridge(prefix)) == dict.fromkeys(range(models.LAYERS), 1)
-
-
-def passes(model: Subject, run: Any) -> Counter[int]:
-    """How often each layer's attention is computed."""
-    count: Counter[int] = Counter()
-    handles = [
-        block.attn.register_forward_hook(lambda *_, layer=layer: count.update([layer]))
-        for layer, block in enumerate(model.bridge.blocks)
-    ]
-    run()
-    for handle in handles:
-        handle.remove()
-    return count
+    assert models.passes(model, lambda: model.bridge(prefix)) == dict.fromkeys(range(models.LAYERS), 1)
 
 
 # The memory

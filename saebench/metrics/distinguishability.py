@@ -49,11 +49,17 @@ class Lineup:
     """(prompt,) mean plateau along covariance mixtures, around the activation and around one made of like latents."""
 
 
-def found(rungs: Rungs, name: str) -> Rung:
-    """A rung that counts. Raises Unscored for one that could not be built or whose fakes are not like the features."""
+def built(rungs: Rungs, name: str) -> Rung:
+    """A rung. Raises Unscored for one that could not be built."""
     rung = rungs[name]
     if isinstance(rung, Unscored):
         raise rung
+    return rung
+
+
+def found(rungs: Rungs, name: str) -> Rung:
+    """A rung that counts. Raises Unscored for one that could not be built or whose fakes are not like the features."""
+    rung = built(rungs, name)
     if rung.imbalance is not None:
         told = games.point_auc(rung.table())
         raise Unscored(f"the fakes are not like the features: {rung.imbalance} (AUC {told:.2f} unmatched)")
@@ -69,19 +75,15 @@ def rung_auc(rungs: Rungs, name: str) -> Estimate:
     """
     rung = found(rungs, name)
     estimate = games.auc(rung.table())
-    others = {statistic: _value(rung, statistic, rung.sign) for statistic in STATISTICS[1:]}
+    others = {statistic: games.point_auc(rung.table(statistic)) for statistic in STATISTICS[1:]}
     opposite = next(sign for sign in SIGNS if sign != rung.sign)
     controls = {
-        **estimate.controls, **others, opposite: _value(rung, STATISTICS[0], opposite),
+        **estimate.controls, **others, opposite: games.point_auc(rung.table(sign=opposite)),
         "matched": float(rung.matched), "candidates": float(rung.candidates),
         **{f"imbalance in {trait}": gap for trait, gap in rung.balance.items()},
     }  # fmt: skip
     known = {key: value for key, value in controls.items() if np.isfinite(value)}
     return Estimate(**{**vars(estimate), "controls": known, "items": _items(rung)})
-
-
-def _value(rung: Rung, statistic: str, sign: str) -> float:
-    return games.point_auc(rung.table(statistic, sign))
 
 
 def _items(rung: Rung) -> dict[str, Any]:
@@ -115,13 +117,9 @@ def auc(lineup: Lineup) -> Estimate:
     The minimum is taken anew in every resample. Raises Unscored where fewer than three strict rungs count, or not that
     of covariance mixtures.
     """
-    each, missing = _strict(lineup)
-    if MIXTURE in missing or len(each) < FEWEST_STRICT:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
-        raise Unscored(f"{len(each)} of {len(STRICT)} strict rungs count: {reasons}")
-    lowest = min(each, key=lambda name: each[name][0])
+    lowest, each = _strict(lineup)
     low, high = games.interval(np.min(np.stack(list(each.values())), axis=0))
-    single = rung_auc(lineup.rungs, lowest)
+    single = games.auc(found(lineup.rungs, lowest).table())
     return Estimate(
         float(each[lowest][0]), low, high, single.n, "feature", floor=0.5, ceiling=1.0,
         controls={
@@ -131,9 +129,10 @@ def auc(lineup: Lineup) -> Estimate:
     )  # fmt: skip
 
 
-def _strict(lineup: Lineup) -> tuple[dict[str, Floats], dict[str, str]]:
-    """Resampled AUC of the strict rungs that count, and the reasons of the others."""
-    each, missing = {}, {}
+def _strict(lineup: Lineup) -> tuple[str, dict[str, Floats]]:
+    """The hardest of the strict rungs that count, and the resampled AUC of all that do. Raises Unscored as `auc` does."""
+    each: dict[str, Floats] = {}
+    missing: dict[str, str] = {}
     for name in STRICT:
         try:
             resampled = games.resampled_auc(found(lineup.rungs, name).table())
@@ -141,14 +140,16 @@ def _strict(lineup: Lineup) -> tuple[dict[str, Floats], dict[str, str]]:
             each[name] = resampled
         except Unscored as unscored:
             missing[name] = unscored.reason
-    return each, missing
+    if MIXTURE in missing or len(each) < FEWEST_STRICT:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+        raise Unscored(f"{len(each)} of {len(STRICT)} strict rungs count: {reasons}")
+    return min(each, key=lambda name: each[name][0]), each
 
 
 def accuracy(lineup: Lineup) -> Estimate:
     """Share of real features among the five of ten that the model reacts to soonest, at the hardest strict rung."""
-    each, _ = _strict(lineup)
-    auc(lineup)
-    return games.accuracy(found(lineup.rungs, min(each, key=lambda name: each[name][0])).table())
+    hardest, _ = _strict(lineup)
+    return games.accuracy(found(lineup.rungs, hardest).table())
 
 
 def angle(lineup: Lineup) -> Estimate:
@@ -157,9 +158,7 @@ def angle(lineup: Lineup) -> Estimate:
     On a logarithmic scale; an angle that is not reached counts as the largest. The items hold mean response curves of
     features and of every fake, also of those that are not like them.
     """
-    rung = lineup.rungs[MIXTURE]
-    if isinstance(rung, Unscored):
-        raise rung
+    rung = built(lineup.rungs, MIXTURE)
     table = rung.table()
     logs = np.log(np.degrees(1.0 / np.maximum(table.real, 1.0 / rung.real.steps[-1])))
     resampled = np.exp(games.resampled_mean(logs, table.real_id))

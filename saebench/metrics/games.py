@@ -72,11 +72,8 @@ def resampled_auc(table: Table) -> Floats:
         real, fake = (drawn.features[rows][:, ids] for ids in (table.real_id, table.fake_id))
         won, asked = (np.einsum("bpi,pij,bpj->bp", real, m, fake, optimize=True) for m in (beats, valid))
         with np.errstate(divide="ignore", invalid="ignore"):
-            each = won / asked
-        weight = np.where(np.isfinite(each), drawn.prompts[rows], 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            parts.append((np.nan_to_num(each) * weight).sum(1) / weight.sum(1))
-    return np.concatenate(parts)
+            parts.append(won / asked)
+    return _over_prompts(np.concatenate(parts))
 
 
 def point_auc(table: Table) -> float:
@@ -114,7 +111,7 @@ def auc(table: Table) -> Estimate:
     needed = (1.96 * float(single.std()) / HALF_WIDTH) ** 2
     return Estimate(
         float(resampled[0]), low, high, count(table), "feature", floor=0.5, ceiling=1.0,
-        controls={"games_needed": float(np.ceil(needed)), "prompts": float(asked_prompts(table))},
+        controls={"games_needed": float(np.ceil(needed)), "prompts": float(asked_prompts(table).sum())},
     )  # fmt: skip
 
 
@@ -141,14 +138,15 @@ def count(table: Table) -> int:
     return len(np.unique(table.real_id[np.isfinite(table.real)]))
 
 
-def asked_prompts(table: Table) -> int:
-    return int((np.isfinite(table.real).any(1) & np.isfinite(table.fake).any(1)).sum())
+def asked_prompts(table: Table) -> NDArray[np.bool_]:
+    """(prompt,) whether there are real and fake ones with answers."""
+    return np.asarray(np.isfinite(table.real).any(1) & np.isfinite(table.fake).any(1))
 
 
 def play(table: Table, games: int, seed: int) -> tuple[Floats, Floats]:
     """(game,) accuracy of the pick and AUC of single games; five features are drawn on each side, with replacement."""
     rng = np.random.default_rng(seed)
-    prompts = np.flatnonzero(np.isfinite(table.real).any(1) & np.isfinite(table.fake).any(1))
+    prompts = np.flatnonzero(asked_prompts(table))
     if not len(prompts):
         raise Unscored("there is no prompt with real and fake directions")
     return _outcome(table, rng.choice(prompts, games), rng)
@@ -157,9 +155,7 @@ def play(table: Table, games: int, seed: int) -> tuple[Floats, Floats]:
 def _outcome(table: Table, prompt: Ints, rng: np.random.Generator) -> tuple[Floats, Floats]:
     real, fake = (_drawn(side[prompt], rng) for side in (table.real, table.fake))
     wins = (real[:, :, None] > fake[:, None, :]) + 0.5 * (real[:, :, None] == fake[:, None, :])
-    both = np.concatenate([real, fake], axis=1)
-    order = np.lexsort((rng.random(both.shape), -both), axis=1)[:, :SIDE]
-    return (order < SIDE).mean(axis=1), wins.mean(axis=(1, 2))
+    return _picked(real, fake, rng), wins.mean(axis=(1, 2))
 
 
 def _drawn(values: Floats, rng: np.random.Generator, weight: Floats | None = None) -> Floats:
@@ -177,7 +173,7 @@ def _resampled_accuracy(table: Table) -> Floats:
     features = _features(table)
     drawn = draws(len(table.real), features)
     rng = np.random.default_rng(seed_of("games.resampled_accuracy"))
-    usable = np.isfinite(table.real).any(1) & np.isfinite(table.fake).any(1)
+    usable = asked_prompts(table)
     found = np.full(RESAMPLES, np.nan)
     for b in range(RESAMPLES):
         weights = drawn.prompts[b + 1] * usable
@@ -191,14 +187,15 @@ def _resampled_accuracy(table: Table) -> Floats:
         whole = np.isfinite(values[0]).any(1) & np.isfinite(values[1]).any(1)
         if whole.any():
             sides = [_drawn(side[whole], rng, w[whole]) for side, w in zip(values, weight, strict=True)]
-            found[b] = _picked(sides[0], sides[1], rng)
+            found[b] = _picked(sides[0], sides[1], rng).mean()
     return found
 
 
-def _picked(real: Floats, fake: Floats, rng: np.random.Generator) -> float:
+def _picked(real: Floats, fake: Floats, rng: np.random.Generator) -> Floats:
+    """(game,) share of real ones among the five with the highest numbers; ties are broken at random."""
     both = np.concatenate([real, fake], axis=1)
     order = np.lexsort((rng.random(both.shape), -both), axis=1)[:, :SIDE]
-    return float((order < SIDE).mean())
+    return np.asarray((order < SIDE).mean(axis=1))
 
 
 def difference(table: Table) -> Estimate:

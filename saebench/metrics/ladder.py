@@ -108,7 +108,7 @@ class Features:
         return Curves(self.angles, kl, l2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pool:
     """Made-up directions to choose fakes from; those that are latents have firing rates of their own."""
 
@@ -118,6 +118,13 @@ class Pool:
     rate: Floats | None = None
     active: Bools | None = None
     """(prompt, fake)"""
+    _found: dict[Traits, Floats] = field(default_factory=dict, repr=False)
+
+    def traits(self, traits: Traits) -> Floats:
+        """(fake, trait), found once: the pools of a model serve all SAEs."""
+        if traits not in self._found:
+            self._found[traits] = traits.of(self.directions)
+        return self._found[traits]
 
 
 def climb(features: Features, pool: Pool, most: int, caliper: float = CALIPER) -> Rung:
@@ -128,7 +135,7 @@ def climb(features: Features, pool: Pool, most: int, caliper: float = CALIPER) -
     tells. Raises Unscored where there are fewer features or fakes than that.
     """
     names: tuple[str, ...] = NAMES
-    real, fake, scale = features.own_traits, features.traits.of(pool.directions), features.scale
+    real, fake, scale = features.own_traits, pool.traits(features.traits), features.scale
     if pool.rate is not None:
         names = (*NAMES, RATE)
         real, fake = (np.column_stack([t, _log(r)]) for t, r in ((real, features.rate), (fake, pool.rate)))
@@ -233,11 +240,11 @@ class Parts:
     def against(self, name: str, fakes: Tensor, asked: Bools | None = None) -> Rung:
         """The parts against fakes (prompt, part, d) in their place, of all or some of them."""
         asked = self.everywhere if asked is None else asked
-        if len(np.unique(self.ids[asked])) < FEWEST:
-            raise Unscored(f"there are parts of {len(np.unique(self.ids[asked]))} features, and {FEWEST} are needed")
+        count = len(np.unique(self.ids[asked]))
+        if count < FEWEST:
+            raise Unscored(f"there are parts of {count} features, and {FEWEST} are needed")
         gap = balance(self.own_traits[asked.ravel()], self.traits.of(fakes[torch.from_numpy(asked)]), self.scale)
-        real, count = self.answers.only(asked), len(np.unique(self.ids[asked]))
-        made = self.stepped(fakes, asked)
+        real, made = self.answers.only(asked), self.stepped(fakes, asked)
         return Rung(name, "minus", real, made, self.level, self.ids, self.ids, gap, count, len(np.unique(self.ids)))
 
     def decomposed(self, name: str, decompose: Decompose, tries: int = TRIES) -> Rung:
@@ -258,11 +265,11 @@ class Parts:
             chosen.append(made[int(at)])
         return self.against(name, torch.stack(chosen))
 
-    def mixed(self, name: str, pool: Tensor) -> Rung:
-        """The parts against directions (fake, d) that are matched to them one by one."""
-        pairs = match(self.own_traits, self.traits.of(pool), self.scale, self.ids.size)
+    def mixed(self, name: str, pool: Pool) -> Rung:
+        """The parts against directions of a pool that are matched to them one by one."""
+        pairs = match(self.own_traits, pool.traits(self.traits), self.scale, self.ids.size)
         if len(pairs) < FEWEST:
             raise Unscored(f"of {self.ids.size} active parts {len(pairs)} have a fake like them: fewer than {FEWEST}")
-        fakes, asked = torch.zeros(self.ids.size, pool.shape[1]), np.zeros(self.ids.size, dtype=bool)
-        fakes[pairs[:, 0]], asked[pairs[:, 0]] = pool[pairs[:, 1]], True
+        fakes, asked = torch.zeros(self.ids.size, self.parts.shape[2]), np.zeros(self.ids.size, dtype=bool)
+        fakes[pairs[:, 0]], asked[pairs[:, 0]] = pool.directions[pairs[:, 1]], True
         return self.against(name, fakes.view(self.parts.shape), asked.reshape(self.ids.shape))

@@ -22,7 +22,7 @@ NEIGHBOURS = 64
 NAMES = ("log variance", "cosine to the mean", "cosine to the first component", "log effect on logits")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Traits:
     """What a direction is like, without a look at what the model does with it, and the scale on which that counts."""
 

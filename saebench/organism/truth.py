@@ -28,7 +28,7 @@ def vocabulary_truth(lexicon: Lexicon, tokenizer: Any) -> list[TokenTruth]:
     """Truth of every token id, in the order of ids."""
     known = _known_words(lexicon)
     texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
-    return [known.get(text) or TokenTruth(text, _letter(text)) for text in texts]
+    return [known.get(text) or TokenTruth(text, letter_of(text)) for text in texts]
 
 
 def _known_words(lexicon: Lexicon) -> dict[str, TokenTruth]:
@@ -47,6 +47,7 @@ def _of_city(city: City) -> dict[str, str]:
     return {"country": city.country, "continent": city.continent, "language": city.language}
 
 
-def _letter(text: str) -> str | None:
+def letter_of(text: str) -> str | None:
+    """First letter, as a capital, of a token that is a whole word."""
     word = text.removeprefix(" ")
     return word[0].upper() if text.startswith(" ") and word.isascii() and word.isalpha() else None
