@@ -1,29 +1,31 @@
-"""What the language model does without any SAE: computed once per model, hook and corpus, shared by all SAEs."""
+"""What the language model does without any SAE: computed once per model, hooks and corpus, shared by all SAEs."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from saebench.cache import Cache, Inputs, to_cpu
-from saebench.corpora import Corpus
+from saebench.corpora import Corpus, Rows
 from saebench.subject import Subject
 
-BATCH = 16
-"""Contexts per forward pass; scores do not depend on it."""
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Activations:
-    """Residual stream and reference losses on a corpus. Position 0 is BOS and counts in no statistic."""
+    """Residual stream and reference losses on a corpus. Position 0 is BOS and counts in no statistic.
+
+    Nor does what lies behind a document's end.
+    """
 
     subject: Subject
     hook: str
     corpus: Corpus
     tokens: Tensor
     """(document, position)"""
+    length: Tensor
+    """(document,) positions that are the document's own."""
     residual: Tensor
     """(document, position, d)"""
     clean_ce: Tensor
@@ -34,46 +36,98 @@ class Activations:
     """The same with the mean activation."""
     mean_kl: Tensor
     """(document, position) KL(clean || mean-ablated) of the next-token distribution in nats."""
+    output: Tensor | None = None
+    """(document, position, d_out) what a transcoder is to write; None where what is read is to be reconstructed."""
+    hook_out: str | None = None
+    """Where that is."""
+
+    @property
+    def target(self) -> Tensor:
+        """(document, position, d_out) what is to be reconstructed."""
+        return self.residual if self.output is None else self.output
+
+    @property
+    def target_hook(self) -> str:
+        return self.hook_out or self.hook
 
     @property
     def mean(self) -> Tensor:
-        return mean_of(self.residual)
+        return mean_of(self.target, self.length)
+
+    def inside(self, end: int) -> tuple[Tensor, Tensor]:
+        """Activations (token, d) and ids (token,) at the documents' own positions 1 to `end` - 1."""
+        own = own_positions(self.length, self.tokens.shape[1])[:, 1:end]
+        return self.residual[:, 1:end][own], self.tokens[:, 1:end][own]
 
 
-def mean_of(residual: Tensor) -> Tensor:
-    """(d,) mean of (document, position, d) over all positions but BOS."""
-    return residual[:, 1:].double().mean(dim=(0, 1)).float()
+def own_positions(length: Tensor, positions: int) -> Tensor:
+    """(document, position) whether a position is the document's own."""
+    return torch.arange(positions) < length[:, None]
 
 
-def compute_activations(subject: Subject, hook: str, corpus: Corpus, cache: Cache) -> Activations:
+def mean_of(residual: Tensor, length: Tensor) -> Tensor:
+    """(d,) mean of (document, position, d) over all documents' own positions but BOS."""
+    own = own_positions(length, residual.shape[1])[:, 1:]
+    if own.all():
+        return residual[:, 1:].double().mean(dim=(0, 1)).float()
+    return residual[:, 1:][own].double().mean(dim=0).float()
+
+
+def compute_activations(
+    subject: Subject, hook: str, corpus: Corpus, cache: Cache, hook_out: str | None = None
+) -> Activations:
     """Read through the cache what every SAE at this hook shares."""
-    subject.check_hook(hook)
-    tokens = corpus.tokens(subject.tokenizer)
-    inputs: Inputs = {"version": VERSION, "model": subject.digest, "hook": hook, "corpus": corpus.name}
-    residual = cache.get(inputs, lambda: {"residual": _residual(subject, hook, tokens)})["residual"]
-    mean = mean_of(residual)
-    losses = cache.get({**inputs, "what": "losses"}, lambda: _losses(subject, hook, tokens, residual, mean))
-    return Activations(subject, hook, corpus, tokens, residual, **losses)
+    out = hook_out or hook
+    for name in (hook, out):
+        subject.check_hook(name)
+    rows = _rows(subject, corpus, cache)
+    inputs: Inputs = {"version": VERSION, "model": subject.digest, "corpus": corpus.name}
+    residual = _read(subject, rows, {**inputs, "hook": hook}, cache)
+    output = None if out == hook else _read(subject, rows, {**inputs, "hook": out}, cache)
+    target = residual if output is None else output
+    mean = mean_of(target, rows.length)
+    losses = cache.get(
+        {**inputs, "hook": out, "what": "losses"}, lambda: _losses(subject, out, rows.tokens, target, mean)
+    )
+    return Activations(
+        subject, hook, corpus, rows.tokens, rows.length, residual, **losses, output=output, hook_out=hook_out
+    )
 
 
-def _residual(subject: Subject, hook: str, tokens: Tensor) -> Tensor:
-    batches = [subject.residual(tokens[rows], hook).flatten(2).to("cpu", torch.float32) for rows in row_batches(tokens)]
-    return torch.cat(batches)
+def _rows(subject: Subject, corpus: Corpus, cache: Cache) -> Rows:
+    inputs: Inputs = {"version": VERSION, "model": subject.digest, "corpus": corpus.name, "what": "tokens"}
+
+    def split() -> dict[str, Tensor]:
+        rows = corpus.rows(subject.tokenizer)
+        return {"tokens": rows.tokens, "length": rows.length}
+
+    return Rows(**cache.get(inputs, split))
 
 
-def _losses(subject: Subject, hook: str, tokens: Tensor, residual: Tensor, mean: Tensor) -> dict[str, Tensor]:
-    parts = [_batch_losses(subject, hook, tokens[rows], residual[rows], mean) for rows in row_batches(tokens)]
-    return to_cpu({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+def _read(subject: Subject, rows: Rows, inputs: Inputs, cache: Cache) -> Tensor:
+    def read() -> dict[str, Tensor]:
+        parts = subject.batch.over(
+            len(rows.tokens), lambda at: subject.residual(rows.tokens[at], str(inputs["hook"])).cpu()
+        )
+        return {"residual": torch.cat(parts)}
+
+    return cache.get(inputs, read)["residual"]
 
 
-def _batch_losses(subject: Subject, hook: str, tokens: Tensor, residual: Tensor, mean: Tensor) -> dict[str, Tensor]:
+def _losses(subject: Subject, hook: str, tokens: Tensor, target: Tensor, mean: Tensor) -> dict[str, Tensor]:
+    parts = subject.batch.over(len(tokens), lambda at: _batch_losses(subject, hook, tokens[at], target[at], mean))
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _batch_losses(subject: Subject, hook: str, tokens: Tensor, target: Tensor, mean: Tensor) -> dict[str, Tensor]:
     clean = subject.logits(tokens)
-    zero = subject.logits(tokens, hook, keep_bos(torch.zeros_like(residual), residual).to(subject.device))
-    ablated = subject.logits(tokens, hook, keep_bos(mean.expand_as(residual), residual).to(subject.device))
-    ce, kl = losses_against(clean, ablated, tokens)
     clean_ce, _ = losses_against(clean, clean, tokens)
+    zero = subject.logits(tokens, hook, keep_bos(torch.zeros_like(target), target).to(subject.device))
     zero_ce, _ = losses_against(clean, zero, tokens)
-    return {"clean_ce": clean_ce, "zero_ce": zero_ce, "mean_ce": ce, "mean_kl": kl}
+    del zero
+    ablated = subject.logits(tokens, hook, keep_bos(mean.expand_as(target), target).to(subject.device))
+    ce, kl = losses_against(clean, ablated, tokens)
+    return to_cpu({"clean_ce": clean_ce, "zero_ce": zero_ce, "mean_ce": ce, "mean_kl": kl})
 
 
 def keep_bos(replacement: Tensor, residual: Tensor) -> Tensor:
@@ -92,8 +146,3 @@ def losses_against(clean: Tensor, spliced: Tensor, tokens: Tensor) -> tuple[Tens
     targets = tokens[:, 1:].to(spliced.device)
     ce = -log_q[:, :-1].gather(-1, targets.unsqueeze(-1)).squeeze(-1)
     return torch.nn.functional.pad(ce, (0, 1)), kl
-
-
-def row_batches(tokens: Tensor) -> Iterator[slice]:
-    for start in range(0, len(tokens), BATCH):
-        yield slice(start, start + BATCH)

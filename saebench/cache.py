@@ -8,23 +8,19 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock
-from platformdirs import user_cache_path
 from torch import Tensor
+
+from saebench.places import cache_dir
 
 Tensors = dict[str, Tensor]
 Inputs = dict[str, str | int | float | bool]
-
-
-def default_folder() -> Path:
-    """`SAEBENCH_CACHE` where it is set, else the platform's cache folder."""
-    return Path(os.environ.get("SAEBENCH_CACHE", user_cache_path("saebench")))
 
 
 class Cache:
     """Safetensors files below one folder; read back only if they hash to what was written."""
 
     def __init__(self, folder: Path | None = None, *, fresh: bool = False) -> None:
-        self.folder = folder or default_folder()
+        self.folder = folder or cache_dir()
         self.fresh = fresh
         """Ignore what is stored; compute and store anew, once per key."""
         self._written: set[str] = set()

@@ -1,4 +1,4 @@
-"""`saebench ls | show | compare | publish`: what there is, what was measured, and the published pages. No torch."""
+"""`saebench ls | fetch | show | compare | publish`: what there is, what was measured, and the published pages. No torch."""
 
 import argparse
 import os
@@ -15,7 +15,10 @@ from saebench.carriers import HEADER, carrier_rows
 from saebench.floors import DASH
 from saebench.gate import compare, find_baseline, number, read_baseline
 from saebench.leaderboard import render, suite_questions
+from saebench.listing import listed
+from saebench.naming import natural, nearest
 from saebench.pictures import pictures
+from saebench.run import Run
 from saebench.score import Score
 from saebench.spec import SAESpec
 from saebench.store import Store, compacted
@@ -41,8 +44,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"saebench {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     ls = commands.add_parser("ls", help="list the SAEs that --sae can name")
-    ls.add_argument("pattern", nargs="?", help="as for pytest --sae (default: all families)")
+    ls.add_argument("pattern", nargs="?", default="", help="as for pytest --sae (default: all families)")
     ls.set_defaults(run=_ls)
+    fetch = commands.add_parser("fetch", help="download all that a run will need: SAEs, their model, texts")
+    fetch.add_argument("names", nargs="*", metavar="NAME", help="as for pytest --sae")
+    fetch.add_argument("--sae-model", metavar="NAME", help="as for pytest: another model than the SAEs' own")
+    fetch.add_argument("--sae-corpus", metavar="TEXTS", help="as for pytest: other texts")
+    fetch.set_defaults(run=_fetch)
     show = commands.add_parser("show", help="facts of an SAE and all its scores")
     show.add_argument("name", help="as for pytest --sae, or a name or glob in the scores file")
     show.add_argument("--scores", metavar="FILE", help=f"scores to look in (default: {DEFAULT_SCORES})")
@@ -60,15 +68,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ls(arguments: argparse.Namespace) -> int:
-    specs = registry.resolve(arguments.pattern) if arguments.pattern else registry.all_specs()
-    header = ["name", "architecture", "model", "hook", "d_in", "d_sae", "l0", "fvu", "context"]
-    print(_table([_ls_row(spec) for spec in specs], header))
+    print(listed(arguments.pattern))
     return 0
 
 
-def _ls_row(spec: SAESpec) -> list[str]:
-    values = (spec.architecture, spec.model, spec.hook, spec.d_in, spec.d_sae, spec.facts.get("l0"))
-    return [spec.name, *map(_plain, (*values, spec.facts.get("fvu"), spec.context_size))]
+def _fetch(arguments: argparse.Namespace) -> int:
+    if not (arguments.names or arguments.sae_model or arguments.sae_corpus):
+        raise ValueError("name what to fetch: an SAE as for pytest --sae, --sae-model or --sae-corpus")
+    specs = registry.resolve_all(arguments.names)
+    run = Run(specs, Store(DEFAULT_SCORES), model=arguments.sae_model, texts=arguments.sae_corpus)
+    run.prepare(print)
+    print(f"all is here: {run.needed()}")
+    return 0
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -89,7 +100,7 @@ def _specs(pattern: str, scored: list[str], optional: bool) -> list[SAESpec]:
     except ValueError as error:
         if optional:
             return []
-        guess = registry.nearest(pattern, scored)
+        guess = nearest(pattern, scored)
         raise ValueError(f"{error}{f' In the scores file:{guess}' if guess else ''}".replace("--sae ", "")) from None
 
 
@@ -212,7 +223,7 @@ def _pages(store: Store, name: str) -> dict[str, str | None]:
 
 
 def _command(scores: Sequence[Score], name: str) -> str:
-    names = sorted({score.sae for score in scores}, key=registry.natural)
+    names = sorted({score.sae for score in scores}, key=natural)
     families = {sae.partition("/")[0] for sae in names}
     if len(families) == 1 and ":" not in "".join(families) and families != {"local"}:
         return f"pytest suites/ --sae {shlex.quote(families.pop())}"

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saebench.registry import fixtures_dir, nearest
+from saebench.naming import nearest
+from saebench.places import fixtures_dir
 from saebench.score import Unscored
 from saebench.statistics import seed_of
 from saebench.vocabulary import Split, Word, WordFilter

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from saebench.memory import Memory
 from saebench.score import Unscored
+from saebench.spec import transcodes
 
 if TYPE_CHECKING:
     from saebench.activations import Activations
@@ -40,7 +41,12 @@ class ControlRun:
     """Of the SAE in memory: dropped with it."""
 
     def lineup(self, sae: "LoadedSAE") -> "Lineup":
+        self._check_one_place(sae)
         return self.of_sae.get((sae.digest, "lineup"), lambda: self._lineup(sae))
+
+    def _check_one_place(self, sae: "LoadedSAE") -> None:
+        if sae.spec.hook_out not in (None, sae.spec.hook):
+            raise Unscored(transcodes(sae.spec))
 
     def _lineup(self, sae: "LoadedSAE") -> "Lineup":
         from saebench.lineup import make_lineup
@@ -63,7 +69,7 @@ class ControlRun:
     def _scene(self, sae: "LoadedSAE", subject: "Subject") -> "Scene":
         from saebench.scene import SIZES, make_scene
 
-        inside = sae.spec.context_size or self.run.corpus().context
+        inside = sae.spec.context_size or self.run.corpus(sae.spec).context
         activations = self._activations(sae.spec, subject)
         key = ("scene", subject.digest, activations.hook, inside)
         return self.shared.get(key, lambda: make_scene(activations, inside, SIZES[self.run.budget]))
@@ -94,6 +100,7 @@ class ControlRun:
     def _controls(self, sae: "LoadedSAE") -> "dict[str, Control]":
         from saebench.controls import MODELS
 
+        self._check_one_place(sae)
         if sae.spec.control:
             raise Unscored("it is itself a control")
         subject = self.run.subject(sae.spec)
@@ -135,7 +142,8 @@ class ControlRun:
 
         like, hook = self.like(sae), self.run.hook(sae.spec)
         key = (sae.digest, "control", kind)
-        make = partial(trained_control, kind, like, subject, hook, self.run.budget, self.run.cache())
+        texts = self.run.corpus(sae.spec)
+        make = partial(trained_control, kind, like, subject, hook, self.run.budget, self.run.cache(), texts)
         return self.of_sae.get(key, make)
 
     def like(self, sae: "LoadedSAE") -> "Like":
@@ -143,8 +151,8 @@ class ControlRun:
         from saebench.controls import Like
         from saebench.metrics.reconstruction import l0
 
-        trace, residual = self.run.trace(sae), self.run.activations(sae).residual
-        x = residual[:, 1 : trace.inside].flatten(0, 1)
+        trace = self.run.trace(sae)
+        x, _ = self.run.activations(sae).inside(trace.inside)
         # To a tenth, so that SAEs of one sparsity share what is fitted to it.
         return Like(sae, x[:: -(-len(x) // SAMPLE)], len(trace.fired), round(l0(trace).value, 1))
 
@@ -175,10 +183,20 @@ class ControlRun:
         return self.shared.get(("words", sae.digest, subject.digest), measure)
 
     def _random_model(self, spec: "SAESpec", kind: str) -> "Subject":
+        from saebench.batches import out_of_memory
         from saebench.controls import control_model
 
-        name = self.run.model_name(spec)
-        return self.shared.get(("model", name, kind), lambda: control_model(name, kind, self.run.resolved_device()))
+        name, centred = self.run.model_name(spec), spec.centred
+
+        def make() -> "Subject":
+            try:
+                return control_model(name, kind, self.run.resolved_device(), centred=centred)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                raise Unscored("the model with random weights does not fit into memory beside the real one") from error
+
+        return self.shared.get(("model", name, kind, centred), make)
 
     def _activations(self, spec: "SAESpec", subject: "Subject") -> "Activations":
-        return self.run.activations_of(subject, self.run.hook(spec))
+        return self.run.activations_of(subject, spec)

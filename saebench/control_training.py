@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saebench.activations import row_batches
+from saebench.activations import own_positions
 from saebench.cache import Cache, Inputs, Tensors
 from saebench.controls import Like, shuffled_rows, training_seed
-from saebench.corpora import Corpus
+from saebench.corpora import Corpus, WorldTexts
 from saebench.loaders import load_sae
 from saebench.organism.zoo import ARCHITECTURES, Decoder, Member, train_member
-from saebench.registry import all_specs
+from saebench.places import ORGANISM
+from saebench.registry import specs_of
 from saebench.run import CONTEXT
 from saebench.sae import LoadedSAE
 from saebench.score import Unscored
@@ -52,15 +53,19 @@ def find_in_zoo(kind: str, like: Like, hook: str, model: str) -> SAESpec | None:
 
 @cache
 def _controls() -> list[SAESpec]:
-    return [spec for spec in all_specs() if spec.control]
+    return [spec for spec in specs_of(ORGANISM) if spec.control]
 
 
 def _kinds(spec: SAESpec) -> set[Any]:
     return {spec.facts.get("trained_on"), spec.facts.get("decoder")}
 
 
-def trained_control(kind: str, like: Like, subject: Subject, hook: str, budget: str, store: Cache) -> LoadedSAE:
+def trained_control(
+    kind: str, like: Like, subject: Subject, hook: str, budget: str, store: Cache, texts: Corpus
+) -> LoadedSAE:
     """A control SAE of one kind for the model `subject`, which is the random one where the kind says so.
+
+    It is trained on texts like those that are scored, and after them.
 
     Raises Unscored where the budget does not pay for training one, or the architecture is not one that can be trained.
     """
@@ -75,7 +80,10 @@ def trained_control(kind: str, like: Like, subject: Subject, hook: str, budget: 
         "what": "control SAE", "version": VERSION, "model": subject.digest, "hook": hook, "budget": budget, "kind": kind,
         "architecture": member.architecture, "d_sae": member.d_sae, "l0": member.l0, "inside": _inside(like, subject),
     }  # fmt: skip
-    weights = store.get(key, lambda: _trained(member, kind, subject, hook, _inside(like, subject), SAMPLES[budget]))
+    if not isinstance(texts, WorldTexts):
+        key["texts"] = texts.name
+    inside = _inside(like, subject)
+    weights = store.get(key, lambda: _trained(member, kind, subject, hook, texts, inside, SAMPLES[budget]))
     return _loaded(member, weights, like, kind)
 
 
@@ -107,8 +115,10 @@ def _check_affordable(member: Member, like: Like, budget: str) -> None:
         )
 
 
-def _trained(member: Member, kind: str, subject: Subject, hook: str, inside: int, samples: int) -> Tensors:
-    rows = training_rows(subject, hook, inside, samples)
+def _trained(
+    member: Member, kind: str, subject: Subject, hook: str, texts: Corpus, inside: int, samples: int
+) -> Tensors:
+    rows = training_rows(subject, hook, texts, inside, samples)
     sae = train_member(member, shuffled_rows(rows, member.seed) if kind == SHUFFLED else rows, samples)
     return {name: tensor.detach().cpu().contiguous() for name, tensor in _inference(sae).items()}
 
@@ -132,18 +142,31 @@ def _loaded(member: Member, weights: Tensors, like: Like, kind: str) -> LoadedSA
         (Path(folder) / "cfg.json").write_bytes(weights["cfg.json"].numpy().tobytes())
         save_file({n: t for n, t in weights.items() if n != "cfg.json"}, Path(folder) / "sae_weights.safetensors")
         own = replace(
-            spec, name=f"{spec.name}~{kind}", loader="sae_lens", location=folder, digest=None, d_sae=member.d_sae,
-            control=True,
+            spec, name=f"{spec.name}~{kind}", loader="files", format="sae_lens", location=folder, repo=None, release=None, digest=None,
+            d_sae=member.d_sae, control=True,
         )  # fmt: skip
         return load_sae(own, like.sae.device)
 
 
-def training_rows(subject: Subject, hook: str, inside: int, rows: int) -> Tensor:
-    """Activations (row, d) of texts that no score is measured on, each read from its beginning, BOS left out."""
+def training_rows(subject: Subject, hook: str, texts: Corpus, inside: int, rows: int) -> Tensor:
+    """Activations (row, d) of texts that no score is measured on, each read from its beginning, BOS left out.
+
+    Raises Unscored where there are too few texts.
+    """
     found, skip = list[Tensor](), DOCUMENTS
     while sum(map(len, found)) < rows:
-        tokens = Corpus(DOCUMENTS // 8, inside, skip=skip).tokens(subject.tokenizer)
-        parts = [subject.residual(tokens[batch], hook)[:, 1:].flatten(0, 1).flatten(1) for batch in row_batches(tokens)]
-        found.append(torch.cat(parts).float().cpu())
+        found.append(_rows_of(subject, hook, texts.others(DOCUMENTS // 8, inside, after=skip)))
         skip += DOCUMENTS // 8
     return torch.cat(found)[:rows]
+
+
+def _rows_of(subject: Subject, hook: str, texts: Corpus) -> Tensor:
+    try:
+        read = texts.rows(subject.tokenizer)
+    except ValueError as error:
+        raise Unscored(f"there are too few texts to train a control on: {error}") from error
+    own = own_positions(read.length, read.tokens.shape[1])
+    parts = subject.batch.over(
+        len(own), lambda at: subject.residual(read.tokens[at], hook).cpu()[:, 1:][own[at][:, 1:]]
+    )  # fmt: skip
+    return torch.cat(parts)

@@ -69,9 +69,10 @@ MODELS: dict[str, Callable[..., torch.nn.Module]] = {
 """Models without what training put into them, by name: `change(model, seed=…)`."""
 
 
-def control_model(name: str, control: str, device: str = "cpu") -> Subject:
+def control_model(name: str, control: str, device: str = "cpu", *, centred: bool = False) -> Subject:
     """The language model `name`, changed into one of `MODELS`; always the same one."""
-    return load_subject(name, device, partial(MODELS[control], seed=training_seed(control)), control)
+    change = partial(MODELS[control], seed=training_seed(control))
+    return load_subject(name, device, change, control, centred=centred)
 
 
 def training_seed(purpose: str) -> int:
@@ -160,6 +161,9 @@ class Reordered:
     def decode(self, latents: Tensor) -> Tensor:
         return self.sae.decode(latents[..., self.order.to(latents.device)])
 
+    def restore(self, y: Tensor, x: Tensor) -> Tensor:
+        return self.sae.restore(y, x)
+
 
 def permuted_decoder(like: Like) -> Any:
     """The SAE with the rows of its decoder shuffled."""
@@ -222,6 +226,9 @@ class Best:
 
     def decode(self, latents: Tensor) -> Tensor:
         return self.sae.decode(latents)
+
+    def restore(self, y: Tensor, x: Tensor) -> Tensor:
+        return self.sae.restore(y, x)
 
 
 def best_k(like: Like, k: int = 512) -> Any:

@@ -1,24 +1,58 @@
-"""Pinned texts as token batches."""
+"""Pinned texts as token batches: the embedded model's world, a data set of the hub, or a file."""
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from saebench.organism.world import HELD_OUT_GENRE, READING, World
-from saebench.subject import organism_folder
+from saebench.places import organism_folder
+from saebench.texts import Source
 
 SPLIT = "heldout"
 """Documents whose keys no training ever used."""
 REFERENCE_DOCUMENTS = 1024
+CHUNK = 256
+"""Documents that are split into tokens at a time."""
+SHORTEST = 2
+"""Tokens behind BOS: a document with fewer predicts nothing."""
 
 
 @dataclass(frozen=True)
-class Corpus:
+class Rows:
+    """Token ids (document, position). What follows a document's end is filling, and counts in nothing."""
+
+    tokens: Tensor
+    length: Tensor
+    """(document,) positions that are its own, BOS included."""
+
+
+class Corpus(Protocol):
     """Which texts, how many and how long: part of the identity of every score."""
+
+    @property
+    def documents(self) -> int: ...
+    @property
+    def context(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    def rows(self, tokenizer: Any) -> Rows:
+        """BOS, then the beginning of one document per row."""
+        ...
+
+    def others(self, documents: int, context: int, after: int) -> "Corpus":
+        """Other texts of the same kind: documents that come after so many."""
+        ...
+
+
+@dataclass(frozen=True)
+class WorldTexts:
+    """Texts of the embedded model's world; all are longer than its context."""
 
     documents: int
     context: int
@@ -31,10 +65,11 @@ class Corpus:
         after = f"after {self.skip}" if self.skip else ""
         return f"{self.source}@{world_digest()[:12]}/{SPLIT}{after}/{self.documents}x{self.context}"
 
-    def tokens(self, tokenizer: Any) -> Tensor:
-        """Token ids (document, context): BOS, then the beginning of one document; packed, never padded."""
-        rows = [_row(tokenizer, text, self.context) for text in held_out_texts(self.documents, self.skip)]
-        return torch.tensor(rows)
+    def rows(self, tokenizer: Any) -> Rows:
+        return _packed(tokenizer, held_out_texts(self.documents, self.skip), self.context)
+
+    def others(self, documents: int, context: int, after: int) -> "WorldTexts":
+        return replace(self, documents=documents, context=context, skip=after)
 
     def genres(self) -> list[str]:
         """(document,) genre of each."""
@@ -45,7 +80,68 @@ class Corpus:
         """Token ids (document, context) of as many documents of the genre that the language model never saw."""
         world, mixture = World.load(organism_folder()), replace(READING, genres={HELD_OUT_GENRE: 1})
         texts = [world.document(f"{SPLIT}/{i}", mixture).text for i in range(self.documents)]
-        return torch.tensor([_row(tokenizer, text, context) for text in texts])
+        return _packed(tokenizer, texts, context).tokens
+
+
+def _packed(tokenizer: Any, texts: Sequence[str], context: int) -> Rows:
+    """Rows without filling. Raises ValueError if a document is shorter than the context."""
+    rows = [ids[:context] for ids in _token_ids(tokenizer, texts)]
+    if short := [len(row) for row in rows if len(row) < context]:
+        raise ValueError(f"a document has {short[0]} tokens where the context needs {context}")
+    return Rows(torch.tensor(rows), torch.full((len(rows),), context))
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The first documents of a source that fill the context; where they are too few, the longest of the others."""
+
+    source: Source
+    documents: int
+    context: int
+    bos: bool = True
+    """Whether contexts begin with BOS; position 0 counts in no score either way."""
+    skip: int = 0
+    """Documents of the source before the first one that is looked at."""
+    whatever_length: bool = False
+    """Take documents as they come, the short ones too."""
+
+    @property
+    def name(self) -> str:
+        how = ("/without-bos" if not self.bos else "") + (f"/after {self.skip}" if self.skip else "")
+        return f"{self.source.name}{how}/{self.documents}x{self.context}"
+
+    def others(self, documents: int, context: int, after: int) -> "Texts":
+        return replace(self, documents=documents, context=context, skip=after, whatever_length=True)
+
+    def rows(self, tokenizer: Any) -> Rows:
+        """Raises ValueError if no document has a token to predict."""
+        whole, shorter = list[list[int]](), list[list[int]]()
+        for ids in self._documents(tokenizer):
+            (whole if len(ids) >= self.context else shorter).append(ids[: self.context])
+            if len(whole) == self.documents:
+                break
+        shorter = sorted((ids for ids in shorter if len(ids) > SHORTEST), key=len, reverse=True)
+        chosen = [*whole, *shorter][: self.documents]
+        if not chosen:
+            raise ValueError(f"{self.source.name} holds no document of more than {SHORTEST - 1} tokens")
+        width, fill = max(map(len, chosen)), chosen[0][0]
+        tokens = torch.tensor([ids + [fill] * (width - len(ids)) for ids in chosen])
+        return Rows(tokens, torch.tensor([len(ids) for ids in chosen]))
+
+    def _documents(self, tokenizer: Any) -> Iterator[list[int]]:
+        texts = self.source.texts()[self.skip :]
+        texts = texts[: self.documents] if self.whatever_length else texts
+        for start in range(0, len(texts), CHUNK):
+            found = _token_ids(tokenizer, texts[start : start + CHUNK])
+            yield from found if self.bos else [ids[1:] for ids in found]
+
+
+def _token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """BOS, or what stands for it, and the tokens of each text."""
+    first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if first is None:
+        raise ValueError("the tokenizer has neither a BOS nor an EOS token to begin a context with")
+    return [[first, *ids] for ids in tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]]
 
 
 def held_out_texts(documents: int, skip: int = 0) -> list[str]:
@@ -63,13 +159,7 @@ def reference_name() -> str:
     return f"{REFERENCE_DOCUMENTS}-of-{world_digest()[:12]}"
 
 
-def _row(tokenizer: Any, text: str, context: int) -> list[int]:
-    ids = [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]]
-    if len(ids) < context:
-        raise ValueError(f"a document has {len(ids)} tokens where the context needs {context}")
-    return ids[:context]
-
-
+@cache
 def world_digest() -> str:
     """sha256 over the world's data and its generator: a change of either makes other texts."""
     import saebench.organism

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saebench.places import ORGANISM
 from saebench.score import Unscored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from saebench.corpora import WorldTexts
     from saebench.metrics.dataset_shift import Firing
     from saebench.metrics.ladder import Rung
     from saebench.run import Run
@@ -36,13 +38,13 @@ class DatasetRun:
         return own, [firing for spec, firing in zip(twins, seeds, strict=True) if spec.name in names], seeds
 
     def _twins(self, spec: "SAESpec") -> "list[SAESpec]":
-        from saebench.registry import all_specs
+        from saebench.registry import specs_of
 
         if spec.facts.get("trained_on") != WITH:
             raise Unscored("its training texts had no genre that the model never saw, as far as it says")
         same = ("training_architecture", "aimed_l0", "tokens_seen")
         return [
-            twin for twin in all_specs()
+            twin for twin in specs_of(ORGANISM)
             if twin.facts.get("trained_on") == WITHOUT and twin.facts.get("decoder", "free") == "free"
             and twin.d_sae == spec.d_sae and all(twin.facts.get(fact) == spec.facts.get(fact) for fact in same)
         ]  # fmt: skip
@@ -58,15 +60,23 @@ class DatasetRun:
         return self.run.controls.shared.get(("firing", sae.digest), partial(self._read, sae, Firing))
 
     def _read(self, sae: "LoadedSAE", make: "type[Firing]") -> "Firing":
-        from saebench.activations import row_batches
         from saebench.sparsity import stacked, to_sparse
 
-        subject, hook = self.run.subject(sae.spec), self.run.hook(sae.spec)
-        tokens = self.run.corpus().held_out_genre(sae.spec.context_size or self.run.corpus().context, subject.tokenizer)
-        parts = [subject.residual(tokens[rows], hook)[:, 1:].flatten(0, 1).flatten(1) for rows in row_batches(tokens)]
+        subject, hook, corpus = self.run.subject(sae.spec), self.run.hook(sae.spec), self._world(sae.spec)
+        tokens = corpus.held_out_genre(sae.spec.context_size or corpus.context, subject.tokenizer)
+        parts = subject.batch.over(len(tokens), lambda at: subject.residual(tokens[at], hook)[:, 1:].flatten(0, 1))
         trace = self.run.controls.trace(sae, subject)
         elsewhere = trace.fired.double().numpy() / len(trace.tokens)
-        return make(stacked([to_sparse(sae.encode(x.float())) for x in parts]), elsewhere)
+        return make(stacked([to_sparse(sae.encode(x)) for x in parts]), elsewhere)
+
+    def _world(self, spec: "SAESpec") -> "WorldTexts":
+        """The embedded model's own texts, whose genres are known."""
+        from saebench.corpora import WorldTexts
+
+        corpus = self.run.corpus(spec)
+        if not isinstance(corpus, WorldTexts):
+            raise Unscored(f"the genres of {corpus.name} are not known")
+        return corpus
 
     def game(self, sae: "LoadedSAE") -> "Rung":
         """Latents of genres that the model was trained on, against those that exist only because of the other one."""
@@ -84,7 +94,7 @@ class DatasetRun:
         """(latent,) whether it is specific to a genre that the model was trained on, and its largest rate in one."""
         from saebench.metrics.dataset_shift import Firing
 
-        trace, corpus = self.run.trace(sae), self.run.corpus()
+        trace, corpus = self.run.trace(sae), self._world(sae.spec)
         if trace.latents is None:
             raise Unscored("the latents are too dense to be kept")
         genres = np.repeat(np.array(corpus.genres()), trace.inside - 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from saebench.registry import nearest
+from saebench.naming import nearest
 from saebench.score import Score
 from saebench.store import Store
 

@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from saebench.floors import DASH, floor_columns
 from saebench.gate import number, with_interval
-from saebench.registry import natural
+from saebench.naming import natural
 from saebench.score import Score
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}

@@ -248,7 +248,7 @@ def active_parts(scene: Scene, own: Dictionary) -> Parts:
 
 def error(own: Dictionary, scene: Scene) -> Tensor:
     """(prompt, d) what the SAE's reconstruction adds to the activation."""
-    return own.sae.decode(own.latents.to(own.sae.device)).float().cpu() - scene.ask.x
+    return own.sae.decode(own.latents.to(own.sae.device), scene.ask.x.to(own.sae.device)).float().cpu() - scene.ask.x
 
 
 def _error_kl(scene: Scene, errors: Tensor) -> tuple[Floats, Floats]:
@@ -264,7 +264,7 @@ def _error_kl(scene: Scene, errors: Tensor) -> tuple[Floats, Floats]:
 
 def _plateaus(scene: Scene, own: Dictionary) -> tuple[Floats, Floats]:
     """(prompt,) mean plateau along covariance mixtures, around the activation and around one of like latents."""
-    made = own.sae.decode(doubles(own).to(own.sae.device)).float().cpu()
+    made = own.sae.decode(doubles(own).to(own.sae.device), scene.ask.x.to(own.sae.device)).float().cpu()
     directions, angles = scene.mixtures.directions[:ERRORS], torch.from_numpy(ANGLES).float()
     found = []
     for prompt in range(len(scene.ask.x)):

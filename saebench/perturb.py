@@ -58,7 +58,7 @@ class Perturber:
         """Answers to points (point, d), against that to the prompt's own activation or to another `centre` (d,)."""
         held = self._prompt(prompt)
         clean = held.clean if centre is None else self._clean(held, centre)
-        parts = [self._batch(held, points[i : i + BATCH], *clean) for i in range(0, len(points), BATCH)]
+        parts = self.subject.batch.over(len(points), lambda at: self._batch(held, points[at], *clean), BATCH)
         kl, l2 = (torch.cat([part[i] for part in parts]).cpu() for i in (0, 1))
         return Response(kl, l2)
 
@@ -77,7 +77,7 @@ class Perturber:
                 torch.tensor([list(ids)]).to(self.subject.device), names_filter=[self.hook, entry],
                 stop_at_layer=self.start + 1,
             )  # fmt: skip
-        return found[self.hook][0, -1].flatten().float().cpu(), found[entry][0, -1].float().cpu()
+        return self.subject.seen(found[self.hook])[0, -1].cpu(), found[entry][0, -1].float().cpu()
 
     def _prompt(self, prompt: int) -> "_Prompt":
         """Keys, values and clean answer of one prompt, which are kept."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saebench.leaderboard import current_scores, escaped
+from saebench.naming import natural
 from saebench.plot import Series, line_chart, stacked
-from saebench.registry import natural
 from saebench.score import Score
 from saebench.store import Store
 

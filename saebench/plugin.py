@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from saebench import __version__, gate
+from saebench.listing import listed
 from saebench.properties import Property, from_marker
-from saebench.registry import all_specs, families, resolve_all
+from saebench.registry import resolve_all
 from saebench.run import BUDGETS, Run
 from saebench.score import Estimate, Score, Unscored
 from saebench.spec import SAESpec
@@ -29,25 +30,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("saebench", "benchmark sparse autoencoders")
     add = group.addoption
     add("--sae", action="append", metavar="SPEC", help=(
-        "SAE to benchmark: a name or glob of fixtures/*.toml, a folder, saelens:RELEASE/SAE_ID, or "
-        f"package.module:callable; repeatable. Default: {DEFAULT}, the embedded model's zoo"))  # fmt: skip
-    add("--sae-list", action="store_true", help="list the SAEs that --sae knows by name, and exit. Default: off")
+        "SAE to benchmark: a name or glob of fixtures/*.toml, a folder or file, saelens:RELEASE/SAE_ID, "
+        "hf:ORG/REPO/PATH, or package.module:callable; with @REVISION for the hub; repeatable. "
+        f"Default: {DEFAULT}, the embedded model's zoo"))  # fmt: skip
+    add("--sae-list", metavar="PATTERN", nargs="?", const="", help=(
+        "list what --sae PATTERN would name, or all families, and exit. Default: off"))  # fmt: skip
     add("--sae-baseline", metavar="FILE[:ROW]", help="scores to compare with: a worse score fails. Default: none")
     add("--sae-scores", metavar="FILE", default=".saebench/scores.jsonl", help="Default: %(default)s")
     add("--sae-budget", choices=list(BUDGETS), default="quick", help="how many documents to read. Default: %(default)s")
     add("--sae-device", metavar="DEVICE", help="Default: cuda where there is one, else cpu")
     add("--sae-model", metavar="NAME", help="language model to run, by name or folder. Default: the SAE's own")
+    add("--sae-corpus", metavar="TEXTS", help=(
+        "texts to read: a .txt or .jsonl file, or ORG/DATASET of the hub. Default: what the SAE's family says"))  # fmt: skip
     add("--sae-fresh", action="store_true", help="compute scores anew that the scores file already has. Default: off")
 
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_cmdline_main"""
-    if not config.getoption("sae_list"):
+    pattern = config.getoption("sae_list")
+    if pattern is None:
         return None
-    for family in families():
-        print(f"{family.name}: {family.about}")
-    for spec in all_specs():
-        print(f"  {spec.name}")
+    try:
+        print(listed(pattern))
+    except (OSError, ValueError) as error:
+        raise pytest.UsageError(str(error)) from None
     return 0
 
 
@@ -94,7 +100,7 @@ class SuiteRun:
                 baseline = gate.read_baseline(option("sae_baseline")) if option("sae_baseline") else None
                 self.run = Run(
                     specs, Store(option("sae_scores")), option("sae_budget"), option("sae_device"), option("sae_model"),
-                    option("sae_fresh"), baseline,
+                    option("sae_fresh"), baseline, option("sae_corpus"),
                 )  # fmt: skip
                 self.run.open()
             except (OSError, ValueError) as error:
@@ -135,6 +141,19 @@ class SuiteRun:
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """https://github.com/pytest-dev/pytest-xdist/blob/master/src/xdist/newhooks.py"""
         self.expected = len(ids) if self.asked_for else 0
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_runtestloop"""
+        # Once for all workers of pytest-xdist, and in sight: a download has a progress bar.
+        if (
+            self.run is not None
+            and not session.config.option.collectonly
+            and not hasattr(session.config, "workerinput")
+        ):
+            capture: Any = session.config.pluginmanager.getplugin("capturemanager")
+            with usage_errors(), capture.global_and_fixture_disabled():
+                self.run.prepare(lambda line: print(f"saebench: {line}", flush=True))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None]:
@@ -226,6 +245,8 @@ class SuiteRun:
         unscored = [score for score in self.scores if score.value is None]
         for score in unscored:
             terminalreporter.write_line(f"unscored {score.property}[{score.sae}]: {score.unscored_reason}")
+        for note in self.run.notes():
+            terminalreporter.write_line(f"saebench: {note}")
         resumed = sum(score.cached for score in self.scores)
         baseline = self.run.baseline
         without = sum(baseline is None or gate.find_baseline(s, baseline) is None for s in self.scores)

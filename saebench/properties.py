@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from saebench.registry import nearest
+from saebench.naming import nearest
 from saebench.score import Better
 
 

@@ -1,7 +1,7 @@
 """Activations at words: each word as one token after a few in-context prefixes, whose keys and values are computed once."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -167,14 +167,15 @@ def after_prefix(subject: Subject, hook: str, prefix: Tensor, tokens: Tensor) ->
     """
     stop = layer_of(hook) + 1
     memory = remember(subject, prefix, stop)
-    read = []
-    for rows in _batches(len(tokens)):
+
+    def read(rows: slice) -> Tensor:
         batch = tokens[rows].to(subject.device)
         _, found = subject.bridge.run_with_cache(
             batch, names_filter=[hook], stop_at_layer=stop, past_key_values=repeated(memory, len(batch)), use_cache=True
         )
-        read.append(found[hook][:, 0].flatten(1).to("cpu", torch.float32))
-    return torch.cat(read)
+        return subject.seen(found[hook])[:, 0].cpu()
+
+    return torch.cat(subject.batch.over(len(tokens), read, BATCH))
 
 
 @torch.no_grad()
@@ -193,8 +194,3 @@ def repeated(memory: Any, times: int) -> Any:
     copied = copy.deepcopy(memory)
     copied.batch_repeat_interleave(times)
     return copied
-
-
-def _batches(count: int) -> Iterator[slice]:
-    for start in range(0, count, BATCH):
-        yield slice(start, start + BATCH)

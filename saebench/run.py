@@ -1,25 +1,25 @@
 """One benchmark run: what it was asked for, what it holds in memory, and how an estimate becomes a score."""
 
 import gc
-import os
-import platform
-import subprocess
-import time
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saebench.control_run import ControlRun
 from saebench.dataset_run import DatasetRun
 from saebench.memory import Memory
+from saebench.needs import Say, check_files, check_fit, ensure, model_of, of_corpus, of_model, of_sae, revisions
+from saebench.places import ORGANISM, fixtures_dir
+from saebench.pretrained import model_on_hub
 from saebench.properties import Property
-from saebench.registry import fixtures_dir, resolve
+from saebench.provenance import environment, machine
+from saebench.registry import resolve
 from saebench.score import Estimate, Score, Unscored, identity
 from saebench.spec import SAESpec
 from saebench.store import Store
+from saebench.texts import DEFAULT, WORLD, Source, source_of
 from saebench.word_run import WordRun
 
 if TYPE_CHECKING:
@@ -33,10 +33,9 @@ if TYPE_CHECKING:
 BUDGETS = {"smoke": 16, "quick": 96, "standard": 384, "full": 1536}
 """Documents per corpus."""
 CONTEXT = 256
-"""Tokens per document, where the model's context allows it."""
+"""Tokens per document, or twice the SAE's training context where that is more; never more than the model has."""
 Params = dict[str, str | int | float | bool | None]
 """What a test is parametrized with beside the SAE, by name."""
-RECORDED = ("torch", "sae-lens", "transformer-lens", "transformers", "numpy", "scipy")
 
 
 @dataclass
@@ -50,10 +49,12 @@ class Run:
     model: str | None = None
     fresh: bool = False
     baseline: list[Score] | None = None
+    texts: str | None = None
+    """What `--sae-corpus` says."""
     stored: dict[str, Score] = field(default_factory=dict)
     """Scores by identity that earlier runs left in the scores file."""
-    _subjects: "dict[str, Subject]" = field(default_factory=dict)
-    _activations: "dict[tuple[str, str], Activations]" = field(default_factory=dict)
+    _subjects: "dict[tuple[str, bool], Subject]" = field(default_factory=dict)
+    _activations: "dict[tuple[str, ...], Activations]" = field(default_factory=dict)
     _cache: "Cache | None" = None
     _sae: "LoadedSAE | None" = None
     _of_sae: Memory = field(default_factory=Memory)
@@ -68,6 +69,42 @@ class Run:
         self.store.repair()
         self.stored = {} if self.fresh else self.store.newest()
 
+    def prepare(self, say: Say) -> None:
+        """Fetch what the run will need, and check that all of it fits together, before anything heavy is loaded.
+
+        Raises ValueError or OSError with one sentence.
+        """
+        specs = [self._own(spec) for spec in self.specs]
+        ensure([need for spec in specs for need in of_sae(spec)], say)
+        for spec in specs:
+            check_files(spec)
+        ensure(
+            [
+                *(n for model in self._models() for n in of_model(model)),
+                *(n for s in self._sources() for n in of_corpus(s)),
+            ],
+            say,
+        )
+        for spec in specs:
+            check_fit(spec, self.model_name(spec), chosen=self.model is not None)
+
+    def needed(self) -> str:
+        """What the run reads, in words."""
+        sources = [source.name for source in self._sources() if source is not None]
+        return ", ".join([f"{len(self.specs)} SAEs", *self._models(), *sources])
+
+    def _models(self) -> list[str]:
+        named = [self.model_name(self._own(spec)) for spec in self.specs]
+        return list(dict.fromkeys(named or ([self.model] if self.model else [])))
+
+    def _sources(self) -> list[Source | None]:
+        found = [self.source(self._own(spec)) for spec in self.specs]
+        return list(dict.fromkeys(found or ([source_of(self.texts)] if self.texts else [])))
+
+    def _own(self, spec: SAESpec) -> SAESpec:
+        """The SAE that a control is made for; others are their own."""
+        return resolve(spec.location)[0] if spec.loader == "control" else spec
+
     def sae(self, spec: SAESpec) -> "LoadedSAE":
         """The SAE in memory; the one before it is dropped first."""
         from saebench.loaders import load_sae
@@ -79,38 +116,59 @@ class Run:
             self.controls.of_sae.clear()
             gc.collect()
             self._sae = self._control(spec) if spec.loader == "control" else load_sae(spec, self.resolved_device())
+            # An object may name a model that was not known of before.
+            told = self._sae.spec
+            ensure([*of_model(self.model_name(told)), *of_corpus(self.source(told))], print)
         return self._sae
 
     def _control(self, spec: SAESpec) -> "LoadedSAE":
         """The control of the SAE that its location names."""
         from saebench.loaders import load_sae
 
-        (own,) = resolve(spec.location)
-        return self.controls.made(load_sae(own, self.resolved_device()), spec.name.rpartition("~")[2])
+        made = self.controls.made(load_sae(self._own(spec), self.resolved_device()), spec.name.rpartition("~")[2])
+        return replace(made, spec=replace(made.spec, name=spec.name))
+
+    def known(self, spec: SAESpec) -> SAESpec:
+        """The spec with all that its files say, which for some formats only loading tells."""
+        return spec if spec.digest and spec.format == "sae_lens" else self.sae(spec).spec
 
     def subject(self, spec: SAESpec) -> "Subject":
+        """The model that an SAE is read from; `spec` is that of the loaded SAE."""
+        from saebench.batches import contexts_that_fit
         from saebench.subject import load_subject
 
-        name = self.model_name(spec)
-        if name not in self._subjects:
-            self._subjects[name] = load_subject(name, self.resolved_device())
-        return self._subjects[name]
+        name, device = self.model_name(spec), self.resolved_device()
+        if (name, spec.centred) not in self._subjects:
+            subject = load_subject(name, device, centred=spec.centred)
+            subject.batch.size = contexts_that_fit(device, self.corpus(spec).context, subject.bridge.cfg.d_vocab)
+            self._subjects[name, spec.centred] = subject
+        return self._subjects[name, spec.centred]
 
-    def corpus(self) -> "Corpus":
-        from saebench.corpora import Corpus
+    def source(self, spec: SAESpec) -> Source | None:
+        """Where the texts come from that an SAE is read on; None for the embedded model's world."""
+        return source_of(self.texts or spec.corpus or (WORLD if self.model_name(spec) == ORGANISM else DEFAULT))
 
-        return Corpus(BUDGETS[self.budget], CONTEXT)
+    def corpus(self, spec: SAESpec) -> "Corpus":
+        from saebench.corpora import Texts, WorldTexts
+        from saebench.models import context_of
+
+        source, documents = self.source(spec), BUDGETS[self.budget]
+        if source is None:
+            return WorldTexts(documents, CONTEXT)
+        context = max(CONTEXT, 2 * (spec.context_size or 0))
+        return Texts(source, documents, min(context, context_of(self.model_name(spec)) or context), spec.prepend_bos)
 
     def activations(self, sae: "LoadedSAE") -> "Activations":
-        return self.activations_of(self.subject(sae.spec), self.hook(sae.spec))
+        return self.activations_of(self.subject(sae.spec), sae.spec)
 
-    def activations_of(self, subject: "Subject", hook: str) -> "Activations":
-        """Of a model that an SAE is read from, or of one with random weights."""
+    def activations_of(self, subject: "Subject", spec: SAESpec) -> "Activations":
+        """What an SAE reads and writes in its own model, or in one with random weights."""
         from saebench.activations import compute_activations
 
-        key = (subject.digest, hook)
+        corpus, hook, out = self.corpus(spec), self.hook(spec), spec.hook_out or self.hook(spec)
+        key = (subject.digest, hook, out, corpus.name)
         if key not in self._activations:
-            self._activations[key] = compute_activations(subject, hook, self.corpus(), self.cache())
+            self._activations[key] = compute_activations(subject, hook, corpus, self.cache(), out)
         return self._activations[key]
 
     def trace(self, sae: "LoadedSAE") -> "Trace":
@@ -129,11 +187,20 @@ class Run:
     def hook(self, spec: SAESpec) -> str:
         hook = spec.hook or default_hook(self.model_name(spec))
         if hook is None:
-            raise ValueError(f"{spec.name} does not say which hook it reads: give its object an attribute `hook`")
+            raise ValueError(
+                f"{spec.name} does not say which hook it reads: give its object an attribute `hook`, or a stanza in a"
+                " family file, as CONTRIBUTING.md shows, a `hook`"
+            )
         return hook
 
     def model_name(self, spec: SAESpec) -> str:
-        return self.model or spec.model or "organism"
+        """What `--sae-model` says, else the SAE's own; the embedded one for what lies here and does not say."""
+        own = self.model or model_of(spec)
+        if own is None and spec.repo is not None:
+            raise ValueError(f"{spec.name} does not say which language model it reads: name it with --sae-model")
+        if own is None or own == ORGANISM or Path(own).is_dir():
+            return own or ORGANISM
+        return model_on_hub(own)
 
     def resolved_device(self) -> str:
         if self.device is None:
@@ -152,21 +219,22 @@ class Run:
         """Make the score and append it to the scores file at once."""
         estimate = outcome if isinstance(outcome, Estimate) else None
         score = Score(
-            **self._identifying(prop, spec, params), **_outcome(prop, outcome), **self._about_sae(spec), **_environment(),
+            **self._identifying(prop, spec, params), **_outcome(prop, outcome), **self._about_sae(spec), **environment(),
             better=prop.better, unit=prop.unit, seconds=round(seconds, 3), device=self.resolved_device(),
         )  # fmt: skip
         return self.store.append(score, estimate.items if estimate and estimate.items else None)
 
     def _identifying(self, prop: Property, spec: SAESpec, params: Params) -> dict[str, Any]:
-        from saebench.subject import model_digest
+        from saebench.subject import subject_digest
 
+        spec = self.known(spec)
         model = self.model_name(spec)
         words = prop.reads == "words"
-        corpus = self.words.plan(spec, str(params.get("concepts", "letters"))).name if words else self.corpus().name
+        corpus = self.words.plan(spec, str(params.get("concepts", "letters"))).name if words else self.corpus(spec).name
         return {
             "property": prop.name, "version": prop.version,
             "params": {**params, **({"machine": machine()} if prop.machine else {})},
-            "sae_digest": spec.digest or self.sae(spec).digest, "model_digest": _cached_digest(model_digest, model),
+            "sae_digest": spec.digest or self.sae(spec).digest, "model_digest": subject_digest(model, self.resolved_device(), centred=spec.centred),
             "corpus": corpus,
         }  # fmt: skip
 
@@ -175,7 +243,14 @@ class Run:
         sae = self.sae(spec)
         measured = self._of_sae.get((sae.digest, "l0 and fvu"), lambda: self._l0_and_fvu(sae))
         names = {"sae": spec.name, "model": self.model_name(spec), "hook": self.hook(sae.spec)}
-        return {**names, "control": spec.control, **measured}
+        subject = self.subject(sae.spec)
+        run_with = {"dtype": subject.dtype, "batch_size": subject.batch.size}
+        pinned = revisions(self._own(spec), names["model"], self.source(sae.spec))
+        return {**names, "control": spec.control, **measured, **run_with, "revisions": pinned}
+
+    def notes(self) -> list[str]:
+        """What happened that a user should read: where memory did not suffice."""
+        return [f"{name}: {note}" for (name, _), subject in self._subjects.items() for note in subject.batch.notes]
 
     def _l0_and_fvu(self, sae: "LoadedSAE") -> dict[str, float]:
         from saebench.metrics import reconstruction
@@ -200,14 +275,6 @@ def model_facts(model: str) -> dict[str, Any]:
     return tomllib.loads(path.read_text()) if path.is_file() else {}
 
 
-def machine() -> str:
-    """Processor and number of threads, which timings hold for."""
-    import torch
-
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    return f"{name}, {torch.get_num_threads()} threads"
-
-
 def _outcome(prop: Property, outcome: Estimate | Unscored) -> dict[str, Any]:
     if isinstance(outcome, Unscored):
         return {
@@ -222,32 +289,3 @@ def _outcome(prop: Property, outcome: Estimate | Unscored) -> dict[str, Any]:
         "floor": prop.floor if outcome.floor is None else outcome.floor,
         "ceiling": prop.ceiling if outcome.ceiling is None else outcome.ceiling,
     }  # fmt: skip
-
-
-@cache
-def _cached_digest(digest: Any, name: str) -> str:
-    return str(digest(name))
-
-
-@cache
-def provenance() -> tuple[str, bool]:
-    """Commit of the saebench that runs, and whether it was changed since; nothing outside a checkout."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return "", False
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", root, *arguments], capture_output=True, text=True, check=False
-        ).stdout.strip()
-
-    return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
-
-
-def _environment() -> dict[str, Any]:
-    commit, dirty = provenance()
-    versions = {"python": platform.python_version()}
-    for name in RECORDED:
-        versions[name] = metadata.version(name)
-    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(float(os.environ.get("SOURCE_DATE_EPOCH", time.time()))))
-    return {"versions": versions, "commit": commit, "dirty": dirty, "created": created}

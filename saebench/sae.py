@@ -46,13 +46,24 @@ class LoadedSAE:
         return _finite(latents, "encode")
 
     @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents (token, d_sae) to reconstructions (token, d_in)."""
+    def decode(self, latents: Tensor, x: Tensor | None = None) -> Tensor:
+        """Latents (token, d_sae) to reconstructions (token, d_out).
+
+        An SAE that normalises its input, or hands some of it on past the latents, needs the activations x (token,
+        d_in) that they are of; without them it leaves that out.
+        """
         reconstruction = _called("decode", self._decoder(), latents)
+        reconstruction = reconstruction if x is None else self.restore(reconstruction, x)
         if reconstruction.shape[:-1] != latents.shape[:-1]:
             shapes = f"{tuple(latents.shape)} into {tuple(reconstruction.shape)}"
             raise Unscored(f"decode turned shape {shapes}", broken=True)
         return _finite(reconstruction, "decode")
+
+    @torch.no_grad()
+    def restore(self, y: Tensor, x: Tensor) -> Tensor:
+        """What latents reconstruct, with what does not go through them but comes from the activations x (token, d_in)."""
+        own = getattr(self.source, "restore", None)
+        return _called("restore", lambda made: own(made, x), y) if callable(own) else y
 
     @torch.no_grad()
     def directions(self, d_sae: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:

@@ -86,10 +86,14 @@ def make_scene(activations: Activations, inside: int, size: Size) -> Scene:
     if inside <= EARLIEST:
         raise Unscored(f"prompts of at least {EARLIEST + 1} tokens do not fit into a context of {inside}")
     rng = np.random.default_rng(seed_of("scene.prompts"))
-    documents = np.arange(size.more_prompts) * len(activations.tokens) // size.more_prompts
-    last = rng.integers(EARLIEST, inside, size.more_prompts)
+    long = np.flatnonzero(activations.length.numpy() > EARLIEST)
+    if not len(long):
+        raise Unscored(f"no document has more than {EARLIEST} tokens to end a prompt in")
+    documents = long[np.arange(size.more_prompts) * len(long) // size.more_prompts]
+    ends = activations.length[torch.from_numpy(documents)].numpy().clip(max=inside)
+    last = rng.integers(EARLIEST, ends)
     ids = [activations.tokens[d, : p + 1].tolist() for d, p in zip(documents, last, strict=True)]
-    x, tokens = activations.residual[:, 1:inside].flatten(0, 1), activations.tokens[:, 1:inside].flatten()
+    x, tokens = activations.inside(inside)
     # Fakes that are drawn from the tokens on which their variance is measured would seem to have more of it.
     order, half = torch.randperm(len(x), generator=generator("tokens")), min(len(x) // 2, TOKENS)
     rows, others = order[:half], order[half : 2 * half]

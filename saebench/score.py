@@ -86,6 +86,10 @@ class Score(BaseModel):
     cached: bool = False
     device: str = "cpu"
     dtype: str = "float32"
+    batch_size: int | None = None
+    """Contexts per forward pass, as memory allowed; the score does not depend on it."""
+    revisions: dict[str, str] = {}
+    """Commits of the SAE, the model and the texts on the hub; none for what lay on the machine."""
     versions: dict[str, str] = {}
     commit: str = ""
     dirty: bool = False

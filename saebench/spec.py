@@ -1,6 +1,6 @@
 """What there is to know about an SAE before anything heavy is imported."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -12,13 +12,26 @@ class SAESpec:
     loader: str
     """Module below `saebench.loaders` whose `load(spec, device)` makes the SAE."""
     location: str
-    """What the loader reads: a folder, `release/sae_id`, or `package.module:callable`."""
+    """What the loader reads: a folder or file, its path in `repo`, or `package.module:callable`."""
+    repo: str | None = None
+    """Repository on the hub; None for what lies on this machine."""
+    revision: str | None = None
+    """Branch, tag or commit of the repository; its default branch where none is named."""
+    format: str | None = None
+    """Which files it consists of and how they are read: a name in `saebench.formats`."""
+    release: str | None = None
+    """`RELEASE/SAE_ID` of sae-lens's registry, where it is in there."""
     digest: str | None = None
     """sha256 over the weights and the configuration; None where only loading can tell."""
-    revision: str | None = None
     model: str | None = None
     """Language model that the SAE reads, as `--sae-model` takes it."""
+    corpus: str | None = None
+    """Texts that it is read on, as `--sae-corpus` takes them; None for the model's own."""
     hook: str | None = None
+    hook_out: str | None = None
+    """Where a transcoder writes; None for an SAE, which reconstructs what it reads."""
+    centred: bool = False
+    """Whether it was trained on activations minus their mean over dimensions (transformer-lens's centred weights)."""
     context_size: int | None = None
     """Tokens per context that the SAE was trained on, BOS included."""
     prepend_bos: bool = True
@@ -32,5 +45,7 @@ class SAESpec:
     facts: dict[str, str | int | float | bool | None] = field(default_factory=dict)
     """What its maker recorded: l0, fvu, tokens seen, seed, commit."""
 
-    def with_digest(self, digest: str) -> "SAESpec":
-        return replace(self, digest=digest)
+
+def transcodes(spec: SAESpec) -> str:
+    """Why a property that asks about one place has no score for a transcoder."""
+    return f"a transcoder reads {spec.hook} and writes {spec.hook_out}: there is no one place to ask about"

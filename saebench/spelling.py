@@ -84,11 +84,14 @@ class Speller:
         prefix = self._prefix(words)
         for index in np.unique(prefix):
             of_prefix = np.flatnonzero(prefix == index)
-            for start in range(0, len(of_prefix), BATCH):
-                at = of_prefix[start : start + BATCH]
+
+            def ask(rows: slice, index: int = int(index), of_prefix: Ints = of_prefix) -> None:
+                at = of_prefix[rows]
                 here = x[at].to(self.subject.device).requires_grad_(torch.is_grad_enabled())
-                values = read(self._run(int(index), words[at], here), concepts[at], here)
-                found |= dict(zip(at.tolist(), values.detach().cpu(), strict=True))
+                values = read(self._run(index, words[at], here), concepts[at], here)
+                found.update(zip(at.tolist(), values.detach().cpu(), strict=True))
+
+            self.subject.batch.over(len(of_prefix), ask, BATCH)
         return torch.stack([found[i] for i in range(len(words))]) if found else x.new_zeros(0)
 
     def _run(self, prefix: int, words: Ints, x: Tensor) -> Tensor:

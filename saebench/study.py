@@ -125,7 +125,8 @@ def _encoded(sae: LoadedSAE, x: Tensor) -> tuple[sparse.csr_array, float, torch.
         batch = x[start : start + BATCH]
         latents = sae.encode(batch.to(sae.device))
         sample = (torch.arange(start, start + len(batch)) % every == 0).nonzero()[:, 0]
-        error += _squares(sae.decode(latents[sample.to(latents.device)]).float().cpu() - batch[sample])
+        drawn, read = latents[sample.to(latents.device)], batch[sample].to(sae.device)
+        error += _squares(sae.decode(drawn, read).float().cpu() - batch[sample])
         variance += _squares(batch[sample] - mean)
         parts.append(to_sparse(latents))
         if sum(part.nnz for part in parts) > MOST_ACTIVE:

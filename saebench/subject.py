@@ -1,27 +1,29 @@
 """The language model under study: loading, hook checks, forward passes that stop at the hook, splicing."""
 
-import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from saebench.registry import fixtures_dir, nearest
+from saebench.batches import Batch, free_memory
+from saebench.hub import gigabytes
+from saebench.models import model_digest, model_folder
+from saebench.naming import nearest
+from saebench.places import ORGANISM
+from saebench.weights import header
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 Change = Callable[[torch.nn.Module], torch.nn.Module]
-ORGANISM = "organism"
-
-
-def organism_folder() -> Path:
-    """Where the embedded model, its tokenizer and its world lie."""
-    return fixtures_dir() / ORGANISM
+FIRST = ("hook_embed",)
+"""Hooks before the first block."""
+SPARE = 1.3
+"""How much more than its weights a model needs."""
 
 
 @dataclass(frozen=True)
@@ -33,26 +35,46 @@ class Subject:
     bridge: "TransformerBridge"
     tokenizer: Any
     device: str
+    centred: bool = False
+    """Activations come minus their mean over dimensions, which a model with LayerNorm never uses."""
+    batch: Batch = field(default_factory=Batch)
 
     @property
     def n_ctx(self) -> int:
         return int(self.bridge.cfg.n_ctx)
 
+    @property
+    def dtype(self) -> str:
+        return str(next(self.bridge.original_model.parameters()).dtype).removeprefix("torch.")
+
     def check_hook(self, hook: str) -> None:
         """Raise ValueError with the nearest name; transformer-lens ignores unknown hooks silently."""
-        known = [name for name in self.bridge.hook_dict if name.startswith("blocks.")]
+        known = [name for name in self.bridge.hook_dict if name.startswith(("blocks.", *FIRST))]
         if hook not in self.bridge.hook_dict:
             raise ValueError(f"{self.name} has no hook {hook!r}.{nearest(hook, known)}")
+
+    def seen(self, activation: Tensor) -> Tensor:
+        """An activation (…, d) or, at attention's z, (…, head, d_head) as SAEs are given it: float32 (…, d)."""
+        flat = activation.detach().flatten(2).float()
+        return flat - flat.mean(dim=-1, keepdim=True) if self.centred else flat
 
     @torch.no_grad()
     def residual(self, tokens: Tensor, hook: str) -> Tensor:
         """Activations (context, position, d) at a hook of token ids (context, position); later layers do not run."""
+        return self.activations(tokens, hook)[0]
+
+    @torch.no_grad()
+    def activations(self, tokens: Tensor, *hooks: str) -> tuple[Tensor, ...]:
+        """The same at several hooks, in one pass."""
         self._check(tokens)
-        self.check_hook(hook)
+        for hook in hooks:
+            self.check_hook(hook)
         _, cache = self.bridge.run_with_cache(
-            tokens.to(self.device), names_filter=[hook], stop_at_layer=layer_of(hook) + 1
+            tokens.to(self.device), names_filter=list(hooks), stop_at_layer=max(map(layer_of, hooks)) + 1
         )
-        return cache[hook].detach()  # type: ignore[no-any-return]
+        if lacking := [hook for hook in hooks if hook not in cache]:
+            raise ValueError(f"{self.name}: nothing passed through hook {lacking[0]!r}")
+        return tuple(self.seen(cache[hook]) for hook in hooks)
 
     @torch.no_grad()
     def logits(self, tokens: Tensor, hook: str | None = None, replacement: Tensor | None = None) -> Tensor:
@@ -66,7 +88,7 @@ class Subject:
 
         def splice(activation: Tensor, hook: Any) -> Tensor:
             fired.append(hook.name)
-            return replacement.to(activation.dtype)
+            return replacement.to(activation.dtype).reshape(activation.shape)
 
         out = self.bridge.run_with_hooks(tokens, return_type="logits", fwd_hooks=[(hook, splice)])
         if not fired:
@@ -81,7 +103,9 @@ class Subject:
 
 
 def layer_of(hook: str) -> int:
-    """Layer of `blocks.N.…`."""
+    """Layer of `blocks.N.…`; the embedding counts to the first."""
+    if hook in FIRST:
+        return 0
     match = re.match(r"blocks\.(\d+)\.", hook)
     if match is None:
         raise ValueError(f"hook {hook!r} is not inside a block: expected a name such as 'blocks.2.hook_resid_post'")
@@ -89,31 +113,58 @@ def layer_of(hook: str) -> int:
 
 
 def load_subject(
-    name: str = ORGANISM, device: str = "cpu", change: Change | None = None, changed: str = "changed"
-) -> Subject:
+    name: str = ORGANISM, device: str = "cpu", change: Change | None = None, changed: str = "changed",
+    *, centred: bool = False,
+) -> Subject:  # fmt: skip
     """Load the organism, or a Hugging Face causal language model by folder or name, and `change` it if asked to.
 
-    `changed` says how, and is part of the digest.
+    `changed` says how, and is part of the digest. Raises OSError or ValueError with one sentence if it is not on this
+    machine, or cannot be loaded.
     """
     import transformers
     from transformer_lens.model_bridge import TransformerBridge
 
-    folder = organism_folder() if name == ORGANISM else Path(name).expanduser()
-    source = str(folder) if folder.exists() else name
-    tokenizer = transformers.AutoTokenizer.from_pretrained(source)
-    model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32).eval()
+    folder, dtype = str(model_folder(name)), dtype_for(name, device)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        ).eval()
+    except (ImportError, KeyError, RuntimeError, TypeError, ValueError, OSError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"the model {name} cannot be loaded: {first}") from error
     model = change(model) if change else model
     model.requires_grad_(False)
-    bridge = TransformerBridge.boot_transformers(source, hf_model=model, tokenizer=tokenizer, device=device)
-    digest = model_digest(name) if change is None else f"{changed} {model_digest(name)}"
-    return Subject(name, digest, bridge, tokenizer, device)
+    bridge = TransformerBridge.boot_transformers(folder, hf_model=model, tokenizer=tokenizer, device=device)
+    digest = subject_digest(name, device, centred=centred)
+    return Subject(name, f"{changed} {digest}" if change else digest, bridge, tokenizer, device, centred)
 
 
-def model_digest(name: str) -> str:
-    """sha256 over a local model's weights, configuration and tokenizer; for a name on the hub, over the name."""
-    folder = organism_folder() if name == ORGANISM else Path(name).expanduser()
-    sha = hashlib.sha256(name.encode() if not folder.is_dir() else b"")
-    for path in sorted(folder.glob("*")) if folder.is_dir() else []:
-        if path.name in ("config.json", "tokenizer.json") or path.suffix == ".safetensors":
-            sha.update(path.name.encode() + path.read_bytes())
-    return sha.hexdigest()
+def subject_digest(name: str, device: str, *, centred: bool) -> str:
+    """The model's digest, with what else its activations depend on."""
+    dtype = dtype_for(name, device)
+    how = [*(["centred"] if centred else []), *([str(dtype)] if dtype is not torch.float32 else [])]
+    return " ".join([*how, _digest(name)])
+
+
+_digest = cache(model_digest)
+
+
+@cache
+def dtype_for(name: str, device: str) -> torch.dtype:
+    """float32 where the weights fit into the memory that is free at first, else bfloat16.
+
+    Raises ValueError where neither fits.
+    """
+    folder = model_folder(name)
+    sizes = [array.size for path in folder.glob("*.safetensors") for array in header(path).values()]
+    needed, free = SPARE * sum(sizes), free_memory(device)
+    if needed <= free:
+        return torch.float32
+    if needed / 2 <= free:
+        return torch.bfloat16
+    raise ValueError(
+        f"the model {name} takes {gigabytes(needed / 2)} in bfloat16, and {gigabytes(free)} are free on {device}"
+    )

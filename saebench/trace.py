@@ -7,7 +7,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from saebench.activations import Activations, keep_bos, losses_against, row_batches
+from saebench.activations import Activations, keep_bos, losses_against, mean_of, own_positions
 from saebench.sae import LoadedSAE
 from saebench.score import Unscored
 from saebench.sparsity import MOST_ACTIVE, stacked, to_sparse
@@ -17,7 +17,7 @@ from saebench.sparsity import MOST_ACTIVE, stacked, to_sparse
 class Trace:
     """Per-token values, each (document, position); position 0 is BOS and is left out by every statistic.
 
-    The last position of a context predicts nothing and is not here.
+    The last position of a context predicts nothing and is not here. Where `counted` is 0, all values are 0.
 
     Centred means: minus the mean activation over the SAE's training context, so that a constant prediction
     counts for nothing.
@@ -47,6 +47,8 @@ class Trace:
     """(token, d_sae) latents within the training context; None where they are too dense to be kept."""
     tokens: Tensor
     """(token,) ids of those tokens."""
+    counted: Tensor
+    """1 where a token of the document follows, 0 from its last one on."""
     inside: int
     """Positions 1 to `inside` - 1 lie in the context that the SAE was trained on."""
     context_known: bool
@@ -55,21 +57,25 @@ class Trace:
 
 def trace(sae: LoadedSAE, activations: Activations) -> Trace:
     """Encode and decode every activation once and run the model once with the result spliced in."""
-    residual = activations.residual
+    residual, subject = activations.residual, activations.subject
     if sae.spec.d_in not in (None, residual.shape[-1]):
-        model = activations.subject.name
-        raise Unscored(f"the SAE reads {sae.spec.d_in} dimensions, {model} has {residual.shape[-1]}", broken=True)
+        raise Unscored(
+            f"the SAE reads {sae.spec.d_in} dimensions, {subject.name} has {residual.shape[-1]}", broken=True
+        )
     inside = min(sae.spec.context_size or residual.shape[1], residual.shape[1])
-    mean = residual[:, 1 : min(inside, residual.shape[1] - 1)].double().mean(dim=(0, 1)).float()
-    parts: list[dict[str, Any]] = [_batch(sae, activations, rows, mean, inside) for rows in row_batches(residual)]
+    counted = own_positions(activations.length - 1, residual.shape[1])
+    mean = mean_of(activations.target[:, : min(inside, residual.shape[1] - 1)], activations.length - 1)
+    parts: list[dict[str, Any]] = subject.batch.over(
+        len(residual), lambda rows: _batch(sae, activations, rows, mean, counted[rows], inside)
+    )
     fired = torch.stack([part.pop("fired") for part in parts]).sum(0)
     latents = _kept([part.pop("latents") for part in parts])
     values = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     values |= {name: getattr(activations, name).double() for name in ("clean_ce", "zero_ce", "mean_ce", "mean_kl")}
-    predicting = {name: value[:, :-1] for name, value in values.items()}
-    tokens = activations.tokens[:, :-1][:, 1:inside].flatten()
+    predicting = {name: (value * counted)[:, :-1] for name, value in values.items()}
+    tokens = activations.tokens[:, 1:inside][counted[:, 1:inside]]
     return Trace(
-        **predicting, fired=fired, latents=latents, tokens=tokens, inside=inside,
+        **predicting, fired=fired, latents=latents, tokens=tokens, counted=counted[:, :-1].double(), inside=inside,
         context_known=sae.spec.context_size is not None,
     )  # fmt: skip
 
@@ -79,25 +85,27 @@ def _kept(parts: list[sparse.csr_array]) -> sparse.csr_array | None:
     return stacked(parts) if sum(part.nnz for part in parts) <= MOST_ACTIVE else None
 
 
-def _batch(sae: LoadedSAE, activations: Activations, rows: slice, mean: Tensor, inside: int) -> dict[str, Any]:
+def _batch(
+    sae: LoadedSAE, activations: Activations, rows: slice, mean: Tensor, counted: Tensor, inside: int
+) -> dict[str, Any]:
     subject, tokens = activations.subject, activations.tokens[rows]
     x = activations.residual[rows].to(subject.device)
     latents = sae.encode(x.flatten(0, 1))
-    y = sae.decode(latents).float()
+    y = sae.decode(latents, x.flatten(0, 1)).float()
+    x, shape = activations.target[rows].to(subject.device), x.shape[:2]
     if y.shape[-1] != x.shape[-1]:
         raise Unscored(f"decode returns {y.shape[-1]} dimensions for activations of {x.shape[-1]}", broken=True)
-    y, active = y.view_as(x), (latents != 0).view(*x.shape[:2], -1)
-    spliced = subject.logits(tokens, activations.hook, keep_bos(y, x))
+    y, latents = y.view_as(x), latents.view(*shape, -1)
+    spliced = subject.logits(tokens, activations.target_hook, keep_bos(y, x))
     ce, kl = losses_against(subject.logits(tokens), spliced, tokens)
     xc, yc = x - mean.to(x.device), y - mean.to(x.device)
+    inner = latents[:, 1:inside][counted[:, 1:inside].to(latents.device)]
     values = {
         "error": (x - y).square().sum(-1), "signal": xc.square().sum(-1), "output": yc.square().sum(-1),
-        "product": (xc * yc).sum(-1), "l0": active.sum(-1), "ce": ce, "kl": kl,
-        "fired": active[:, :-1][:, 1:inside].sum(dim=(0, 1)),
+        "product": (xc * yc).sum(-1), "l0": (latents != 0).sum(-1), "ce": ce, "kl": kl, "fired": (inner != 0).sum(0),
     }  # fmt: skip
     if bad := [name for name, value in values.items() if not torch.isfinite(value).all()]:
         raise Unscored(f"the reconstruction is so large that {', '.join(bad)} overflow", broken=True)
-    inner = latents.view(*x.shape[:2], -1)[:, :-1][:, 1:inside].flatten(0, 1)
     return {
         **{name: value.to("cpu", torch.float64) for name, value in values.items()}, "latents": to_sparse(inner),
     }  # fmt: skip

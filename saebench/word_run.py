@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from saebench.memory import Memory
+from saebench.score import Unscored
+from saebench.spec import transcodes
 
 if TYPE_CHECKING:
     from saebench.concepts import Plan
@@ -84,6 +86,8 @@ class WordRun:
     def study(self, sae: "LoadedSAE", concepts: str) -> "Study":
         from saebench.study import make_study
 
+        if sae.spec.hook_out not in (None, sae.spec.hook):
+            raise Unscored(transcodes(sae.spec))
         readings, probe = self.readings(sae.spec, concepts), self.probe(sae.spec, concepts)
         return self.of_sae.get((sae.digest, "study", concepts), lambda: make_study(sae, readings, probe))
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from saebench.activations import Activations, compute_activations
+from saebench.corpora import Rows
 from saebench.sae import LoadedSAE
 from saebench.spec import SAESpec
 from saebench.subject import Subject
@@ -58,7 +59,8 @@ def tokens() -> Tensor:
 
 @cache
 def activations() -> Activations:
-    corpus: Any = SimpleNamespace(name="planted", tokens=lambda tokenizer: tokens())
+    whole = torch.full((DOCUMENTS,), CONTEXT)
+    corpus: Any = SimpleNamespace(name="planted", rows=lambda tokenizer: Rows(tokens(), whole))
     no_cache: Any = SimpleNamespace(get=lambda inputs, compute: compute())
     return compute_activations(subject(), HOOK, corpus, no_cache)
 
@@ -154,7 +156,7 @@ def make_trace(documents: int = 24, positions: int = 96, inside: int = 32, **ove
         "error": 0.1 * jitter, "signal": jitter, "output": 0.9 * jitter, "product": 0.9 * jitter, "l0": 8.0,
         "kl": 0.1 * jitter, "ce": 2.0 + 0.1 * jitter, "clean_ce": 2.0, "zero_ce": 6.0, "mean_ce": 5.0, "mean_kl": 3.0,
         "fired": torch.ones(10, dtype=torch.float64), "context_known": True, "latents": None,
-        "tokens": torch.zeros(0, dtype=torch.long),
+        "tokens": torch.zeros(0, dtype=torch.long), "counted": 1.0,
     }  # fmt: skip
     values |= overrides
     facts = {name: values.pop(name) for name in ("fired", "context_known", "latents", "tokens")}

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench.cache import Cache, default_folder
+from saebench.cache import Cache
+from saebench.places import cache_dir
 
 INPUTS = {"model": "tiny", "hook": "blocks.0", "version": 1}
 VALUES = {"x": torch.arange(12.0).view(3, 4), "half": torch.ones(2, dtype=torch.bfloat16)}
@@ -162,7 +163,7 @@ def test_views_are_stored_whole(tmp_path: Path) -> None:
 
 def test_folder_is_that_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAEBENCH_CACHE", str(tmp_path))
-    assert Cache().folder == default_folder() == tmp_path
+    assert Cache().folder == cache_dir() == tmp_path
 
 
 def test_two_processes_compute_once(tmp_path: Path) -> None:

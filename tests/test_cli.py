@@ -26,8 +26,8 @@ def scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_ls_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ls", str(make_sae_folder(tmp_path / "mine"))]) == 0
     header, _, line = capsys.readouterr().out.splitlines()
-    assert header.split() == ["name", "architecture", "model", "hook", "d_in", "d_sae", "l0", "fvu", "context"]
-    assert line.split() == ["local/mine", "topk", "tiny", "blocks.2", "4", "8", "16.100", "—", "64"]
+    assert header.split() == ["name", "model", "hook", "width", "l0", "size", "cached"]
+    assert line.split() == ["local/mine", "tiny", "blocks.2", "8", "16.100", "0.0", "MB", "local"]
 
 
 def test_bad_name_is_one_sentence_and_exit_4(capsys: pytest.CaptureFixture[str]) -> None:

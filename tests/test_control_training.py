@@ -17,7 +17,7 @@ from saebench import control_training, corpora
 from saebench.cache import Cache
 from saebench.control_training import SAMPLES, SHUFFLED, find_in_zoo, trained_control, training_rows
 from saebench.controls import MODELS, Like
-from saebench.corpora import REFERENCE_DOCUMENTS
+from saebench.corpora import REFERENCE_DOCUMENTS, WorldTexts
 from saebench.organism.zoo import ARCHITECTURES, BATCH
 from saebench.run import BUDGETS, CONTEXT
 from saebench.sae import LoadedSAE
@@ -25,6 +25,7 @@ from saebench.score import Unscored
 from saebench.subject import Subject
 
 torch.set_num_threads(1)
+TEXTS = WorldTexts(8, 256)
 HOOK = "blocks.1.hook_resid_post"
 ORGANISM = "organism"
 KINDS = ("frozen", "soft_frozen", *MODELS)
@@ -97,7 +98,7 @@ def test_an_sae_that_is_never_active_has_no_control_in_the_zoo(l0: float) -> Non
 def test_a_control_of_the_zoo_is_loaded_and_not_trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(control_training, "train_member", forbidden)
     subject = replace(tiny(), name=ORGANISM)
-    made = trained_control("frozen", like(16.0, model=ORGANISM), subject, HOOK, "smoke", Cache(tmp_path))
+    made = trained_control("frozen", like(16.0, model=ORGANISM), subject, HOOK, "smoke", Cache(tmp_path), TEXTS)
     assert made.spec.name == "organism/batchtopk-16-frozen"
     assert made.spec.control
 
@@ -106,7 +107,7 @@ def test_the_zoo_is_of_the_model_that_is_run_whatever_the_sae_says(tmp_path: Pat
     """`--sae-model` may put an SAE of the organism on another model, whose control the organism's is not."""
     asked = like(16.0, model=ORGANISM)
     with pytest.raises(Unscored):
-        trained_control("frozen", asked, tiny(), HOOK, "smoke", Cache(tmp_path))
+        trained_control("frozen", asked, tiny(), HOOK, "smoke", Cache(tmp_path), TEXTS)
 
 
 # Where there is none
@@ -123,7 +124,7 @@ def tiny() -> Subject:
 
 def refused(asked: Like, budget: str, folder: Path, kind: str = "frozen") -> str:
     with pytest.raises(Unscored) as caught:
-        trained_control(kind, asked, tiny(), HOOK, budget, Cache(folder))
+        trained_control(kind, asked, tiny(), HOOK, budget, Cache(folder), TEXTS)
     assert not caught.value.broken
     assert not any(folder.glob("*.safetensors"))
     return caught.value.reason
@@ -165,7 +166,7 @@ def test_a_gpu_may_do_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     asked = like(d_sae=100_000)
     there = replace(asked, sae=replace(asked.sae, device="cuda:0"))
     with pytest.raises(AssertionError, match="nothing should be trained"):
-        trained_control("frozen", there, tiny(), HOOK, "quick", Cache(tmp_path))
+        trained_control("frozen", there, tiny(), HOOK, "quick", Cache(tmp_path), TEXTS)
 
 
 def test_larger_budgets_train_longer() -> None:
@@ -204,17 +205,17 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return trained
 
 
-def fewer_rows(subject: Subject, hook: str, inside: int, rows: int) -> Tensor:
+def fewer_rows(subject: Subject, hook: str, texts: Any, inside: int, rows: int) -> Tensor:
     return read_once(hook, inside).repeat(-(-rows // (2 * BATCH)), 1)[:rows]
 
 
 @cache
 def read_once(hook: str, inside: int) -> Tensor:
-    return training_rows(tiny(), hook, inside, 2 * BATCH)
+    return training_rows(tiny(), hook, TEXTS, inside, 2 * BATCH)
 
 
 def made_in(folder: Path, kind: str = "frozen", asked: Like | None = None, subject: Subject | None = None) -> LoadedSAE:
-    return trained_control(kind, asked or like(), subject or tiny(), HOOK, "quick", Cache(folder))
+    return trained_control(kind, asked or like(), subject or tiny(), HOOK, "quick", Cache(folder), TEXTS)
 
 
 def weights(sae: LoadedSAE) -> dict[str, Tensor]:
@@ -288,7 +289,7 @@ def test_saes_that_are_alike_share_a_control(small: list[str], tmp_path: Path) -
 @pytest.mark.parametrize("architecture", ["standard", "topk", "matryoshka"])
 def test_a_control_has_its_saes_architecture(architecture: str, small: list[str], tmp_path: Path) -> None:
     made = made_in(tmp_path, "soft_frozen", like(architecture=architecture, d_sae=32))
-    x = training_rows(tiny(), HOOK, INSIDE, 100)
+    x = training_rows(tiny(), HOOK, TEXTS, INSIDE, 100)
     assert torch.isfinite(made.decode(made.encode(x))).all()
     if architecture == "topk":
         assert int((made.encode(x) != 0).sum(1).max()) <= 3
@@ -317,7 +318,7 @@ def test_training_rows_are_of_texts_after_those_that_are_scored(monkeypatch: pyt
         return letters(documents, skip)
 
     monkeypatch.setattr(corpora, "held_out_texts", remembered)
-    rows = training_rows(tiny(), HOOK, INSIDE, 6000)
+    rows = training_rows(tiny(), HOOK, TEXTS, INSIDE, 6000)
     assert rows.shape == (6000, models.WIDTH)
     assert rows.dtype == torch.float32
     assert len(asked) == len(set(asked))
@@ -326,7 +327,7 @@ def test_training_rows_are_of_texts_after_those_that_are_scored(monkeypatch: pyt
 
 def test_training_rows_are_activations_in_order_without_bos(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpora, "held_out_texts", letters)
-    rows = training_rows(tiny(), HOOK, INSIDE, 2 * (INSIDE - 1))
+    rows = training_rows(tiny(), HOOK, TEXTS, INSIDE, 2 * (INSIDE - 1))
     ids = [tiny().tokenizer(text, add_special_tokens=False)["input_ids"] for text in letters(2, 2048)]
     tokens = torch.tensor([[tiny().tokenizer.bos_token_id, *row][:INSIDE] for row in ids])
     assert torch.allclose(rows, tiny().residual(tokens, HOOK)[:, 1:].flatten(0, 1), atol=1e-4)
@@ -339,9 +340,9 @@ def test_texts_are_no_longer_than_those_that_are_scored(
     """The world's shortest documents have little more than the tokens that are scored: no control may need more."""
     lengths = list[int]()
 
-    def remembered(subject: Subject, hook: str, inside: int, rows: int) -> Tensor:
+    def remembered(subject: Subject, hook: str, texts: Any, inside: int, rows: int) -> Tensor:
         lengths.append(inside)
-        return fewer_rows(tiny(), hook, INSIDE, rows)
+        return fewer_rows(tiny(), hook, texts, INSIDE, rows)
 
     class Long:
         """Reads as many tokens as GPT-2."""

@@ -204,7 +204,7 @@ def test_sae_lens_computes_what_it_computed(tmp_path: Path, architecture: str, c
     found, x = load_sae(spec), torch.randn(50, 8) + 1
     with torch.no_grad():
         expected, latents = original(x), original.encode(x)
-    assert torch.allclose(found.decode(found.encode(x)), expected, atol=1e-6)
+    assert torch.allclose(found.decode(found.encode(x), x), expected, atol=1e-6)
     original(x)
     assert torch.equal(found.encode(x) != 0, latents != 0)
     assert float((latents != 0).float().mean()) > 0.05

@@ -10,8 +10,9 @@ from saebench.organism import report
 from saebench.organism.lm import Stage
 from saebench.organism.world import TRAINING, World
 from saebench.organism.zoo import ZOO, SteeredBatches
+from saebench.places import organism_folder
 from saebench.registry import resolve
-from saebench.subject import load_subject, organism_folder
+from saebench.subject import load_subject
 
 
 @pytest.fixture(scope="module")

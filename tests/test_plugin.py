@@ -245,7 +245,11 @@ def test_each_sae_is_loaded_once_and_dropped_before_the_next(project):
 def test_the_list_of_saes_needs_no_tests(project):
     result = project.runpytest_inprocess("--sae-list", "-p", "saebench.plugin")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["organism: *", "  organism/*"])
+    result.stdout.fnmatch_lines(["organism *30 *all *"])
+    result = project.runpytest_inprocess("--sae-list=organism/gated-*", "-p", "saebench.plugin")
+    result.stdout.fnmatch_lines(["organism/gated-16 *blocks.1.hook_resid_post *1024 *", "organism/gated-32 *"])
+    result = project.runpytest_inprocess("--sae-list=organsim", "-p", "saebench.plugin")
+    assert result.ret == 4
 
 
 def test_other_tests_pass_on_several_workers_though_they_record_no_score(pytester):

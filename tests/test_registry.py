@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from factories import make_sae_folder
 
+from saebench.folders import spec_from_folder
+from saebench.places import fixtures_dir
 from saebench.registry import (
     CONTROLS,
     UnknownSAE,
-    all_specs,
     families,
-    fixtures_dir,
     resolve,
     resolve_all,
-    spec_from_folder,
+    specs_of,
 )
 
 
@@ -24,12 +24,11 @@ def root(tmp_path: Path) -> Path:
     root = tmp_path / "fixtures"
     for i, name in enumerate(("topk-k16", "topk-k4", "l1-3", "topk-k128")):
         make_sae_folder(root / "organism" / "saes" / name, seed=i)
-    (root / "organism.toml").write_text(
-        'loader = "sae_lens"\npath = "organism/saes/*"\nmodel = "organism"\nabout = "small ones"\n'
-    )
+    (root / "organism.toml").write_text('path = "organism/saes/*"\nmodel = "organism"\nabout = "small ones"\n')
     (root / "scope.toml").write_text(
-        'loader = "sae_lens_hub"\nmodel = "gemma"\n[sae.wide]\nlocation = "rel/layer_1"\nhook = "h"\n'
-        'context_size = 1024\n[sae."narrow"]\nlocation = "rel/layer_2"\nmodel = "other"\nprepend_bos = false\n'
+        'model = "gemma"\n[sae.wide]\nrepo = "org/rel"\nformat = "gemma_2"\nlocation = "layer_1"\nhook = "h"\n'
+        'context_size = 1024\n[sae."narrow"]\nrepo = "org/rel"\nformat = "gemma_2"\nlocation = "layer_2"\n'
+        'model = "other"\nprepend_bos = false\n'
     )
     return root
 
@@ -51,19 +50,19 @@ def test_name_and_glob(root: Path) -> None:
 def test_facts_come_from_the_folder_and_the_family_overrides(root: Path) -> None:
     (spec,) = resolve("organism/topk-k16", root)
     assert (spec.architecture, spec.d_in, spec.d_sae, spec.hook, spec.context_size) == ("topk", 4, 8, "blocks.2", 64)
-    assert (spec.model, spec.loader, spec.facts) == ("organism", "sae_lens", {"l0": 16.1})
+    assert (spec.model, spec.loader, spec.facts) == ("organism", "files", {"l0": 16.1})
     assert Path(spec.location).is_dir()
 
 
 def test_stanzas_inherit_from_their_family(root: Path) -> None:
     narrow, wide = resolve("scope", root)
-    assert (wide.location, wide.loader, wide.model, wide.context_size) == ("rel/layer_1", "sae_lens_hub", "gemma", 1024)
+    assert (wide.location, wide.repo, wide.model, wide.context_size) == ("layer_1", "org/rel", "gemma", 1024)
     assert (narrow.model, narrow.prepend_bos, narrow.digest) == ("other", False, None)
 
 
 def test_listing(root: Path) -> None:
     assert [(family.name, len(family.readers)) for family in families(root)] == [("organism", 4), ("scope", 2)]
-    assert len(all_specs(root)) == 6
+    assert [len(specs_of(name, root)) for name in ("organism", "scope")] == [4, 2]
 
 
 def test_patterns_that_overlap_give_each_sae_once(root: Path) -> None:
@@ -103,7 +102,6 @@ def test_family_without_folders_is_an_error(tmp_path: Path) -> None:
         ('loader = "x"\n[sae.a]\nlocatoin = "y"', r"\[sae.a\]: unknown key 'locatoin'. Did you mean 'location'?"),
         ("loader = 3", "loader is 3, and should be str"),
         ('loader = "x"\n[sae.a]\nlocation = "y"\ncontext_size = true', "context_size is True, and should be int"),
-        ('[sae.a]\nlocation = "y"', "needs a location, and a loader"),
         ("[sae]\na = 1", "needs a location"),
         ("loader =", "is not TOML"),
     ],
@@ -173,7 +171,7 @@ def test_broken_configuration_is_one_sentence(tmp_path: Path, text: str, message
 
 
 def test_folder_without_an_sae(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"it has no cfg\.json and no sae_weights\.safetensors"):
+    with pytest.raises(ValueError, match=r"is not an SAE in a known format: it has neither cfg\.json and sae_weights"):
         resolve(str(tmp_path))
 
 
@@ -191,9 +189,9 @@ def test_callable_is_checked_without_importing(tmp_path: Path, root: Path, monke
 def test_sae_lens_addresses(root: Path) -> None:
     pytest.importorskip("yaml")
     (spec,) = resolve("saelens:gpt2-small-res-jb/blocks.8.hook_resid_pre", root)
-    assert (spec.loader, spec.location) == ("sae_lens_hub", "gpt2-small-res-jb/blocks.8.hook_resid_pre")
-    assert spec.model == "gpt2-small"
-    assert spec.digest
+    assert (spec.repo, spec.location) == ("jbloom/GPT2-Small-SAEs-Reformatted", "blocks.8.hook_resid_pre")
+    assert (spec.loader, spec.format, spec.model) == ("files", "sae_lens", "openai-community/gpt2")
+    assert spec.digest is None
     with pytest.raises(UnknownSAE, match=r"no release 'gpt2-small-res-jv'\. Did you mean 'gpt2-small-res-jb'\?"):
         resolve("saelens:gpt2-small-res-jv/x", root)
     with pytest.raises(UnknownSAE, match=r"no SAE 'blocks\.8\.hook_resid'\. Did you mean 'blocks"):

@@ -46,7 +46,8 @@ def run() -> Run:
 
 @cache
 def activations() -> Activations:
-    return run().activations_of(run().subject(run().specs[0]), HOOK)
+    spec = replace(run().specs[0], hook=HOOK)
+    return run().activations_of(run().subject(spec), spec)
 
 
 @cache

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench.loaders.sae_lens import wrap
+from saebench.loaders.normalised import normalised
 from saebench.metrics import throughput as metric
+from saebench.sae import LoadedSAE
 from saebench.score import Unscored
 from saebench.spec import SAESpec
 
@@ -108,7 +109,9 @@ def test_operations_can_be_repeated(normalisation: str) -> None:
     from sae_lens import StandardSAE, StandardSAEConfig
 
     config = StandardSAEConfig(d_in=planted.D, d_sae=64, device="cpu", normalize_activations=normalisation)
-    sae = wrap(StandardSAE(config), SAESpec(**planted.FACTS), "cpu")
-    short = replace(planted.activations(), residual=planted.activations().residual[:2])
+    source = normalised(StandardSAE(config).requires_grad_(False))
+    sae = LoadedSAE(SAESpec(**planted.FACTS), source, "digest", "cpu")
+    whole = planted.activations()
+    short = replace(whole, residual=whole.residual[:2], tokens=whole.tokens[:2], length=whole.length[:2])
     for operation, _ in metric.operations(sae, short).values():
         assert torch.equal(operation(), operation())  # DEFECT: sae-lens forgets the norm at the first decode

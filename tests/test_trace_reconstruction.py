@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from saebench.activations import losses_against
+from saebench.batches import MOST
 from saebench.metrics import reconstruction as metric
 from saebench.score import Estimate, Unscored
 from saebench.trace import Trace
@@ -137,13 +138,15 @@ def test_error_does_not_depend_on_the_mean() -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 7, 24])
-def test_scores_do_not_depend_on_the_batch_size(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_do_not_depend_on_the_batch_size(batch: int) -> None:
     expected = values(of_dictionary())
-    monkeypatch.setattr("saebench.activations.BATCH", batch)
+    subject = planted.subject()
+    subject.batch.size = batch
     planted.activations.cache_clear()
     try:
         assert values(planted.traced(planted.dictionary())) == pytest.approx(expected, abs=1e-5)
     finally:
+        subject.batch.size = MOST
         planted.activations.cache_clear()
 
 

@@ -9,7 +9,7 @@ from saebench.organism.lexicon import load_lexicon
 from saebench.organism.tokenizer import load_tokenizer, single_tokens
 from saebench.organism.truth import vocabulary_truth
 from saebench.organism.world import GENRES, HELD_OUT_GENRE, READING, SLOT, TRAINING, Mixture, World
-from saebench.subject import organism_folder
+from saebench.places import organism_folder
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""One module per format; each has `load(spec, device) -> LoadedSAE` and imports what is heavy inside it."""
+"""One module per way of loading; each has `load(spec, device) -> LoadedSAE` and imports what is heavy inside it."""
 
 import importlib
 
@@ -7,7 +7,7 @@ from saebench.spec import SAESpec
 
 
 def load_sae(spec: SAESpec, device: str = "cpu") -> LoadedSAE:
-    """Load an SAE into memory by its spec.
+    """Load an SAE into memory by its spec; nothing is downloaded.
 
     Raises ValueError or OSError, with one sentence that names the SAE, if it cannot be loaded.
     """

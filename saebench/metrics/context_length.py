@@ -25,6 +25,8 @@ BIN = 16
 """Positions per bin of the curve."""
 BREAK = 1.5
 """The SAE breaks in the first bin whose mean KL exceeds this many times the mean inside."""
+FEWEST = 8
+"""Documents as long as the context: the curve over positions is theirs alone."""
 COMPETENT = 0.5
 """Loss recovered, against mean ablation, and variance explained inside: with less there is nothing to retain."""
 
@@ -40,6 +42,8 @@ def check_evaluable(trace: Trace) -> None:
         raise Unscored("the context that the SAE was trained on is unknown; name it as context_size")
     if trace.inside >= positions:
         raise Unscored(f"the SAE was trained on {trace.inside} positions and the model was run on {positions + 1}")
+    if (whole := int(trace.counted.all(dim=1).sum())) < FEWEST:
+        raise Unscored(f"{whole} documents of {len(trace.counted)} are as long as {positions + 1} tokens: too few")
     unexplained = fvu(trace)
     if unexplained.ci_high > 1 - COMPETENT:
         raise Unscored(
@@ -92,7 +96,7 @@ def break_point(trace: Trace) -> Estimate:
     """
     check_evaluable(trace)
     edges, inside = _edges(trace)
-    kl = _binned(trace.kl, edges)
+    kl = _binned(trace, trace.kl, edges)
     starts = np.array([*edges[inside:-1], edges[-1] + 1], dtype=np.float64)
     threshold = BREAK * _sides(trace, trace.kl)[0]
     draws = np.random.default_rng(seed_of("context_length.break_point"))
@@ -111,10 +115,10 @@ def curves(trace: Trace) -> dict[str, Floats]:
         "ce_increase": trace.ce - trace.clean_ce, "clean_ce": trace.clean_ce, "l0": trace.l0, "cosine": cosines(trace),
         "fvu": trace.error / trace.signal[:, 1 : trace.inside].mean(),
     }  # fmt: skip
-    kl = _binned(trace.kl, edges)
+    kl = _binned(trace, trace.kl, edges)
     half = 1.96 * kl.std(0, ddof=1) / np.sqrt(len(kl))
     centres = np.array([(low + high - 1) / 2 for low, high in pairwise(edges)])
-    means = {name: _binned(values, edges).mean(0) for name, values in quantities.items()}
+    means = {name: _binned(trace, values, edges).mean(0) for name, values in quantities.items()}
     return {"position": centres, "kl": kl.mean(0), "kl_low": kl.mean(0) - half, "kl_high": kl.mean(0) + half, **means}
 
 
@@ -125,13 +129,20 @@ def _edges(trace: Trace) -> tuple[list[int], int]:
     return [*inside, *range(trace.inside + BIN, positions, BIN), positions], len(inside) - 1
 
 
-def _binned(values: Tensor, edges: list[int]) -> Floats:
+def _whole(trace: Trace, values: Tensor) -> Tensor:
+    """Those of documents that are as long as the context; others would be in some positions' means only."""
+    return values[trace.counted.all(dim=1)]
+
+
+def _binned(trace: Trace, values: Tensor, edges: list[int]) -> Floats:
     """Per-document means (document, bin)."""
+    values = _whole(trace, values)
     return np.stack([values[:, low:high].double().mean(1).numpy() for low, high in pairwise(edges)], axis=1)
 
 
 def _sides(trace: Trace, values: Tensor) -> tuple[Floats, Floats]:
     """Per-document means inside and beyond the training context."""
+    values = _whole(trace, values)
     inside, beyond = values[:, 1 : trace.inside], values[:, trace.inside :]
     return inside.double().mean(1).numpy(), beyond.double().mean(1).numpy()
 

@@ -22,7 +22,7 @@ def per_document(values: Tensor, inside: int) -> Floats:
 
 
 def tokens_per_document(trace: Trace) -> Floats:
-    return per_document(trace.l0.new_ones(trace.l0.shape), trace.inside)
+    return per_document(trace.counted, trace.inside)
 
 
 def fvu(trace: Trace) -> Estimate:

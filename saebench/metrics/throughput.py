@@ -25,7 +25,7 @@ def operations(
     """For encode and decode: the SAE's operation on 4,096 tokens, and the bare matrix product of its shape."""
     import torch
 
-    x = activations.residual[:, 1:].flatten(0, 1)
+    x, _ = activations.inside(activations.residual.shape[1])
     x = x.repeat(-(-TOKENS // len(x)), 1)[:TOKENS].to(sae.device)
     latents = sae.encode(x)
     generator = torch.Generator().manual_seed(seed_of("throughput"))

@@ -13,8 +13,9 @@ from typing import Any
 
 from saebench.organism.world import World
 from saebench.organism.zoo import SAMPLES, ZOO, Member
-from saebench.run import default_hook, provenance
-from saebench.subject import ORGANISM, organism_folder
+from saebench.places import ORGANISM, organism_folder
+from saebench.provenance import provenance
+from saebench.run import default_hook
 
 WORK = Path(".saebench/organism")
 """Checkpoints and activations; 4 GB that can be deleted once the recipe is through."""

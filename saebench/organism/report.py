@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saebench.activations import losses_against, row_batches
-from saebench.corpora import Corpus
+from saebench.activations import losses_against
+from saebench.corpora import WorldTexts
 from saebench.organism.lexicon import Word
 from saebench.organism.spelling import statement
 from saebench.organism.world import World
@@ -42,8 +42,8 @@ class WordActivations:
 
 def losses(subject: Subject) -> dict[str, float]:
     """Next-token losses in nats on held-out documents."""
-    tokens = Corpus(DOCUMENTS, subject.n_ctx).tokens(subject.tokenizer)
-    ce = torch.cat([_cross_entropy(subject, tokens[rows]) for rows in row_batches(tokens)])
+    tokens = WorldTexts(DOCUMENTS, subject.n_ctx).rows(subject.tokenizer).tokens
+    ce = torch.cat(subject.batch.over(len(tokens), lambda rows: _cross_entropy(subject, tokens[rows])))
     return {
         "loss_heldout": ce[:, :-1].mean().item(),
         "loss_shuffled_context": _shuffled_context_loss(subject, tokens),
@@ -79,11 +79,13 @@ def word_activations(subject: Subject, world: World, hook: str) -> WordActivatio
     padded = torch.tensor([[bos, *row] + [bos] * (length - 1 - len(row)) for row in ids])
     last = torch.tensor([len(row) for row in ids])
     at_word = torch.tensor([1 + len(subject.tokenizer(b, add_special_tokens=False)["input_ids"]) for b, _ in prompts])
-    x, guess = [], []
-    for rows in row_batches(padded):
+
+    def read(rows: slice) -> tuple[Tensor, Tensor]:
         batch = torch.arange(len(padded[rows]))
-        x.append(subject.residual(padded[rows], hook)[batch, at_word[rows]].cpu())
-        guess.append(subject.logits(padded[rows])[batch, last[rows]].argmax(-1).cpu())
+        x = subject.residual(padded[rows], hook)[batch, at_word[rows]].cpu()
+        return x, subject.logits(padded[rows])[batch, last[rows]].argmax(-1).cpu()
+
+    x, guess = zip(*subject.batch.over(len(padded), read), strict=True)
     letters = subject.tokenizer([" " + word.letter for word in words], add_special_tokens=False)["input_ids"]
     spelled = torch.cat(guess).numpy() == np.array(letters)[:, 0]
     return WordActivations(words, torch.cat(x).float(), spelled, np.array([_is_train(w.text) for w in words]))

@@ -1,0 +1,69 @@
+"""How many rows a pass takes: as many as memory allows, halved where it does not suffice. Scores do not depend on it."""
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import psutil
+import torch
+
+T = TypeVar("T")
+MOST = 16
+"""Contexts per pass: more are hardly faster."""
+SHARE = 0.6
+"""Of the free memory that a pass may take."""
+COPIES = 6
+"""Tables of logits that are alive at once, where a spliced pass is compared with a clean one."""
+
+
+@dataclass
+class Batch:
+    """Contexts per pass of one model on one device."""
+
+    size: int = MOST
+    notes: list[str] = field(default_factory=list)
+    """What a user should read: that memory did not suffice."""
+
+    def over(self, count: int, run: Callable[[slice], T], size: int | None = None) -> list[T]:
+        """The results of `run` for rows 0 to `count`, some at a time: `size`, or as many contexts as fit."""
+        done, start = list[T](), 0
+        now = size or self.size
+        while start < count:
+            try:
+                done.append(run(slice(start, min(start + now, count))))
+                start += now
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if now == 1 or not out_of_memory(error):
+                    raise
+                now = self._halved(now, contexts=size is None)
+        return done
+
+    def _halved(self, now: int, *, contexts: bool) -> int:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.notes.append(
+            f"memory did not suffice for {now} {'contexts' if contexts else 'rows'} at a time: {now // 2}"
+        )
+        if contexts:
+            self.size = now // 2
+        return now // 2
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: on a CPU torch raises a RuntimeError for it."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def free_memory(device: str) -> int:
+    """Bytes that can be had on a device."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(torch.device(device))[0])
+    return int(psutil.virtual_memory().available)
+
+
+def contexts_that_fit(device: str, positions: int, vocabulary: int) -> int:
+    """Contexts per pass whose logits fit into the free memory of a device."""
+    one = positions * vocabulary * 4 * COPIES
+    return max(1, min(MOST, int(SHARE * free_memory(device)) // one))

@@ -1,0 +1,219 @@
+"""`fixtures/*.toml`: families of SAEs, each a folder, single stanzas, or patterns that name thousands at once.
+
+A `[[suite]]` has a pattern for the names that users type, and one for what it stands for: ids of a release of
+sae-lens's registry, or paths in a repository whose placeholders take listed `values`. Facts may have placeholders too,
+or be a table by the value of one: `d_in = { size = { 2b = 2304, 9b = 3584 } }`. A placeholder stands for what is between
+`/`, `_` and `-`; `{hook...}`, which is `{hook}` elsewhere, for what is between `/`.
+"""
+
+import itertools
+import math
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from saebench.folders import check_keys, scalars, spec_from_folder
+from saebench.formats import FORMATS
+from saebench.naming import natural
+from saebench.pretrained import model_on_hub, releases
+from saebench.spec import SAESpec
+
+FACTS: Mapping[str, type] = {
+    "model": str, "hook": str, "hook_out": str, "context_size": int, "prepend_bos": bool, "normalisation": str,
+    "revision": str, "corpus": str, "architecture": str, "d_in": int, "d_sae": int, "centred": bool,
+}  # fmt: skip
+STANZA_KEYS: Mapping[str, type] = {
+    "location": str, "loader": str, "digest": str, "control": bool, "repo": str, "format": str, **FACTS,
+}  # fmt: skip
+FAMILY_KEYS: Mapping[str, type] = {
+    "path": str, "about": str, "sae": dict, "controls": list, "words": dict, "default": list, "suite": list,
+    "loader": str, **FACTS,
+}  # fmt: skip
+SUITE_KEYS: Mapping[str, type] = {
+    "name": object, "release": str, "id": str, "repo": str, "path": str, "format": str, "values": dict,
+}  # fmt: skip
+PLACEHOLDER = re.compile(r"\{(\w+(?:\.\.\.)?)\}")
+UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
+CLOSE = 0.02
+
+
+@dataclass(frozen=True)
+class Family:
+    """One file. Its SAEs are named when they are asked for, and read only when they are chosen."""
+
+    name: str
+    table: Mapping[str, Any]
+    path: Path
+
+    @property
+    def about(self) -> str:
+        return str(self.table.get("about", ""))
+
+    @property
+    def default(self) -> list[str]:
+        """Names and globs, without the family's own, that its bare name stands for; empty: all."""
+        return list(self.table.get("default", []))
+
+    @cached_property
+    def readers(self) -> dict[str, Callable[[], SAESpec]]:
+        """Full name, `family/sae`, to what reads its spec; in natural order."""
+        found = {**self._folders(), **self._stanzas()}
+        for number, suite in enumerate(self.table.get("suite", ())):
+            found |= self._suite(suite, f"{self.path} [[suite]] {number + 1}")
+        if not all(map(harmless, found)):
+            bad = next(name for name in found if not harmless(name))
+            raise ValueError(f"{self.path}: {bad!r} is no name of an SAE: letters, digits and /._-+ only")
+        return {f"{self.name}/{key}": found[key] for key in sorted(found, key=natural)}
+
+    def _folders(self) -> dict[str, Callable[[], SAESpec]]:
+        pattern = str(self.table.get("path", ""))
+        if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            raise ValueError(f"{self.path}: path is {pattern!r}, and should stay below the file's own folder")
+        folders = [folder for folder in self.path.parent.glob(pattern) if folder.is_dir()] if pattern else []
+        known = {key: self.table[key] for key in FACTS if key in self.table}
+        return {f.name: partial(self._from_folder, f, known | {"control": self._is_control(f.name)}) for f in folders}
+
+    def _is_control(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self.table.get("controls", ()))
+
+    def _from_folder(self, folder: Path, known: dict[str, Any]) -> SAESpec:
+        return replace(spec_from_folder(folder, f"{self.name}/{folder.name}"), **known)
+
+    def _stanzas(self) -> dict[str, Callable[[], SAESpec]]:
+        own = self.table.get("sae", {})
+        return {key: partial(self._from_stanza, key, self._checked(key, stanza)) for key, stanza in own.items()}
+
+    def _checked(self, key: str, stanza: Any) -> dict[str, Any]:
+        where = f"{self.path} [sae.{key}]"
+        checked: dict[str, Any] = stanza if isinstance(stanza, dict) else {}
+        check_keys(checked, STANZA_KEYS, where)
+        if "location" not in checked:
+            raise ValueError(f"{where} needs a location: a folder or a file, or its path in the repository `repo`")
+        return checked
+
+    def _from_stanza(self, key: str, stanza: dict[str, Any]) -> SAESpec:
+        known = {fact: self.table[fact] for fact in ("loader", *FACTS) if fact in self.table} | stanza
+        name, folder = f"{self.name}/{key}", self.path.parent / stanza["location"]
+        if "repo" not in known and folder.exists():
+            return replace(spec_from_folder(folder, name), **known | {"location": str(folder)})
+        if "loader" not in known and known.get("format") not in FORMATS:
+            raise ValueError(f"{self.path} [sae.{key}]: {folder} is not there; an SAE of a repository needs a format")
+        return SAESpec(**{"loader": "files", **known, "name": name})
+
+    def _suite(self, suite: Any, where: str) -> dict[str, Callable[[], SAESpec]]:
+        _check_suite(suite, where)
+        facts = {key: value for key, value in suite.items() if key in FACTS}
+        known = {key: self.table[key] for key in FACTS if key in self.table} | facts
+        entries = _registered(suite) if "release" in suite else _listed(suite)
+        return {name: partial(self._from_entry, name, known, entry, where) for name, entry in entries}
+
+    def _from_entry(self, key: str, known: dict[str, Any], entry: dict[str, Any], where: str) -> SAESpec:
+        values = entry.pop("values") if "values" in entry else {}
+        facts = {fact: _fact(value, values, FACTS[fact], f"{where}: {fact}") for fact, value in known.items()}
+        facts = {fact: value for fact, value in facts.items() if value is not None}
+        return SAESpec(name=f"{self.name}/{key}", loader="files", **{**entry, **facts})
+
+
+def read_family(path: Path) -> Family:
+    """Read one file. Raises ValueError with one sentence if it is not what it should be."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not TOML: {str(error).splitlines()[0]}") from None
+    check_keys(table, FAMILY_KEYS, str(path))
+    family = Family(path.stem, table, path)
+    for key, stanza in table.get("sae", {}).items():
+        family._checked(key, stanza)
+    for number, suite in enumerate(table.get("suite", ())):
+        _check_suite(suite, f"{path} [[suite]] {number + 1}")
+    return family
+
+
+def harmless(name: str) -> bool:
+    """Whether a name can stand in a leaderboard, a terminal and a file name as it is."""
+    return bool(re.fullmatch(r"[\w./+-]+", name, re.ASCII)) and ".." not in name.split("/")
+
+
+def _check_suite(suite: Any, where: str) -> None:
+    suite = suite if isinstance(suite, dict) else {}
+    templated = {key: value for key, value in suite.items() if key in FACTS}
+    check_keys({key: value for key, value in suite.items() if key not in FACTS}, {**SUITE_KEYS, **FACTS}, where)
+    check_keys(templated, dict.fromkeys(templated, object), where)
+    if not ({"name", "release", "id"} <= set(suite) or {"name", "repo", "path", "format"} <= set(suite)):
+        raise ValueError(f"{where} needs a name, and either release and id, or repo, path and format")
+    if "format" in suite and suite["format"] not in FORMATS:
+        raise ValueError(f"{where}: no such format {suite['format']!r}. Known: {', '.join(FORMATS)}")
+
+
+def _registered(suite: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """SAEs of sae-lens's releases that the patterns match, by their names here."""
+    of_release, of_id = _pattern(suite["release"]), _pattern(suite["id"])
+    for release, about in releases().items():
+        if (at := of_release.fullmatch(release)) is None:
+            continue
+        for sae in about["saes"]:
+            if (found := of_id.fullmatch(str(sae["id"]))) is not None:
+                values = {"l0": sae.get("l0"), **at.groupdict(), **found.groupdict()}
+                name = str(_fact(suite["name"], values, str, suite["release"]))
+                yield name, {**registered_entry(release, about, sae), "values": values}
+
+
+def registered_entry(release: str, about: dict[str, Any], sae: dict[str, Any]) -> dict[str, Any]:
+    """What sae-lens's registry says of one SAE."""
+    facts = scalars(sae, "id", "path")
+    if "l0" not in facts and (named := re.search(r"average_l0_(\d+)", str(sae["path"]))):
+        facts["l0"] = int(named[1])
+    return {
+        "repo": about["repo_id"], "location": str(sae["path"]), "format": about.get("conversion_func") or "sae_lens",
+        "release": f"{release}/{sae['id']}", "model": model_on_hub(about["model"]), "facts": facts,
+    }  # fmt: skip
+
+
+def _listed(suite: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All combinations of the values."""
+    keys = list(suite.get("values", {}))
+    for combination in itertools.product(*(suite["values"][key] for key in keys)):
+        values = dict(zip(keys, map(str, combination), strict=True))
+        entry = {"repo": suite["repo"], "location": suite["path"], "format": suite["format"]}
+        filled = {key: value.format(**values) for key, value in entry.items()}
+        yield suite["name"].format(**values), {**filled, "facts": {}, "values": values}
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    """A regular expression; a placeholder that comes a second time stands for the same."""
+    parts = PLACEHOLDER.split(template)
+    seen: set[str] = set()
+    found = ""
+    for text, name in itertools.zip_longest(parts[::2], parts[1::2]):
+        found += re.escape(text)
+        if name is not None:
+            key, long = name.removesuffix("..."), name.endswith("...")
+            found += f"(?P={key})" if key in seen else f"(?P<{key}>{'[^/]+' if long else '[^/_-]+'})"
+            seen.add(key)
+    return re.compile(found)
+
+
+def _fact(value: Any, values: Mapping[str, Any], kind: type, where: str) -> Any:
+    """A fact for one SAE: looked up by the value of a placeholder, filled in, and turned into a number."""
+    while isinstance(value, dict):
+        ((key, table),) = value.items()
+        value = table.get(values.get(key))
+    if isinstance(value, str):
+        value = value.format(**values)
+    return number(value, where) if kind is int and isinstance(value, str) else value
+
+
+def number(text: str, where: str) -> int:
+    """16384 of `16384`, `16k` or `2pow14`; 65536 of `65k`, as widths that are powers of two are called."""
+    if match := re.fullmatch(r"2pow(\d+)", text):
+        return int(2 ** int(match[1]))
+    if match := re.fullmatch(r"(\d+)([km]?)", text.lower()):
+        rough = int(match[1]) * 1000
+        power = 2 ** round(math.log2(max(rough, 1)))
+        return power if match[2] == "k" and abs(rough / power - 1) < CLOSE else int(match[1]) * UNITS[match[2]]
+    raise ValueError(f"{where} is {text!r}, and should be a number")

@@ -1,0 +1,95 @@
+"""SAEs that lie on this machine: their facts, read from configuration files and from the headers of weights."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from saebench.formats import FORMATS, detect_folder
+from saebench.naming import nearest
+from saebench.spec import SAESpec
+from saebench.weights import inspect
+
+T = TypeVar("T")
+
+
+def spec_from_folder(folder: str | Path, name: str) -> SAESpec:
+    """Read the facts of an SAE; `digest` covers configuration and weights.
+
+    Raises ValueError with one sentence if it is none, or damaged.
+    """
+    folder = Path(folder)
+    form = detect_folder(folder)
+    if form is None:
+        raise ValueError(_not_an_sae(folder))
+    files = [folder.parent / file for file in FORMATS[form].all(folder.name)]
+    files = [file for file in files if file.is_file()]
+    for file in files:
+        if file.suffix not in (".json", ".yaml"):
+            inspect(file)
+    facts = _facts(folder, form)
+    return SAESpec(
+        name=name, loader="files", location=str(folder), format=form, digest=digest_of_files(files), **facts
+    )  # fmt: skip
+
+
+def _not_an_sae(folder: Path) -> str:
+    needed = "; ".join(" and ".join(Path(f).name for f in FORMATS[n].files) for n in ("sae_lens", "sparsify"))
+    return (
+        f"{folder} is not an SAE in a known format: it has neither {needed}; config.json and ae.pt; params.npz;"
+        " nor is it a .safetensors, .npz or .pt file"
+    )
+
+
+def _facts(folder: Path, form: str) -> dict[str, Any]:
+    """What the configuration says; other formats tell when they are loaded."""
+    if form != "sae_lens":
+        return {}
+    where = folder / "cfg.json"
+    config = read_json(where)
+    meta = typed(config, "metadata", dict, where) or {}
+    return {
+        "model": typed(meta, "model_name", str, where), "hook": typed(meta, "hook_name", str, where),
+        "hook_out": typed(meta, "hook_name_out", str, where), "context_size": typed(meta, "context_size", int, where),
+        "prepend_bos": typed(meta, "prepend_bos", bool, where) is not False,
+        "normalisation": typed(config, "normalize_activations", str, where) or "none",
+        "architecture": typed(config, "architecture", str, where), "d_in": typed(config, "d_in", int, where),
+        "d_sae": typed(config, "d_sae", int, where),
+        "facts": scalars(meta, "model_name", "hook_name", "hook_name_out", "context_size", "prepend_bos"),
+    }  # fmt: skip
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        return typed({"content": json.loads(path.read_bytes())}, "content", dict, path) or {}
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+
+
+def digest_of_files(files: Iterable[Path]) -> str:
+    """sha256 over their names and contents."""
+    return hashlib.sha256("\n".join(map(_digest, files)).encode()).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def scalars(table: Mapping[str, Any], *without: str) -> dict[str, Any]:
+    return {k: v for k, v in table.items() if k not in without and isinstance(v, str | int | float | None)}
+
+
+def typed(table: Mapping[str, Any], key: str, kind: type[T], where: Path | str) -> T | None:
+    value = table.get(key)
+    if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+        raise ValueError(f"{where}: {key} is {value!r}, and should be {kind.__name__}")
+    return value
+
+
+def check_keys(table: Mapping[str, Any], known: Mapping[str, type], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise ValueError(f"{where}: unknown key '{key}'.{nearest(key, known)} Known: {', '.join(known)}")
+        typed(table, key, known[key], where)

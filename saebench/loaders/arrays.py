@@ -1,0 +1,68 @@
+"""A plain file of arrays: `W_enc` (d_in, d_sae), `W_dec` (d_sae, d_out), `b_enc`, `b_dec`, and `threshold` for a JumpReLU.
+
+Also Gemma Scope's `params.npz` and Gemma Scope 2's `params.safetensors`, whose names begin with a small letter, and
+whose `affine_skip_connection` (d_in, d_out) makes a transcoder with a skip connection.
+"""
+
+import re
+from typing import Any
+
+from saebench.files import file_of, here, place_of
+from saebench.folders import read_json
+from saebench.formats import SUFFIXES
+from saebench.hub import one_line
+from saebench.loaders.build import built, matrix, tensors
+from saebench.spec import SAESpec
+
+NAMES = {"affine_skip_connection": "W_skip"}
+
+
+def read(spec: SAESpec, device: str) -> Any:
+    """The arrays as an SAE of sae-lens: ReLU, or JumpReLU where there is a threshold; nothing is subtracted first."""
+    path = next(path for path in here(spec) if path.suffix in SUFFIXES)
+    arrays = {_name(name): value for name, value in tensors(path).items()}
+    if "W_skip" in arrays:
+        arrays["W_skip"] = matrix(arrays, "W_skip", transposed=True)
+    return built(_config(spec, arrays), arrays, device)
+
+
+def _name(name: str) -> str:
+    name = NAMES.get(name, name)
+    return f"W_{name[2:]}" if name.startswith("w_") else name
+
+
+def _config(spec: SAESpec, arrays: dict[str, Any]) -> dict[str, Any]:
+    """sae-lens's configuration: a transcoder where its maker, or a skip connection, says so."""
+    told = _told(spec)
+    (d_in, d_sae), d_out = matrix(arrays, "W_enc").shape, matrix(arrays, "W_dec").shape[1]
+    metadata = {"hook_name": spec.hook, "hook_name_out": spec.hook_out, **told}
+    config = {
+        "d_in": d_in, "d_sae": d_sae, "apply_b_dec_to_input": False, "metadata": metadata,
+        "architecture": "jumprelu" if "threshold" in arrays else "standard",
+    }  # fmt: skip
+    if "W_skip" not in arrays and not metadata.get("hook_name_out") and d_out == d_in:
+        return config
+    skip = "skip_" if "W_skip" in arrays else ""
+    jump = "jumprelu_" if "threshold" in arrays else ""
+    return {**config, "architecture": f"{jump}{skip}transcoder", "d_out": d_out}
+
+
+def _told(spec: SAESpec) -> dict[str, Any]:
+    """Model and hooks, which Gemma Scope 2 has beside its arrays in names of transformers' modules."""
+    path = file_of(spec, f"{place_of(spec)}/config.json")
+    config = read_json(path) if path is not None and "hf_hook_point_in" in read_json(path) else {}
+    hooks = {"hook_name": config.get("hf_hook_point_in"), "hook_name_out": config.get("hf_hook_point_out")}
+    found = {key: _hook(name) for key, name in hooks.items() if name}
+    return {**found, **({"model_name": str(config["model_name"])} if "model_name" in config else {})}
+
+
+def _hook(name: str) -> str:
+    """transformer-lens's name of where a module of transformers reads or writes."""
+    parts = {
+        "output": "hook_resid_post", "self_attn.o_proj.input": "attn.hook_z",
+        "pre_feedforward_layernorm.output": "ln2.hook_out", "post_feedforward_layernorm.output": "hook_mlp_out",
+    }  # fmt: skip
+    match = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", str(name))
+    if match is None or match[2] not in parts:
+        raise ValueError(f"config.json names a hook {one_line(name)!r}, for which there is no name here")
+    return f"blocks.{match[1]}.{parts[match[2]]}"

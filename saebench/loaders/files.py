@@ -1,0 +1,158 @@
+"""Weights in files, of every format that sae-lens converts, and of plain arrays.
+
+sae-lens's converters do the reading. They download by name, without a revision: here they are handed files that are on
+this machine already, whose headers were looked at, and nothing is unpickled but tensors.
+"""
+
+import pickle
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from saebench.files import file_of, format_of, here, missing, place_of
+from saebench.folders import digest_of_files
+from saebench.formats import ARRAYS
+from saebench.hub import one_line
+from saebench.loaders import arrays, dictionary_learning, sparsify
+from saebench.loaders.normalised import normalised
+from saebench.pretrained import model_on_hub
+from saebench.sae import LoadedSAE
+from saebench.score import Unscored
+from saebench.spec import SAESpec
+from saebench.weights import inspect
+
+Reader = Callable[[SAESpec, str], Any]
+READERS: dict[str, Reader] = {
+    "dictionary_learning_1": dictionary_learning.read, "sparsify": sparsify.read, **dict.fromkeys(ARRAYS, arrays.read),
+}  # fmt: skip
+"""Formats that are not left to sae-lens's converters."""
+UNREGISTERED = "local/files"
+UNSUPPORTED = {
+    "temporal": "it reads whole contexts, and cannot be told about one token at a time",
+    "mntss_clt_layer_transcoder": "a cross-layer transcoder writes to all later layers, which is not evaluated here",
+}
+
+
+def load(spec: SAESpec, device: str) -> LoadedSAE:
+    """Read an SAE. Its hook and all that its configuration tells are added to what is known."""
+    form = format_of(spec)
+    if form in UNSUPPORTED:
+        raise ValueError(f"{spec.name}: {UNSUPPORTED[form]}")
+    if form is None or missing(spec):
+        raise ValueError(f"{spec.name}: not on this machine: {', '.join(missing(spec))}")
+    for path in here(spec):
+        if path.suffix in (".safetensors", ".npz", ".pt", ".pth"):
+            inspect(path)
+    try:
+        sae = READERS[form](spec, device) if form in READERS else _converted(form, spec, device)
+    except (Unscored, OSError, ImportError):
+        raise
+    except pickle.UnpicklingError:
+        reason = "its checkpoint holds code or objects beside tensors, which are never loaded"
+        raise ValueError(f"{spec.name}: {reason}") from None
+    except Exception as error:  # a file of another shape than its format has fails in many ways
+        message = f"{spec.name} cannot be read as {form}: {type(error).__name__}: {one_line(error)}"
+        raise ValueError(message) from error
+    return _loaded(sae, spec, device)
+
+
+def _loaded(sae: Any, spec: SAESpec, device: str) -> LoadedSAE:
+    sae.eval().requires_grad_(False)
+    sae.turn_off_forward_pass_hook_z_reshaping()
+    _check_weights(sae, spec)
+    digest = spec.digest or digest_of_files(here(spec))
+    return LoadedSAE(_told(spec, sae.cfg), normalised(sae), digest, device)
+
+
+def _told(spec: SAESpec, config: Any) -> SAESpec:
+    """The spec with what it leaves open filled in by the SAE's own configuration."""
+    known = config.metadata
+    model = known.model_name
+    told = {
+        "model": model_on_hub(model) if model else None, "hook": hook_of(known.hook_name, known.hf_hook_name),
+        "hook_out": known.hook_name_out, "context_size": known.context_size,
+    }  # fmt: skip
+    told = {key: value for key, value in told.items() if getattr(spec, key) is None}
+    centred = bool((known.model_from_pretrained_kwargs or {}).get("center_writing_weights"))
+    return replace(
+        spec, **told, prepend_bos=known.prepend_bos is not False, normalisation=config.normalize_activations,
+        architecture=spec.architecture or config.architecture(), d_in=config.d_in, d_sae=config.d_sae,
+        centred=spec.centred or centred,
+    )  # fmt: skip
+
+
+def hook_of(name: str | None, in_transformers: str | None) -> str | None:
+    """Where an SAE reads. For the input of Gemma 3's MLP, sae-lens's name means what goes into the norm before it."""
+    if name and name.endswith(".hook_mlp_in") and str(in_transformers).endswith("pre_feedforward_layernorm.output"):
+        return name.replace(".hook_mlp_in", ".ln2.hook_out")
+    return name
+
+
+def _check_weights(sae: Any, spec: SAESpec) -> None:
+    import torch
+
+    for name, value in sae.state_dict().items():
+        if bad := int((~torch.isfinite(value)).sum()):
+            raise ValueError(f"{spec.name}: {name} holds {bad} values of {value.numel()} that are NaN or infinite")
+
+
+def _converted(form: str, spec: SAESpec, device: str) -> Any:
+    """The SAE as sae-lens makes it, with its own overrides where it is in its registry."""
+    from sae_lens import SAE
+
+    release, _, sae_id = (spec.release or "").partition("/")
+    with _reading(partial(file_of, spec)), warnings.catch_warnings():
+        # sae-lens goes on without the scale that activations had in training, and only warns.
+        warnings.filterwarnings("error", message="norm_scaling_factor not found")
+        return SAE.from_pretrained(
+            release or UNREGISTERED, sae_id or place_of(spec), device=device, dtype="float32",
+            converter=partial(_convert, form, spec),
+        )  # fmt: skip
+
+
+def _convert(
+    form: str, spec: SAESpec, *, repo_id: str, folder_name: str, device: str, cfg_overrides: dict[str, Any], **_: Any
+) -> tuple[dict[str, Any], dict[str, Any], None]:
+    """sae-lens's converter, told the shapes that are in the file where it would take them from a name."""
+    from sae_lens.loading.pretrained_sae_loaders import NAMED_PRETRAINED_SAE_LOADERS
+
+    if form in ("gemma_2", "gemma_2_transcoder"):
+        cfg_overrides = {**cfg_overrides, **_shapes(here(spec)[0], form)}
+    config, weights, _log_sparsity = NAMED_PRETRAINED_SAE_LOADERS[form](
+        repo_id=repo_id, folder_name=folder_name, device=device, force_download=False, cfg_overrides=cfg_overrides
+    )
+    return config, weights, None
+
+
+def _shapes(path: Path, form: str) -> dict[str, int]:
+    shape = {name.lower(): array.shape for name, array in inspect(path).items()}
+    (d_in, d_sae), (_, d_out) = shape["w_enc"], shape["w_dec"]
+    return {"d_in": d_in, "d_sae": d_sae, **({"d_out": d_out} if form == "gemma_2_transcoder" else {})}
+
+
+@contextmanager
+def _reading(find: Callable[[str], Path | None]) -> Iterator[None]:
+    """Let sae-lens's converters find their files on this machine, and only there."""
+    import torch
+    from huggingface_hub.errors import LocalEntryNotFoundError
+    from sae_lens.loading import pretrained_sae_loaders as converters
+
+    def local(repo_id: str, filename: str, subfolder: str | None = None, **_: Any) -> str:
+        path = find(f"{subfolder}/{filename}" if subfolder else filename)
+        if path is None:
+            raise LocalEntryNotFoundError(filename)  # which the converters take for an optional file
+        return str(path)
+
+    def shapes(repo_id: str, filename: str) -> dict[str, list[int]]:
+        return {name: list(array.shape) for name, array in inspect(Path(local(repo_id, filename))).items()}
+
+    with ExitStack() as patches:
+        patches.enter_context(patch.object(converters, "hf_hub_download", local))
+        patches.enter_context(patch.object(converters, "get_safetensors_tensor_shapes", shapes))
+        patches.enter_context(patch.object(torch, "load", partial(torch.load, weights_only=True)))
+        yield

@@ -1,0 +1,103 @@
+"""Language models by name: the embedded one, a folder, or one of the hub in the local cache. Nothing heavy is imported."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from saebench.folders import read_json
+from saebench.hub import Repo
+from saebench.places import ORGANISM, organism_folder
+from saebench.pretrained import model_on_hub
+
+CONFIG = "config.json"
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+PATTERNS = ("*.json", "*.model", "merges.txt", "*.safetensors")
+"""Files of a model's repository that are fetched; pickled weights are not."""
+LENGTHS = ("n_positions", "max_position_embeddings", "n_ctx", "max_sequence_length", "seq_length")
+
+
+def repo_of_model(name: str) -> Repo | None:
+    """Its repository, `ORG/NAME` or `ORG/NAME@REVISION`; None for what lies on this machine."""
+    if name == ORGANISM or Path(name).expanduser().is_dir():
+        return None
+    base, _, revision = name.partition("@")
+    return Repo(model_on_hub(base), revision or "main")
+
+
+def model_folder(name: str) -> Path:
+    """The folder with configuration, weights and tokenizer. Raises OSError if it is not on this machine."""
+    if (repo := repo_of_model(name)) is None:
+        return organism_folder() if name == ORGANISM else Path(name).expanduser()
+    path = repo.local(CONFIG)
+    if path is None:
+        raise OSError(f"the model {repo} is not in the cache: saebench fetch --sae-model {repo}")
+    return path.parent
+
+
+def missing_of_model(name: str) -> list[str]:
+    """Files of a model that are not on this machine, and have to be."""
+    if name == ORGANISM:
+        return []
+    there = _local if (repo := repo_of_model(name)) is None else lambda _, file: repo.local(file)
+    folder = Path(name).expanduser()
+    lacking = [CONFIG] if there(folder, CONFIG) is None else []
+    if all(there(folder, file) is None for file in TOKENIZERS):
+        lacking.append("a tokenizer")
+    return [*lacking, *(file for file in _weights(there, folder) if there(folder, file) is None)]
+
+
+def _local(folder: Path, file: str) -> Path | None:
+    return folder / file if (folder / file).is_file() else None
+
+
+def _weights(there: Any, folder: Path) -> list[str]:
+    """Names of the files with the weights: one, or all that the index lists."""
+    index = there(folder, INDEX)
+    if index is None or there(folder, WEIGHTS) is not None:
+        return [WEIGHTS]
+    files = read_json(index).get("weight_map", {})
+    return sorted({str(file) for file in files.values()}) if isinstance(files, dict) else [WEIGHTS]
+
+
+def revision_of_model(name: str) -> str:
+    """Commit of a model of the hub; empty for others."""
+    repo = repo_of_model(name)
+    return repo.commit() if repo is not None else ""
+
+
+def model_config(name: str) -> dict[str, Any]:
+    """The model's own configuration; that of its text part where it has several."""
+    config = read_json(model_folder(name) / CONFIG)
+    inner = config.get("text_config")
+    return {**config, **inner} if isinstance(inner, dict) else config
+
+
+def context_of(name: str) -> int | None:
+    """Positions that the model has, if its configuration says so."""
+    config = model_config(name)
+    found = [int(config[key]) for key in LENGTHS if isinstance(config.get(key), int)]
+    return found[0] if found else None
+
+
+def width_of(name: str) -> int | None:
+    """Dimensions of the residual stream."""
+    config = model_config(name)
+    return next((int(config[key]) for key in ("hidden_size", "n_embd", "d_model") if key in config), None)
+
+
+def layers_of(name: str) -> int | None:
+    config = model_config(name)
+    return next((int(config[key]) for key in ("num_hidden_layers", "n_layer", "num_layers") if key in config), None)
+
+
+def model_digest(name: str) -> str:
+    """sha256 over a local model's weights, configuration and tokenizer; of one of the hub, over its name and commit."""
+    if (repo := repo_of_model(name)) is not None:
+        return hashlib.sha256(json.dumps([repo.name, repo.commit() or repo.revision]).encode()).hexdigest()
+    sha = hashlib.sha256()
+    for path in sorted(model_folder(name).glob("*")):
+        if path.name in (CONFIG, "tokenizer.json") or path.suffix == ".safetensors":
+            sha.update(path.name.encode() + path.read_bytes())
+    return sha.hexdigest()

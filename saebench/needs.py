@@ -1,0 +1,200 @@
+"""What a run needs of the hub: what is here is checked, what is missing is fetched, or said to be missing at once."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from saebench import hub
+from saebench.files import file_of, format_of, here, missing, names_of, place_of, repo_of
+from saebench.folders import read_json
+from saebench.hub import Repo, Wanted, gigabytes
+from saebench.models import (
+    CONFIG,
+    PATTERNS,
+    WEIGHTS,
+    layers_of,
+    missing_of_model,
+    model_folder,
+    repo_of_model,
+    revision_of_model,
+    width_of,
+)  # fmt: skip
+from saebench.spec import SAESpec
+from saebench.texts import HubSource, Source
+from saebench.weights import header, inspect
+
+Say = Callable[[str], None]
+FULL_WIDTH = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "hook_embed")
+"""Hooks whose activation has the dimensions of the residual stream."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Files of a repository that one thing needs."""
+
+    what: str
+    repo: Repo
+    patterns: tuple[str, ...]
+    lacking: Callable[[], list[str]]
+    """Files that have to be here, and are not."""
+    keep: Callable[[str], None] | None = None
+    """For texts, what fetches them at a commit, since only a part of the data set is kept."""
+
+
+def of_sae(spec: SAESpec) -> list[Need]:
+    repo = repo_of(spec)
+    if repo is None:
+        return []
+    return [Need(f"the SAE {spec.name}", repo, tuple(names_of(spec)), lambda: missing(spec))]
+
+
+def of_model(name: str) -> list[Need]:
+    repo = repo_of_model(name)
+    if repo is None:
+        if lacking := missing_of_model(name):
+            raise ValueError(f"the model {name} is no folder of a language model: it has no {', no '.join(lacking)}")
+        return []
+    return [Need(f"the model {repo}", repo, PATTERNS, lambda: missing_of_model(name))]
+
+
+def of_corpus(source: Source | None) -> list[Need]:
+    if not isinstance(source, HubSource):
+        return []
+    lacking: list[str] = [] if source.here else ["its first documents"]
+    return [Need(f"the texts {source.repo}", source.repo, (), lambda: lacking, source.keep)]
+
+
+def ensure(needs: Iterable[Need], say: Say) -> None:
+    """Fetch what is missing, after saying how much it is; check what is here.
+
+    Raises OSError with one sentence, in less than three seconds where the hub cannot be reached.
+    """
+    needs = list(needs)
+    if absent := [need for need in needs if need.lacking()]:
+        _check_reachable(absent)
+        _fetch(absent, say)
+    for need in needs:
+        if damaged := [file for file in _files_here(need) if hub.drop_damaged(need.repo, file)]:
+            say(f"{need.what}: {', '.join(damaged)} was damaged in the cache, and is fetched again")
+            _check_reachable([need])
+            _fetch([need], say)
+
+
+def _check_reachable(absent: list[Need]) -> None:
+    try:
+        hub.check_reachable()
+    except hub.Unreachable as reason:
+        listed = "; ".join(f"{need.what} ({', '.join(need.lacking())})" for need in absent[:3])
+        more = f"; and {len(absent) - 3} more" if len(absent) > 3 else ""
+        raise OSError(
+            f"{reason}, and these files are not in the cache: {listed}{more}. Fetch them where there is a network, with"
+            " `saebench fetch NAME`"
+        ) from None
+
+
+def _fetch(absent: list[Need], say: Say) -> None:
+    plans = [(need, hub.plan(need.repo, need.patterns)) for need in absent]
+    for need, wanted in plans:
+        _check_listed(need, wanted)
+    say(f"fetching {gigabytes(sum(wanted.size for _, wanted in plans))}: {', '.join(n.what for n, _ in plans)}")
+    for need, wanted in plans:
+        if need.keep is not None:
+            need.keep(wanted.commit)
+            continue
+        hub.fetch(wanted)
+        if lacking := need.lacking():
+            raise OSError(f"{need.what}: {need.repo} has no {', no '.join(lacking)}")
+
+
+def _check_listed(need: Need, wanted: Wanted) -> None:
+    """Say what is wrong before anything is downloaded."""
+    if need.keep is None and not wanted.files:
+        raise OSError(f"{need.what}: {need.repo} has no {', no '.join(need.lacking())}")
+    if need.patterns == PATTERNS and not any(file.endswith(".safetensors") for file in wanted.files):
+        raise OSError(f"{need.what} has no weights as safetensors ({WEIGHTS}), and pickled weights are never loaded")
+
+
+def _files_here(need: Need) -> list[str]:
+    """Names of the need's files that are in the cache; those of a model are what its folder holds."""
+    if need.patterns != PATTERNS:
+        return [file for file in need.patterns if need.repo.local(file) is not None]
+    config = need.repo.local(CONFIG)
+    return [] if config is None else [p.name for p in config.parent.iterdir() if p.suffix in (".json", ".safetensors")]
+
+
+def check_files(spec: SAESpec) -> None:
+    """Look at the headers of an SAE's weights. Raises ValueError with one sentence if they are not to be trusted."""
+    for path in here(spec):
+        if path.suffix in (".safetensors", ".npz", ".pt", ".pth"):
+            inspect(path)
+
+
+def model_of(spec: SAESpec) -> str | None:
+    """Language model of an SAE, from its files where its name does not say."""
+    if spec.model is not None or spec.loader != "files":
+        return spec.model
+    place, form = place_of(spec), format_of(spec)
+    where = {
+        "sae_lens": (f"{place}/cfg.json", "metadata", "model_name"),
+        "dictionary_learning_1": (f"{place}/config.json", "trainer", "lm_name"),
+        "sparsify": (f"{place.rpartition('/')[0]}/config.json", "", "model"),
+        "params_safetensors": (f"{place}/config.json", "", "model_name"),
+    }.get(form or "")
+    path = where and file_of(spec, where[0].removeprefix("/"))
+    if not where or path is None:
+        return None
+    config = read_json(path)
+    inner = config.get(where[1])
+    found = (inner if isinstance(inner, dict) else config).get(where[2])
+    return str(found) if found else None
+
+
+def check_fit(spec: SAESpec, model: str, *, chosen: bool) -> None:
+    """Raise ValueError with one sentence where an SAE cannot be one of a model: its layer, width or tokenizer.
+
+    `chosen` is whether the user named the model, so that it may not be the SAE's own.
+    """
+    layers, width = layers_of(model), width_of(model)
+    for hook in filter(None, (spec.hook, spec.hook_out)):
+        layer = hook.split(".")[1] if hook.startswith("blocks.") else ""
+        if layers is not None and layer.isdecimal() and int(layer) >= layers:
+            raise ValueError(f"{spec.name} reads {hook}, and {model} has {layers} layers, 0 to {layers - 1}")
+    d_in = _d_in(spec)
+    if width is not None and d_in is not None and str(spec.hook).endswith(FULL_WIDTH) and d_in != width:
+        raise ValueError(f"{spec.name} reads {d_in} dimensions, and {model} has {width}: it is an SAE of another model")
+    if chosen and spec.model is not None and (own := _vocabulary(spec.model)) and own != (_vocabulary(model) or own):
+        raise ValueError(f"{spec.name} was trained on {spec.model}, whose tokenizer is not that of {model}")
+
+
+def _d_in(spec: SAESpec) -> int | None:
+    """Dimensions that the SAE reads, by its weights if they are here."""
+    for path in here(spec) if spec.loader == "files" else []:
+        shapes = (
+            {name: array.shape for name, array in header(path).items()}
+            if path.suffix in (".npz", ".safetensors")
+            else {}
+        )
+        for name in ("W_enc", "w_enc"):
+            if len(shapes.get(name, ())) == 2:
+                return int(shapes[name][0])
+    return spec.d_in
+
+
+def _vocabulary(model: str) -> Any:
+    """Tokens of a model by id, or None where its tokenizer is not here."""
+    try:
+        path = model_folder(model) / "tokenizer.json"
+        return json.loads(path.read_text(encoding="utf-8")).get("model", {}).get("vocab")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def revisions(spec: SAESpec, model: str, source: Source | None) -> dict[str, str]:
+    """Commits of what a score was measured with, as far as it came from the hub."""
+    repo = repo_of(spec)
+    found = {
+        "sae": repo.commit() if repo is not None else "", "model": revision_of_model(model),
+        "corpus": source.revision if isinstance(source, HubSource) else "",
+    }  # fmt: skip
+    return {name: commit for name, commit in found.items() if commit}

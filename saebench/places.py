@@ -1,0 +1,25 @@
+"""Folders that saebench reads and writes."""
+
+import os
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+ORGANISM = "organism"
+
+
+def fixtures_dir() -> Path:
+    """The folder with the family files: inside an installed package, else beside it in the repository."""
+    package = Path(__file__).parent
+    # Inside first: in site-packages, a folder `fixtures` beside the package belongs to another distribution.
+    return package / "_fixtures" if (package / "_fixtures").is_dir() else package.parent / "fixtures"
+
+
+def organism_folder() -> Path:
+    """Where the embedded model, its tokenizer and its world lie."""
+    return fixtures_dir() / ORGANISM
+
+
+def cache_dir() -> Path:
+    """`SAEBENCH_CACHE` where it is set, else the platform's cache folder."""
+    return Path(os.environ.get("SAEBENCH_CACHE", user_cache_path("saebench")))

@@ -1,0 +1,44 @@
+"""What a score was measured with: machine, versions, commit."""
+
+import os
+import platform
+import subprocess
+import time
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+RECORDED = ("torch", "sae-lens", "transformer-lens", "transformers", "numpy", "scipy")
+
+
+def machine() -> str:
+    """Processor and number of threads, which timings hold for."""
+    import torch
+
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    return f"{name}, {torch.get_num_threads()} threads"
+
+
+@cache
+def provenance() -> tuple[str, bool]:
+    """Commit of the saebench that runs, and whether it was changed since; nothing outside a checkout."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return "", False
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", root, *arguments], capture_output=True, text=True, check=False
+        ).stdout.strip()
+
+    return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
+
+
+def environment() -> dict[str, Any]:
+    commit, dirty = provenance()
+    versions = {"python": platform.python_version()}
+    for name in RECORDED:
+        versions[name] = metadata.version(name)
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(float(os.environ.get("SOURCE_DATE_EPOCH", time.time()))))
+    return {"versions": versions, "commit": commit, "dirty": dirty, "created": created}

@@ -1,0 +1,155 @@
+"""Sources of texts by name: `--sae-corpus`. A data set of the hub is streamed once, and kept as text."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from saebench.hub import Repo, one_line
+from saebench.places import cache_dir
+
+WORLD = "organism-world"
+DEFAULT = "NeelNanda/pile-10k"
+"""Ten thousand documents of the Pile, on which SAEs are evaluated most often."""
+MOST = 10_000
+"""Documents of a data set that are kept."""
+COLUMNS = ("text", "content", "document")
+
+
+class Source(Protocol):
+    """Texts in an order that does not change."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def revision(self) -> str: ...
+    def texts(self) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A `.jsonl` of objects with `text`, or a `.txt` whose documents are parted by empty lines."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.path.name}@{self.revision}"
+
+    @cached_property
+    def revision(self) -> str:
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()[:12]
+
+    def texts(self) -> list[str]:
+        """Raises ValueError if the file is not what it should be."""
+        try:
+            content = self.path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"--sae-corpus {self.path}: not UTF-8: {error}") from None
+        if self.path.suffix == ".jsonl":
+            found = [
+                _text(self.path, number, line) for number, line in enumerate(content.split("\n"), 1) if line.strip()
+            ]
+        else:
+            found = [part.strip() for part in content.replace("\r\n", "\n").split("\n\n")]
+        found = [text for text in found if text]
+        if not found:
+            raise ValueError(f"--sae-corpus {self.path}: it holds no text")
+        return found
+
+
+def _text(path: Path, number: int, line: str) -> str:
+    try:
+        entry = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"--sae-corpus {path}, line {number}: not JSON: {one_line(error)}") from None
+    if not isinstance(entry, dict) or not isinstance(entry.get("text"), str):
+        raise ValueError(f"--sae-corpus {path}, line {number}: expected an object with a string 'text'")
+    return str(entry["text"])
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """The first documents of the `train` split of a data set, at the revision at which it was fetched."""
+
+    repo: Repo
+
+    @property
+    def name(self) -> str:
+        return f"{self.repo.name}@{self.revision[:12]}/train"
+
+    @property
+    def revision(self) -> str:
+        """The commit. Raises OSError if the texts are not on this machine."""
+        return str(self._kept()["revision"])
+
+    def texts(self) -> list[str]:
+        return [str(text) for text in self._kept()["texts"]]
+
+    @property
+    def here(self) -> bool:
+        return _read(self._path) is not None
+
+    @property
+    def _path(self) -> Path:
+        key = hashlib.sha256(f"{self.repo.name}@{self.repo.revision}".encode()).hexdigest()[:16]
+        return cache_dir() / "texts" / f"{key}.json"
+
+    def _kept(self) -> dict[str, Any]:
+        found = _read(self._path)
+        if found is None:
+            raise OSError(f"the texts of {self.repo} are not in the cache: saebench fetch --sae-corpus {self.repo}")
+        return found
+
+    def keep(self, revision: str) -> None:
+        """Stream the first documents from the hub, at a commit."""
+        from datasets import load_dataset
+
+        rows = load_dataset(self.repo.name, split="train", streaming=True, revision=revision)
+        texts = [_column(self.repo, row) for row in rows.take(MOST)]
+        content = {"revision": revision, "texts": texts}
+        sealed = {"sha256": _seal(content), **content}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(sealed), encoding="utf-8")
+        os.replace(temporary, self._path)
+        _read.cache_clear()
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([content.get("revision"), content.get("texts")]).encode()).hexdigest()
+
+
+@cache
+def _read(path: Path) -> dict[str, Any] | None:
+    """What was kept, unless it is torn."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found if found["sha256"] == _seal(found) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _column(repo: Repo, row: dict[str, Any]) -> str:
+    for name in COLUMNS:
+        if isinstance(row.get(name), str):
+            return str(row[name])
+    raise ValueError(f"--sae-corpus {repo}: its rows have {', '.join(row)}, and none of {', '.join(COLUMNS)} as text")
+
+
+def source_of(name: str) -> Source | None:
+    """A source by its name; None for the embedded model's world. Raises ValueError with one sentence if there is none."""
+    if name == WORLD:
+        return None
+    path = Path(name).expanduser()
+    if path.suffix in (".txt", ".jsonl"):
+        if not path.is_file():
+            raise ValueError(f"--sae-corpus {name}: no such file")
+        return FileSource(path)
+    base, _, revision = name.partition("@")
+    if base.count("/") != 1 or path.exists():
+        raise ValueError(f"--sae-corpus {name}: expected a .txt or .jsonl file, ORG/DATASET[@REVISION], or {WORLD}")
+    return HubSource(Repo(base, revision or "main", "dataset"))
