@@ -40,6 +40,8 @@ SUITE_KEYS: Mapping[str, type] = {
 PLACEHOLDER = re.compile(r"\{(\w+(?:\.\.\.)?)\}")
 UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
 CLOSE = 0.02
+MOST = 100_000
+"""SAEs that one pattern may name."""
 
 
 @dataclass(frozen=True)
@@ -174,14 +176,27 @@ def registered_entry(release: str, about: dict[str, Any], sae: dict[str, Any]) -
     }  # fmt: skip
 
 
+def filled(template: str, values: Mapping[str, Any], where: str) -> str:
+    """A template with its placeholders filled in; nothing of a value but its text can be reached."""
+
+    def value_of(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            raise ValueError(f"{where}: {template!r} has a placeholder {match[0]}, and there are {', '.join(values)}")
+        return str(values[match[1]])
+
+    return PLACEHOLDER.sub(value_of, template)
+
+
 def _listed(suite: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """All combinations of the values."""
     keys = list(suite.get("values", {}))
+    if (count := math.prod(len(suite["values"][key]) for key in keys)) > MOST:
+        raise ValueError(f"{suite['name']!r} names {count} SAEs, more than {MOST}")
     for combination in itertools.product(*(suite["values"][key] for key in keys)):
         values = dict(zip(keys, map(str, combination), strict=True))
         entry = {"repo": suite["repo"], "location": suite["path"], "format": suite["format"]}
-        filled = {key: value.format(**values) for key, value in entry.items()}
-        yield suite["name"].format(**values), {**filled, "facts": {}, "values": values}
+        entry = {key: filled(value, values, key) for key, value in entry.items()}
+        yield str(_fact(suite["name"], values, str, "name")), {**entry, "facts": {}, "values": values}
 
 
 def _pattern(template: str) -> re.Pattern[str]:
@@ -204,7 +219,7 @@ def _fact(value: Any, values: Mapping[str, Any], kind: type, where: str) -> Any:
         ((key, table),) = value.items()
         value = table.get(values.get(key))
     if isinstance(value, str):
-        value = value.format(**values)
+        value = filled(value, values, where)
     return number(value, where) if kind is int and isinstance(value, str) else value
 
 

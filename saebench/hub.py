@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,15 +120,13 @@ def plan(repo: Repo, patterns: Sequence[str]) -> Wanted:
 
     Raises OSError with one sentence if the repository, its revision or the permission is missing.
     """
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi
 
     with _sentences(repo):
-        found: Any = snapshot_download(
-            repo.name, repo_type=repo.kind, revision=repo.revision, allow_patterns=list(patterns), dry_run=True
-        )
-        commit = str(HfApi().repo_info(repo.name, repo_type=repo.kind, revision=repo.revision).sha)
-    size = sum(info.file_size for info in found if info.will_download)
-    return Wanted(repo, tuple(sorted(info.filename for info in found)), size, commit)
+        info = HfApi().repo_info(repo.name, repo_type=repo.kind, revision=repo.revision, files_metadata=True)
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    files = sorted(file for file in sizes if any(fnmatchcase(file, pattern) for pattern in patterns))
+    return Wanted(repo, tuple(files), sum(sizes[file] for file in files if repo.local(file) is None), str(info.sha))
 
 
 def fetch(wanted: Wanted) -> None:

@@ -38,6 +38,8 @@ class Need:
     patterns: tuple[str, ...]
     lacking: Callable[[], list[str]]
     """Files that have to be here, and are not."""
+    guessed: bool = False
+    """Whether its format is not known yet, so that some of the files need not exist."""
     keep: Callable[[str], None] | None = None
     """For texts, what fetches them at a commit, since only a part of the data set is kept."""
 
@@ -46,7 +48,8 @@ def of_sae(spec: SAESpec) -> list[Need]:
     repo = repo_of(spec)
     if repo is None:
         return []
-    return [Need(f"the SAE {spec.name}", repo, tuple(names_of(spec)), lambda: missing(spec))]
+    guessed = format_of(spec) is None
+    return [Need(f"the SAE {spec.name}", repo, tuple(names_of(spec)), lambda: missing(spec), guessed)]
 
 
 def of_model(name: str) -> list[Need]:
@@ -62,7 +65,7 @@ def of_corpus(source: Source | None) -> list[Need]:
     if not isinstance(source, HubSource):
         return []
     lacking: list[str] = [] if source.here else ["its first documents"]
-    return [Need(f"the texts {source.repo}", source.repo, (), lambda: lacking, source.keep)]
+    return [Need(f"the texts {source.repo}", source.repo, (), lambda: lacking, keep=source.keep)]
 
 
 def ensure(needs: Iterable[Need], say: Say) -> None:
@@ -74,6 +77,9 @@ def ensure(needs: Iterable[Need], say: Say) -> None:
     if absent := [need for need in needs if need.lacking()]:
         _check_reachable(absent)
         _fetch(absent, say)
+        for need in absent:
+            if need.keep is None and (lacking := need.lacking()):
+                raise OSError(f"{need.what}: {need.repo} has no {', no '.join(lacking)}")
     for need in needs:
         if damaged := [file for file in _files_here(need) if hub.drop_damaged(need.repo, file)]:
             say(f"{need.what}: {', '.join(damaged)} was damaged in the cache, and is fetched again")
@@ -94,24 +100,29 @@ def _check_reachable(absent: list[Need]) -> None:
 
 
 def _fetch(absent: list[Need], say: Say) -> None:
-    plans = [(need, hub.plan(need.repo, need.patterns)) for need in absent]
-    for need, wanted in plans:
-        _check_listed(need, wanted)
-    say(f"fetching {gigabytes(sum(wanted.size for _, wanted in plans))}: {', '.join(n.what for n, _ in plans)}")
-    for need, wanted in plans:
-        if need.keep is not None:
-            need.keep(wanted.commit)
-            continue
-        hub.fetch(wanted)
-        if lacking := need.lacking():
-            raise OSError(f"{need.what}: {need.repo} has no {', no '.join(lacking)}")
+    """Say how much it is, then fetch it; each repository once, whatever needs it."""
+    repos = dict.fromkeys(need.repo for need in absent)
+    plans = {repo: hub.plan(repo, [p for need in absent if need.repo == repo for p in need.patterns]) for repo in repos}
+    for need in absent:
+        _check_listed(need, plans[need.repo])
+    say(f"fetching {gigabytes(sum(plan.size for plan in plans.values()))}: {', '.join(need.what for need in absent)}")
+    for repo, wanted in plans.items():
+        keepers = [need.keep for need in absent if need.repo == repo and need.keep is not None]
+        for keep in keepers:
+            keep(wanted.commit)
+        if not keepers:
+            hub.fetch(wanted)
 
 
 def _check_listed(need: Need, wanted: Wanted) -> None:
-    """Say what is wrong before anything is downloaded."""
-    if need.keep is None and not wanted.files:
-        raise OSError(f"{need.what}: {need.repo} has no {', no '.join(need.lacking())}")
-    if need.patterns == PATTERNS and not any(file.endswith(".safetensors") for file in wanted.files):
+    """Say what a repository lacks before anything is downloaded."""
+    if need.keep is not None:
+        return
+    known = need.patterns != PATTERNS
+    absent = [file for file in need.lacking() if known and file not in wanted.files and not need.guessed]
+    if absent or not wanted.files:
+        raise OSError(f"{need.what}: {need.repo} has no {', no '.join(absent or need.lacking())}")
+    if not known and not any(file.endswith(".safetensors") for file in wanted.files):
         raise OSError(f"{need.what} has no weights as safetensors ({WEIGHTS}), and pickled weights are never loaded")
 
 
@@ -168,17 +179,20 @@ def check_fit(spec: SAESpec, model: str, *, chosen: bool) -> None:
 
 
 def _d_in(spec: SAESpec) -> int | None:
-    """Dimensions that the SAE reads, by its weights if they are here."""
+    """Dimensions that the SAE reads: by its files if they are here and say so."""
     for path in here(spec) if spec.loader == "files" else []:
-        shapes = (
-            {name: array.shape for name, array in header(path).items()}
-            if path.suffix in (".npz", ".safetensors")
-            else {}
-        )
-        for name in ("W_enc", "w_enc"):
+        shapes = {n: a.shape for n, a in header(path).items()} if path.suffix in (".npz", ".safetensors") else {}
+        for name, axis in (("W_enc", 0), ("w_enc", 0), ("encoder.weight", 1)):
             if len(shapes.get(name, ())) == 2:
-                return int(shapes[name][0])
-    return spec.d_in
+                return shapes[name][axis]
+    told = _config(spec, "trainer").get("activation_dim") if format_of(spec) == "dictionary_learning_1" else None
+    return told if isinstance(told, int) else spec.d_in
+
+
+def _config(spec: SAESpec, table: str) -> dict[str, Any]:
+    path = file_of(spec, f"{place_of(spec)}/config.json".removeprefix("/"))
+    found = read_json(path).get(table) if path is not None else None
+    return found if isinstance(found, dict) else {}
 
 
 def _vocabulary(model: str) -> Any:

@@ -82,8 +82,8 @@ def test_break_has_an_interval_where_kl_is_near_the_threshold() -> None:
     ("change", "reason"),
     [
         ({"context_known": False}, "context that the SAE was trained on is unknown"),
-        ({"inside": POSITIONS}, f"trained on {POSITIONS} positions and the model was run on {POSITIONS + 1}"),
-        ({"inside": POSITIONS + 1}, f"trained on {POSITIONS + 1} positions and the model was run on {POSITIONS + 1}"),
+        ({"inside": POSITIONS}, f"run on {POSITIONS + 1} positions, and the SAE was trained on no fewer"),
+        ({"inside": POSITIONS + 1}, f"run on {POSITIONS + 1} positions, and the SAE was trained on no fewer"),
         ({"ce": 4.9}, r"recovers 0\.03 .* of the loss, less than 0\.5"),
         ({"ce": 11.0}, r"recovers -2\.00 .* of the loss, less than 0\.5"),
         ({"mean_ce": 2.0}, "mean ablation at this hook does not raise the model's loss"),

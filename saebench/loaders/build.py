@@ -11,7 +11,8 @@ def built(config: Config, weights: Weights, device: str) -> Any:
     """Raises ValueError with one sentence where a weight is missing or of another shape than the encoder asks for."""
     from sae_lens import SAE
 
-    config = {"dtype": "float32", "normalize_activations": "none", **config, "device": device}
+    # Made without memory: the weights are put in as they are.
+    config = {"dtype": "float32", "normalize_activations": "none", **config, "device": "meta"}
     config["metadata"] = {key: value for key, value in config["metadata"].items() if value is not None}
     sae = SAE.from_dict(config)
     state = sae.state_dict()
@@ -21,8 +22,9 @@ def built(config: Config, weights: Weights, device: str) -> Any:
         if weights[name].shape != value.shape:
             has, wanted = tuple(weights[name].shape), tuple(value.shape)
             raise ValueError(f"{name} has shape {has}, where the encoder's shape asks for {wanted}")
-    sae.load_state_dict({name: weights[name].float() for name in state})
-    return sae
+    sae.load_state_dict({name: weights[name].float().to(device) for name in state}, assign=True)
+    sae.cfg.device = device
+    return sae.to(device)
 
 
 def matrix(weights: Weights, name: str, *, transposed: bool = False) -> Any:

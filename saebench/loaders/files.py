@@ -97,7 +97,8 @@ def _check_weights(sae: Any, spec: SAESpec) -> None:
     import torch
 
     for name, value in sae.state_dict().items():
-        if bad := int((~torch.isfinite(value)).sum()):
+        # The sum takes no memory, and is finite unless something in it is not, or all of it is huge.
+        if not torch.isfinite(value.sum()) and (bad := int((~torch.isfinite(value)).sum())):
             raise ValueError(f"{spec.name}: {name} holds {bad} values of {value.numel()} that are NaN or infinite")
 
 

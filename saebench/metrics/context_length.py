@@ -41,7 +41,7 @@ def check_evaluable(trace: Trace) -> None:
     if not trace.context_known:
         raise Unscored("the context that the SAE was trained on is unknown; name it as context_size")
     if trace.inside >= positions:
-        raise Unscored(f"the SAE was trained on {trace.inside} positions and the model was run on {positions + 1}")
+        raise Unscored(f"the model was run on {positions + 1} positions, and the SAE was trained on no fewer")
     if (whole := int(trace.counted.all(dim=1).sum())) < FEWEST:
         raise Unscored(f"{whole} documents of {len(trace.counted)} are as long as {positions + 1} tokens: too few")
     unexplained = fvu(trace)
