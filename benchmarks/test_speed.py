@@ -31,7 +31,7 @@ def test_activations_of_the_quick_budget_without_cache(benchmark, run, tmp_path)
 
     subject, hook = run.subject(run.specs[0]), run.hook(run.specs[0])
     fresh = Cache(tmp_path, fresh=True)
-    benchmark.pedantic(compute_activations, (subject, hook, run.corpus(), fresh), rounds=1)
+    benchmark.pedantic(compute_activations, (subject, hook, run.corpus(run.specs[0]), fresh), rounds=1)
 
 
 def test_trace_of_one_sae(benchmark, run, activations):

@@ -18,6 +18,7 @@ from saebench.leaderboard import render, suite_questions
 from saebench.listing import listed
 from saebench.naming import natural, nearest
 from saebench.pictures import pictures
+from saebench.preparation import needed
 from saebench.run import Run
 from saebench.score import Score
 from saebench.spec import SAESpec
@@ -78,7 +79,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
     specs = registry.resolve_all(arguments.names)
     run = Run(specs, Store(DEFAULT_SCORES), model=arguments.sae_model, texts=arguments.sae_corpus)
     run.prepare(print)
-    print(f"all is here: {run.needed()}")
+    print(f"all is here: {needed(run)}")
     return 0
 
 

@@ -66,7 +66,11 @@ class Family:
         """Full name, `family/sae`, to what reads its spec; in natural order."""
         found = {**self._folders(), **self._stanzas()}
         for number, suite in enumerate(self.table.get("suite", ())):
-            found |= self._suite(suite, f"{self.path} [[suite]] {number + 1}")
+            where = f"{self.path} [[suite]] {number + 1}"
+            for name, reader in self._suite(suite, where):
+                if name in found:
+                    raise ValueError(f"{where}: a second SAE is called {name!r}")
+                found[name] = reader
         if not all(map(harmless, found)):
             bad = next(name for name in found if not harmless(name))
             raise ValueError(f"{self.path}: {bad!r} is no name of an SAE: letters, digits and /._-+ only")
@@ -107,15 +111,16 @@ class Family:
             raise ValueError(f"{self.path} [sae.{key}]: {folder} is not there; an SAE of a repository needs a format")
         return SAESpec(**{"loader": "files", **known, "name": name})
 
-    def _suite(self, suite: Any, where: str) -> dict[str, Callable[[], SAESpec]]:
+    def _suite(self, suite: Any, where: str) -> Iterator[tuple[str, Callable[[], SAESpec]]]:
         _check_suite(suite, where)
         facts = {key: value for key, value in suite.items() if key in FACTS}
         known = {key: self.table[key] for key in FACTS if key in self.table} | facts
         entries = _registered(suite) if "release" in suite else _listed(suite)
-        return {name: partial(self._from_entry, name, known, entry, where) for name, entry in entries}
+        return ((name, partial(self._from_entry, name, known, entry, where)) for name, entry in entries)
 
     def _from_entry(self, key: str, known: dict[str, Any], entry: dict[str, Any], where: str) -> SAESpec:
-        values = entry.pop("values") if "values" in entry else {}
+        entry = dict(entry)
+        values = entry.pop("values")
         facts = {fact: _fact(value, values, FACTS[fact], f"{where}: {fact}") for fact, value in known.items()}
         facts = {fact: value for fact, value in facts.items() if value is not None}
         return SAESpec(name=f"{self.name}/{key}", loader="files", **{**entry, **facts})
@@ -161,8 +166,9 @@ def _registered(suite: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         for sae in about["saes"]:
             if (found := of_id.fullmatch(str(sae["id"]))) is not None:
                 values = {"l0": sae.get("l0"), **at.groupdict(), **found.groupdict()}
-                name = str(_fact(suite["name"], values, str, suite["release"]))
-                yield name, {**registered_entry(release, about, sae), "values": values}
+                name = _fact(suite["name"], values, str, suite["release"])
+                if name is not None:  # a table of names may leave some out
+                    yield str(name), {**registered_entry(release, about, sae), "values": values}
 
 
 def registered_entry(release: str, about: dict[str, Any], sae: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from saebench.formats import FORMATS, SUFFIXES, detect
+from saebench.formats import FORMATS, SUFFIXES, UNSUPPORTED, detect
 from saebench.hub import Repo
 from saebench.spec import SAESpec
 
@@ -28,7 +28,12 @@ def place_of(spec: SAESpec) -> str:
 
 
 def format_of(spec: SAESpec) -> str | None:
-    """Its format, by the files that are here if nothing else says; None if they are not."""
+    """Its format, by the files that are here if nothing else says; None if they are not.
+
+    Raises ValueError with one sentence if it is one that is not evaluated.
+    """
+    if spec.format in UNSUPPORTED:
+        raise ValueError(f"{spec.name}: {UNSUPPORTED[spec.format]}")
     return spec.format or detect(place_of(spec), lambda name: file_of(spec, name) is not None)
 
 
@@ -50,6 +55,13 @@ def missing(spec: SAESpec) -> list[str]:
     if form is None:
         return [place_of(spec) or "its files"]
     return [name for name in FORMATS[form].required(place_of(spec)) if file_of(spec, name) is None]
+
+
+def digested(spec: SAESpec) -> list[Path]:
+    """The files that make it what it is; others may be absent."""
+    form = format_of(spec)
+    found = [file_of(spec, name) for name in (FORMATS[form].required(place_of(spec)) if form is not None else [])]
+    return [path for path in found if path is not None]
 
 
 def here(spec: SAESpec) -> list[Path]:

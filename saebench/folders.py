@@ -23,8 +23,7 @@ def spec_from_folder(folder: str | Path, name: str) -> SAESpec:
     form = detect_folder(folder)
     if form is None:
         raise ValueError(_not_an_sae(folder))
-    files = [folder.parent / file for file in FORMATS[form].all(folder.name)]
-    files = [file for file in files if file.is_file()]
+    files = [folder.parent / name for name in FORMATS[form].required(folder.name)]
     for file in files:
         if file.suffix not in (".json", ".yaml"):
             inspect(file)
@@ -53,11 +52,18 @@ def _facts(folder: Path, form: str) -> dict[str, Any]:
         "model": typed(meta, "model_name", str, where), "hook": typed(meta, "hook_name", str, where),
         "hook_out": typed(meta, "hook_name_out", str, where), "context_size": typed(meta, "context_size", int, where),
         "prepend_bos": typed(meta, "prepend_bos", bool, where) is not False,
-        "normalisation": typed(config, "normalize_activations", str, where) or "none",
+        "normalisation": _normalisation(config, where),
         "architecture": typed(config, "architecture", str, where), "d_in": typed(config, "d_in", int, where),
         "d_sae": typed(config, "d_sae", int, where),
         "facts": scalars(meta, "model_name", "hook_name", "hook_name_out", "context_size", "prepend_bos"),
     }  # fmt: skip
+
+
+def _normalisation(config: Mapping[str, Any], where: Path) -> str:
+    """Before version 3, sae-lens said whether, not how."""
+    if isinstance(config.get("normalize_activations"), bool):
+        return "expected_average_only_in" if config["normalize_activations"] else "none"
+    return typed(config, "normalize_activations", str, where) or "none"
 
 
 def read_json(path: Path) -> dict[str, Any]:

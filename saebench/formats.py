@@ -7,7 +7,10 @@ from pathlib import Path, PurePosixPath
 
 @dataclass(frozen=True)
 class Format:
-    """Files below a repository or a folder; `{path}` is the SAE's own place in it, `{stem}` that without suffix."""
+    """Files below a repository or a folder.
+
+    `{path}` is the SAE's own place in it, `{stem}` that without suffix, `{parent}` the folder that it is in.
+    """
 
     files: tuple[str, ...]
     optional: tuple[str, ...] = ()
@@ -20,7 +23,9 @@ class Format:
 
 
 def _filled(file: str, path: str) -> str:
-    return file.format(path=path, stem=path.removesuffix(PurePosixPath(path).suffix)).removeprefix("/")
+    parent = "" if PurePosixPath(path).parent == PurePosixPath(".") else f"{PurePosixPath(path).parent}/"
+    found = file.replace("{stem}", path.removesuffix(PurePosixPath(path).suffix)).replace("{parent}/", parent)
+    return found.replace("{path}", path).removeprefix("/")
 
 
 FORMATS: dict[str, Format] = {
@@ -29,20 +34,25 @@ FORMATS: dict[str, Format] = {
     "gemma_2_transcoder": Format(("{path}/params.npz",)),
     "gemma_3": Format(("{path}/params.safetensors",), ("{path}/config.json",)),
     "dictionary_learning_1": Format(("{path}/ae.pt", "{path}/config.json")),
-    "sparsify": Format(("{path}/sae.safetensors", "{path}/cfg.json"), ("config.json",)),
+    "sparsify": Format(("{path}/sae.safetensors", "{path}/cfg.json"), ("{parent}/config.json",)),
     "llama_scope": Format(("{path}/hyperparams.json", "{path}/checkpoints/final.safetensors")),
     "llama_scope_r1_distill": Format(("{path}/config.json", "{path}/sae_weights.safetensors")),
     "connor_rob_hook_z": Format(("{path}", "{stem}_cfg.json")),
     "qwen_scope": Format(("{path}",)),
     "goodfire": Format(("{path}",)),
     "deepseek_r1": Format(("{path}",)),
-    "mwhanna_transcoder": Format(("{path}",), ("wandb-config.yaml", "wanb-config.yaml", "config.yaml")),
+    "mwhanna_transcoder": Format(("{path}",)),
     "arrays": Format(("{path}",)),
     "params_npz": Format(("{path}/params.npz",)),
     "params_safetensors": Format(("{path}/params.safetensors",), ("{path}/config.json",)),
 }
 """By the name of sae-lens's converter; the last three are files of W_enc, W_dec, b_enc, b_dec and threshold."""
-ARRAYS = ("arrays", "params_npz", "params_safetensors")
+UNSUPPORTED = {
+    "temporal": "it reads whole contexts, and cannot be told about one token at a time",
+    "mntss_clt_layer_transcoder": "a cross-layer transcoder writes to all later layers, which is not evaluated here",
+}
+HANNA = "mwhanna_transcoder"
+ARRAYS = (HANNA, "arrays", "params_npz", "params_safetensors")
 FOLDERS = ("sae_lens", "sparsify", "dictionary_learning_1", "params_safetensors", "params_npz")
 """What a folder may turn out to be, in the order of trying."""
 SUFFIXES = (".safetensors", ".npz", ".pt", ".pth")

@@ -119,7 +119,7 @@ def _check_listed(need: Need, wanted: Wanted) -> None:
     if need.keep is not None:
         return
     known = need.patterns != PATTERNS
-    absent = [file for file in need.lacking() if known and file not in wanted.files and not need.guessed]
+    absent = [file for file in need.lacking() if known and not need.guessed and file not in wanted.files]
     if absent or not wanted.files:
         raise OSError(f"{need.what}: {need.repo} has no {', no '.join(absent or need.lacking())}")
     if not known and not any(file.endswith(".safetensors") for file in wanted.files):

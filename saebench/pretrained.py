@@ -13,6 +13,10 @@ def _folder(package: str) -> Path:
     return Path(found.submodule_search_locations[0])
 
 
+CORRECTED = {"gemma-scope-9b-it-res": "gemma-2-9b-it"}
+"""Models that sae-lens's converter names otherwise than its registry: the converter is right."""
+
+
 @cache
 def releases() -> dict[str, Any]:
     """By name of the release: `repo_id`, `model`, `conversion_func`, and `saes` with `id`, `path`, `l0`."""
@@ -20,6 +24,8 @@ def releases() -> dict[str, Any]:
 
     text = (_folder("sae_lens") / "pretrained_saes.yaml").read_text(encoding="utf-8")
     found: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    for release, model in CORRECTED.items():
+        found[release]["model"] = model
     return found
 
 

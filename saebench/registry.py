@@ -109,16 +109,18 @@ def _named(family: Family, patterns: list[str]) -> list[SAESpec]:
 def _at(spec: SAESpec, revision: str, pattern: str) -> SAESpec:
     if spec.repo is None:
         raise UnknownSAE(f"--sae {pattern}: only an SAE of the hub has revisions, and {spec.name} is not on the hub")
-    if not REVISION.fullmatch(revision):
+    if not REVISION.fullmatch(revision) or ".." in revision.split("/"):
         raise UnknownSAE(f"--sae {pattern}: {revision!r} is no branch, tag or commit")
-    return replace(spec, name=f"{spec.name}@{revision[:12]}", revision=revision)
+    shown = revision[:12] if re.fullmatch("[0-9a-f]{40}", revision) else revision
+    return replace(spec, name=f"{spec.name}@{shown}", revision=revision)
 
 
 def _control(spec: SAESpec, control: str, pattern: str) -> SAESpec:
     if control not in CONTROLS:
         raise UnknownSAE(f"--sae {pattern}: no such control.{nearest(control, CONTROLS)} Known: {', '.join(CONTROLS)}")
+    named = spec.name if spec.revision is None else f"{spec.name.rpartition('@')[0]}@{spec.revision}"
     return SAESpec(
-        f"{spec.name}~{control}", "control", spec.location if spec.name.startswith("local/") else spec.name,
+        f"{spec.name}~{control}", "control", spec.location if spec.name.startswith("local/") else named,
         model=spec.model, hook=spec.hook, hook_out=spec.hook_out, corpus=spec.corpus, centred=spec.centred,
         context_size=spec.context_size, d_in=spec.d_in, control=True,
     )  # fmt: skip

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from saebench.control_run import ControlRun
 from saebench.dataset_run import DatasetRun
 from saebench.memory import Memory
-from saebench.needs import Say, check_files, check_fit, ensure, model_of, of_corpus, of_model, of_sae, revisions
+from saebench.needs import Say, ensure, model_of, of_corpus, of_model, revisions
 from saebench.places import ORGANISM, fixtures_dir
+from saebench.preparation import prepare
 from saebench.pretrained import model_on_hub
 from saebench.properties import Property
 from saebench.provenance import environment, machine
@@ -74,34 +75,9 @@ class Run:
 
         Raises ValueError or OSError with one sentence.
         """
-        specs = [self._own(spec) for spec in self.specs]
-        ensure([need for spec in specs for need in of_sae(spec)], say)
-        for spec in specs:
-            check_files(spec)
-        ensure(
-            [
-                *(n for model in self._models() for n in of_model(model)),
-                *(n for s in self._sources() for n in of_corpus(s)),
-            ],
-            say,
-        )
-        for spec in specs:
-            check_fit(spec, self.model_name(spec), chosen=self.model is not None)
+        prepare(self, say)
 
-    def needed(self) -> str:
-        """What the run reads, in words."""
-        sources = [source.name for source in self._sources() if source is not None]
-        return ", ".join([f"{len(self.specs)} SAEs", *self._models(), *sources])
-
-    def _models(self) -> list[str]:
-        named = [self.model_name(self._own(spec)) for spec in self.specs]
-        return list(dict.fromkeys(named or ([self.model] if self.model else [])))
-
-    def _sources(self) -> list[Source | None]:
-        found = [self.source(self._own(spec)) for spec in self.specs]
-        return list(dict.fromkeys(found or ([source_of(self.texts)] if self.texts else [])))
-
-    def _own(self, spec: SAESpec) -> SAESpec:
+    def own(self, spec: SAESpec) -> SAESpec:
         """The SAE that a control is made for; others are their own."""
         return resolve(spec.location)[0] if spec.loader == "control" else spec
 
@@ -125,7 +101,7 @@ class Run:
         """The control of the SAE that its location names."""
         from saebench.loaders import load_sae
 
-        made = self.controls.made(load_sae(self._own(spec), self.resolved_device()), spec.name.rpartition("~")[2])
+        made = self.controls.made(load_sae(self.own(spec), self.resolved_device()), spec.name.rpartition("~")[2])
         return replace(made, spec=replace(made.spec, name=spec.name))
 
     def known(self, spec: SAESpec) -> SAESpec:
@@ -245,7 +221,7 @@ class Run:
         names = {"sae": spec.name, "model": self.model_name(spec), "hook": self.hook(sae.spec)}
         subject = self.subject(sae.spec)
         run_with = {"dtype": subject.dtype, "batch_size": subject.batch.size}
-        pinned = revisions(self._own(spec), names["model"], self.source(sae.spec))
+        pinned = revisions(self.own(spec), names["model"], self.source(sae.spec))
         return {**names, "control": spec.control, **measured, **run_with, "revisions": pinned}
 
     def notes(self) -> list[str]:
@@ -272,7 +248,7 @@ def default_hook(model: str) -> str | None:
 def model_facts(model: str) -> dict[str, Any]:
     """What the file of a model's name in fixtures/ says, if there is one."""
     path = fixtures_dir() / f"{model}.toml"
-    return tomllib.loads(path.read_text()) if path.is_file() else {}
+    return tomllib.loads(path.read_text()) if "/" not in model and path.is_file() else {}
 
 
 def _outcome(prop: Property, outcome: Estimate | Unscored) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A plain file of arrays: `W_enc` (d_in, d_sae), `W_dec` (d_sae, d_out), `b_enc`, `b_dec`, and `threshold` for a JumpReLU.
 
 Also Gemma Scope's `params.npz` and Gemma Scope 2's `params.safetensors`, whose names begin with a small letter, and
-whose `affine_skip_connection` (d_in, d_out) makes a transcoder with a skip connection.
+whose `affine_skip_connection` (d_in, d_out) makes a transcoder with a skip connection; and Hanna's transcoders of Qwen 3,
+whose W_enc is (d_sae, d_in), and whose training context sae-lens takes from the size of a batch.
 """
 
 import re
@@ -9,7 +10,7 @@ from typing import Any
 
 from saebench.files import file_of, here, place_of
 from saebench.folders import read_json
-from saebench.formats import SUFFIXES
+from saebench.formats import HANNA, SUFFIXES
 from saebench.hub import one_line
 from saebench.loaders.build import built, matrix, tensors
 from saebench.spec import SAESpec
@@ -21,6 +22,8 @@ def read(spec: SAESpec, device: str) -> Any:
     """The arrays as an SAE of sae-lens: ReLU, or JumpReLU where there is a threshold; nothing is subtracted first."""
     path = next(path for path in here(spec) if path.suffix in SUFFIXES)
     arrays = {_name(name): value for name, value in tensors(path).items()}
+    if spec.format == HANNA:
+        arrays["W_enc"] = matrix(arrays, "W_enc", transposed=True)
     if "W_skip" in arrays:
         arrays["W_skip"] = matrix(arrays, "W_skip", transposed=True)
     return built(_config(spec, arrays), arrays, device)
@@ -49,6 +52,8 @@ def _config(spec: SAESpec, arrays: dict[str, Any]) -> dict[str, Any]:
 
 def _told(spec: SAESpec) -> dict[str, Any]:
     """Model and hooks, which Gemma Scope 2 has beside its arrays in names of transformers' modules."""
+    if spec.format == HANNA and (layer := re.search(r"layer_(\d+)", spec.location)):
+        return {"hook_name": f"blocks.{layer[1]}.mlp.hook_in", "hook_name_out": f"blocks.{layer[1]}.hook_mlp_out"}
     path = file_of(spec, f"{place_of(spec)}/config.json")
     config = read_json(path) if path is not None and "hf_hook_point_in" in read_json(path) else {}
     hooks = {"hook_name": config.get("hf_hook_point_in"), "hook_name_out": config.get("hf_hook_point_out")}

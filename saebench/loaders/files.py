@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from saebench.files import file_of, format_of, here, missing, place_of
+from saebench.files import digested, file_of, format_of, here, missing, place_of
 from saebench.folders import digest_of_files
 from saebench.formats import ARRAYS
 from saebench.hub import one_line
@@ -32,17 +32,11 @@ READERS: dict[str, Reader] = {
 }  # fmt: skip
 """Formats that are not left to sae-lens's converters."""
 UNREGISTERED = "local/files"
-UNSUPPORTED = {
-    "temporal": "it reads whole contexts, and cannot be told about one token at a time",
-    "mntss_clt_layer_transcoder": "a cross-layer transcoder writes to all later layers, which is not evaluated here",
-}
 
 
 def load(spec: SAESpec, device: str) -> LoadedSAE:
     """Read an SAE. Its hook and all that its configuration tells are added to what is known."""
     form = format_of(spec)
-    if form in UNSUPPORTED:
-        raise ValueError(f"{spec.name}: {UNSUPPORTED[form]}")
     if form is None or missing(spec):
         raise ValueError(f"{spec.name}: not on this machine: {', '.join(missing(spec))}")
     for path in here(spec):
@@ -52,6 +46,9 @@ def load(spec: SAESpec, device: str) -> LoadedSAE:
         sae = READERS[form](spec, device) if form in READERS else _converted(form, spec, device)
     except (Unscored, OSError, ImportError):
         raise
+    except UserWarning:
+        reason = "it was trained on activations normalised by 'expected_average_only_in', and their scale is not in its files"
+        raise ValueError(f"{spec.name}: {reason}") from None
     except pickle.UnpicklingError:
         reason = "its checkpoint holds code or objects beside tensors, which are never loaded"
         raise ValueError(f"{spec.name}: {reason}") from None
@@ -65,8 +62,11 @@ def _loaded(sae: Any, spec: SAESpec, device: str) -> LoadedSAE:
     sae.eval().requires_grad_(False)
     sae.turn_off_forward_pass_hook_z_reshaping()
     _check_weights(sae, spec)
-    digest = spec.digest or digest_of_files(here(spec))
-    return LoadedSAE(_told(spec, sae.cfg), normalised(sae), digest, device)
+    digest = spec.digest or digest_of_files(digested(spec))
+    try:
+        return LoadedSAE(_told(spec, sae.cfg), normalised(sae), digest, device)
+    except ValueError as error:
+        raise ValueError(f"{spec.name}: {error}") from error
 
 
 def _told(spec: SAESpec, config: Any) -> SAESpec:
@@ -108,6 +108,7 @@ def _converted(form: str, spec: SAESpec, device: str) -> Any:
 
     release, _, sae_id = (spec.release or "").partition("/")
     with _reading(partial(file_of, spec)), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         # sae-lens goes on without the scale that activations had in training, and only warns.
         warnings.filterwarnings("error", message="norm_scaling_factor not found")
         return SAE.from_pretrained(

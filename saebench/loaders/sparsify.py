@@ -4,11 +4,11 @@ Read here, since sae-lens cannot load what the library writes today.
 """
 
 import re
-from pathlib import PurePosixPath
 from typing import Any
 
 from saebench.files import file_of, place_of
 from saebench.folders import read_json
+from saebench.formats import FORMATS
 from saebench.loaders.build import built, matrix, tensors
 from saebench.spec import SAESpec
 
@@ -19,7 +19,7 @@ PLACES = {"mlp": "hook_mlp_out", "attn": "hook_attn_out", "attention": "hook_att
 def read(spec: SAESpec, device: str) -> Any:
     """The checkpoint as an SAE of sae-lens that computes what `SparseCoder.encode` and `decode` do."""
     place = place_of(spec)
-    config, run = _json(spec, f"{place}/cfg.json"), _json(spec, f"{PurePosixPath(place).parent}/config.json")
+    config, run = _json(spec, f"{place}/cfg.json"), _json(spec, FORMATS["sparsify"].all(place)[-1])
     found = tensors(_path(spec, f"{place}/sae.safetensors"))
     weights = {
         "W_enc": matrix(found, "encoder.weight", transposed=True), "W_dec": matrix(found, "W_dec"),
@@ -68,7 +68,7 @@ def _json(spec: SAESpec, name: str) -> dict[str, Any]:
 
 
 def _path(spec: SAESpec, name: str) -> Any:
-    return file_of(spec, name.removeprefix("./").removeprefix("/"))
+    return file_of(spec, name.removeprefix("/"))
 
 
 def _metadata(place: str, run: dict[str, Any], transcodes: bool) -> dict[str, Any]:
