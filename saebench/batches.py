@@ -13,6 +13,7 @@ MOST = 16
 """Contexts per pass: more are hardly faster."""
 SHARE = 0.6
 """Of the free memory that a pass may take."""
+WORDS = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 COPIES = 6
 """Tables of logits that are alive at once, where a spliced pass is compared with a clean one."""
 
@@ -43,17 +44,16 @@ class Batch:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        self.notes.append(
-            f"memory did not suffice for {now} {'contexts' if contexts else 'rows'} at a time: {now // 2}"
-        )
+        note = f"memory did not suffice for {now} {'contexts' if contexts else 'rows'} at a time: {now // 2}"
+        self.notes += [] if note in self.notes else [note]
         if contexts:
             self.size = now // 2
         return now // 2
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: on a CPU torch raises a RuntimeError for it."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    """Whether memory ran out: on a CPU, and by CUDA's libraries, torch raises a RuntimeError for it."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in WORDS)
 
 
 def free_memory(device: str) -> int:

@@ -127,6 +127,7 @@ class ControlRun:
         """A control of an SAE by the name that `--sae SAE~NAME` gives it."""
         from saebench.controls import SAES
 
+        self._check_one_place(sae)
         if name in SAES:
             return self._untrained(sae, name)
         found = self._trained(sae, name, self.run.subject(sae.spec))

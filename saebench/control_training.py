@@ -34,7 +34,8 @@ MOST_WORK = 2e11
 MOST_WORK_GPU = 1e14
 NEAR = 0.25
 """By how much the zoo's control may differ in L0 from the SAE."""
-DOCUMENTS = 2048
+DOCUMENTS = 256
+"""Texts that are read at a time."""
 VERSION = 1
 SHUFFLED = "shuffled_rows"
 KINDS: dict[str, Decoder] = {"soft_frozen": "soft_frozen", "frozen": "frozen", SHUFFLED: "free"}
@@ -153,10 +154,10 @@ def training_rows(subject: Subject, hook: str, texts: Corpus, inside: int, rows:
 
     Raises Unscored where there are too few texts.
     """
-    found, skip = list[Tensor](), DOCUMENTS
+    found, skip = list[Tensor](), texts.reserved
     while sum(map(len, found)) < rows:
-        found.append(_rows_of(subject, hook, texts.others(DOCUMENTS // 8, inside, after=skip)))
-        skip += DOCUMENTS // 8
+        found.append(_rows_of(subject, hook, texts.others(DOCUMENTS, inside, after=skip)))
+        skip += DOCUMENTS
     return torch.cat(found)[:rows]
 
 

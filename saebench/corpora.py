@@ -19,6 +19,8 @@ SPLIT = "heldout"
 REFERENCE_DOCUMENTS = 1024
 CHUNK = 256
 """Documents that are split into tokens at a time."""
+RESERVED = 5_000
+"""Documents of a data set or a file that scores may be measured on."""
 SHORTEST = 2
 """Tokens behind BOS: a document with fewer predicts nothing."""
 
@@ -45,6 +47,11 @@ class Corpus(Protocol):
         """BOS, then the beginning of one document per row."""
         ...
 
+    @property
+    def reserved(self) -> int:
+        """How many documents of the source scores may be measured on; nothing is trained on them."""
+        ...
+
     def others(self, documents: int, context: int, after: int) -> "Corpus":
         """Other texts of the same kind: documents that come after so many."""
         ...
@@ -68,6 +75,10 @@ class WorldTexts:
     def rows(self, tokenizer: Any) -> Rows:
         return _packed(tokenizer, held_out_texts(self.documents, self.skip), self.context)
 
+    @property
+    def reserved(self) -> int:
+        return 2 * REFERENCE_DOCUMENTS
+
     def others(self, documents: int, context: int, after: int) -> "WorldTexts":
         return replace(self, documents=documents, context=context, skip=after)
 
@@ -85,7 +96,7 @@ class WorldTexts:
 
 def _packed(tokenizer: Any, texts: Sequence[str], context: int) -> Rows:
     """Rows without filling. Raises ValueError if a document is shorter than the context."""
-    rows = [ids[:context] for ids in _token_ids(tokenizer, texts)]
+    rows = [ids[:context] for ids in token_ids(tokenizer, texts)]
     if short := [len(row) for row in rows if len(row) < context]:
         raise ValueError(f"a document has {short[0]} tokens where the context needs {context}")
     return Rows(torch.tensor(rows), torch.full((len(rows),), context))
@@ -108,7 +119,12 @@ class Texts:
     @property
     def name(self) -> str:
         how = ("/without-bos" if not self.bos else "") + (f"/after {self.skip}" if self.skip else "")
+        how += "/as-they-come" if self.whatever_length else ""
         return f"{self.source.name}{how}/{self.documents}x{self.context}"
+
+    @property
+    def reserved(self) -> int:
+        return RESERVED
 
     def others(self, documents: int, context: int, after: int) -> "Texts":
         return replace(self, documents=documents, context=context, skip=after, whatever_length=True)
@@ -129,14 +145,14 @@ class Texts:
         return Rows(tokens, torch.tensor([len(ids) for ids in chosen]))
 
     def _documents(self, tokenizer: Any) -> Iterator[list[int]]:
-        texts = self.source.texts()[self.skip :]
-        texts = texts[: self.documents] if self.whatever_length else texts
+        texts = self.source.texts()
+        texts = texts[self.skip :][: self.documents] if self.whatever_length else texts[self.skip : self.reserved]
         for start in range(0, len(texts), CHUNK):
-            found = _token_ids(tokenizer, texts[start : start + CHUNK])
+            found = token_ids(tokenizer, texts[start : start + CHUNK])
             yield from found if self.bos else [ids[1:] for ids in found]
 
 
-def _token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """BOS, or what stands for it, and the tokens of each text."""
     first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     if first is None:

@@ -37,7 +37,8 @@ class Repo:
     kind: Kind = "model"
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self.name, re.ASCII) or not _inside(self.revision):
+        named = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self.name, re.ASCII)
+        if not (named and _inside(self.name) and _inside(self.revision)):
             raise ValueError(f"{self.name!r} at {self.revision!r} is no repository of the hub")
 
     def __str__(self) -> str:

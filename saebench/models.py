@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,9 @@ def model_digest(name: str) -> str:
     if (repo := repo_of_model(name)) is not None:
         return hashlib.sha256(json.dumps([repo.name, repo.commit() or repo.revision]).encode()).hexdigest()
     sha = hashlib.sha256()
+    # Of the embedded model, what its scores have been known by; of others, all that is read.
+    patterns = (CONFIG, "tokenizer.json", "*.safetensors") if name == ORGANISM else PATTERNS
     for path in sorted(model_folder(name).glob("*")):
-        if path.name in (CONFIG, "tokenizer.json") or path.suffix == ".safetensors":
+        if any(fnmatchcase(path.name, pattern) for pattern in patterns):
             sha.update(path.name.encode() + path.read_bytes())
     return sha.hexdigest()

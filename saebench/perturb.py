@@ -44,8 +44,8 @@ class Perturber:
         self.start = layer_of(self.hook)
         entry, last = f"blocks.{self.start}.hook_resid_pre", f"blocks.{self.subject.bridge.cfg.n_layers - 1}"
         # Names are looked up once: the bridge takes milliseconds for it.
-        known = self.subject.bridge.hook_dict
-        self._points = [known[name] for name in (entry, self.hook, f"{last}.hook_resid_post")]
+        self._known = self.subject.bridge.hook_dict
+        self._points = [self._known[name] for name in (entry, f"{last}.hook_resid_post")]
         found = [self._read(ids, entry) for ids in self.prompts]
         self.x, self._entry = (torch.stack([pair[i] for pair in found]) for i in (0, 1))
         self._tuples = self._returns_tuples()
@@ -77,7 +77,7 @@ class Perturber:
                 torch.tensor([list(ids)]).to(self.subject.device), names_filter=[self.hook, entry],
                 stop_at_layer=self.start + 1,
             )  # fmt: skip
-        return self.subject.seen(found[self.hook])[0, -1].cpu(), found[entry][0, -1].float().cpu()
+        return self.subject.seen(found[self.hook], self.hook)[0, -1].cpu(), found[entry][0, -1].float().cpu()
 
     def _prompt(self, prompt: int) -> "_Prompt":
         """Keys, values and clean answer of one prompt, which are kept."""
@@ -107,9 +107,10 @@ class Perturber:
         n, seen = len(points), list[Tensor]()
         tokens = torch.full((n, 1), held.token, device=self.subject.device)
         put = {self._points[0]: held.entry.expand(n, -1)} if self.start else {}
-        put[self._points[1]] = points  # after the entry, which may be the same place
         handles = [point.register_forward_hook(_putting(value)) for point, value in put.items()]
-        handles.append(self._points[2].register_forward_hook(lambda _, __, out: seen.append(out[:, -1].float())))
+        # After the entry, which may be the same place.
+        handles += [self._known[name].register_forward_hook(_with(change)) for name, change in self._splices(points)]
+        handles.append(self._points[1].register_forward_hook(lambda _, __, out: seen.append(out[:, -1].float())))
         try:
             with self._skipping():
                 memory = held.repeated(n, self.start)
@@ -118,6 +119,9 @@ class Perturber:
             for handle in handles:
                 handle.remove()
         return (out[0] if isinstance(out, tuple) else out)[:, -1].float(), seen[-1]
+
+    def _splices(self, points: Tensor) -> list[tuple[str, Any]]:
+        return self.subject.splices(self.hook, lambda seen: points.to(seen).reshape(seen.shape))
 
     @contextmanager
     def _skipping(self) -> Iterator[None]:
@@ -160,6 +164,11 @@ class Perturber:
 def _putting(value: Tensor) -> Any:
     """A hook of torch's that puts a value (point, d) in the place of an activation."""
     return lambda _, __, activation: value.to(activation).reshape(activation.shape)
+
+
+def _with(change: Any) -> Any:
+    """A hook of torch's that changes an activation."""
+    return lambda _, __, activation: change(activation, hook=None)
 
 
 @dataclass

@@ -20,7 +20,7 @@ RUN = pytest.StashKey["SuiteRun"]()
 PROPERTY = pytest.StashKey[Property]()
 PENDING = pytest.StashKey[Unscored | Score]()
 RECORDED = pytest.StashKey[Score]()
-SCORE = "saebench_score"
+SCORE, NOTES = "saebench_score", "saebench_notes"
 DEFAULT = "organism"
 pytest_plugins = ["saebench.pytest_fixtures"]
 
@@ -83,7 +83,7 @@ class SuiteRun:
         self.run: Run | None = None
         self.expected = 0
         self.scores: list[Score] = []
-        self.verdicts: list[str] = []
+        self.notes: dict[str, None] = {}
         self.started: dict[str, float] = {}
 
     @property
@@ -206,6 +206,7 @@ class SuiteRun:
             score = run.record(prop, spec_of(item), params_of(item), outcome, seconds)
         item.stash[RECORDED] = score
         item.user_properties.append((SCORE, score.to_line()))
+        item.user_properties.append((NOTES, "\n".join(run.notes())))
         if score.unscored_reason is not None:
             reason = f"{score.property}[{score.sae}] unscored: {score.unscored_reason}"
             pytest.fail(reason, pytrace=False) if score.broken else pytest.skip(reason)
@@ -231,6 +232,8 @@ class SuiteRun:
         score = score_of(report)
         if score is not None and report.when == "call":
             self.scores.append(score)
+            said = [str(value) for name, value in report.user_properties if name == NOTES]
+            self.notes |= dict.fromkeys(line for text in said for line in text.splitlines())
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_sessionfinish"""
@@ -245,7 +248,7 @@ class SuiteRun:
         unscored = [score for score in self.scores if score.value is None]
         for score in unscored:
             terminalreporter.write_line(f"unscored {score.property}[{score.sae}]: {score.unscored_reason}")
-        for note in self.run.notes():
+        for note in self.notes:
             terminalreporter.write_line(f"saebench: {note}")
         resumed = sum(score.cached for score in self.scores)
         baseline = self.run.baseline

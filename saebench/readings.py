@@ -13,7 +13,7 @@ from torch import Tensor
 
 from saebench.cache import Cache, Inputs, Tensors
 from saebench.concepts import ConceptSet, Plan, prefixes
-from saebench.corpora import reference_texts
+from saebench.corpora import reference_texts, token_ids
 from saebench.metrics.probes import Probe, fit_probe
 from saebench.score import Unscored
 from saebench.subject import Subject, layer_of
@@ -125,8 +125,8 @@ def _counts(subject: Subject) -> list[int]:
 
 
 def _ids(subject: Subject, text: str) -> list[int]:
-    bos = subject.tokenizer.bos_token_id
-    return [*([] if bos is None else [bos]), *subject.tokenizer(text, add_special_tokens=False)["input_ids"]]
+    """As contexts begin, so do prompts."""
+    return token_ids(subject.tokenizer, [text])[0]
 
 
 def one_token(tokenizer: Any, before: str, words: Sequence[Word], concepts: ConceptSet) -> NDArray[np.bool_]:
@@ -173,7 +173,7 @@ def after_prefix(subject: Subject, hook: str, prefix: Tensor, tokens: Tensor) ->
         _, found = subject.bridge.run_with_cache(
             batch, names_filter=[hook], stop_at_layer=stop, past_key_values=repeated(memory, len(batch)), use_cache=True
         )
-        return subject.seen(found[hook])[:, 0].cpu()
+        return subject.seen(found[hook], hook)[:, 0].cpu()
 
     return torch.cat(subject.batch.over(len(tokens), read, BATCH))
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from saebench.batches import out_of_memory
 from saebench.score import Unscored
 from saebench.spec import SAESpec
 
@@ -95,9 +96,11 @@ def _called(what: str, function: Callable[[Tensor], Tensor], argument: Tensor) -
     """Call an SAE's own code, whatever it may raise."""
     try:
         values = function(argument)
-    except (Unscored, torch.OutOfMemoryError):
+    except Unscored:
         raise
     except Exception as error:
+        if out_of_memory(error):  # fewer at a time may do
+            raise
         message = f"{what} of shape {tuple(argument.shape)} raised {type(error).__name__}: {error}"
         raise Unscored(message.splitlines()[0], broken=True) from error
     if not isinstance(values, Tensor):

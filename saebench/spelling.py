@@ -100,12 +100,12 @@ class Speller:
             self._memories[prefix] = remember(self.subject, torch.tensor([self.readings.prefix_tokens[prefix]]))
         tokens = torch.tensor([[self.readings.words[word].token, *self.suffix] for word in words])
 
-        def splice(activation: Tensor, hook: Any) -> Tensor:
+        def put(activation: Tensor) -> Tensor:
             rest = activation[:, 1:]
             return torch.cat([x.view(len(x), 1, *activation.shape[2:]).to(activation.dtype), rest], dim=1)
 
         logits = self.subject.bridge.run_with_hooks(
-            tokens.to(self.subject.device), return_type="logits", fwd_hooks=[(self.readings.hook, splice)],
+            tokens.to(self.subject.device), return_type="logits", fwd_hooks=self.subject.splices(self.readings.hook, put),
             past_key_values=repeated(self._memories[prefix], len(words)), use_cache=True,
         )  # fmt: skip
         return (logits[0] if isinstance(logits, tuple) else logits)[:, -1, self.answers].float()  # type: ignore[no-any-return]

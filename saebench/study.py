@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from saebench.batches import Batch
 from saebench.controls import random_directions
 from saebench.metrics.probes import Probe
 from saebench.readings import Readings
@@ -118,20 +119,24 @@ def enough_words(readings: Readings) -> NDArray[np.intp]:
 
 def _encoded(sae: LoadedSAE, x: Tensor) -> tuple[sparse.csr_array, float, torch.dtype]:
     """Sparse latents (row, d_sae), the fraction of variance unexplained of a sample of rows, and what latents came as."""
-    every = -(-len(x) // RECONSTRUCTED)
-    mean = x.mean(0)
-    parts, error, variance = [], 0.0, 0.0
-    for start in range(0, len(x), BATCH):
-        batch = x[start : start + BATCH]
+    every, mean = -(-len(x) // RECONSTRUCTED), x.mean(0)
+    found: list[tuple[sparse.csr_array, float, float]] = []
+    dtypes: list[torch.dtype] = []
+
+    def encode(rows: slice) -> None:
+        batch = x[rows]
         latents = sae.encode(batch.to(sae.device))
-        sample = (torch.arange(start, start + len(batch)) % every == 0).nonzero()[:, 0]
+        sample = (torch.arange(rows.start, rows.stop) % every == 0).nonzero()[:, 0]
         drawn, read = latents[sample.to(latents.device)], batch[sample].to(sae.device)
-        error += _squares(sae.decode(drawn, read).float().cpu() - batch[sample])
-        variance += _squares(batch[sample] - mean)
-        parts.append(to_sparse(latents))
-        if sum(part.nnz for part in parts) > MOST_ACTIVE:
-            raise Unscored(f"{parts[-1].nnz / len(batch):.0f} latents are active per word: too many to be kept")
-    return stacked(parts), error / max(variance, 1e-30), latents.dtype
+        error = _squares(sae.decode(drawn, read).float().cpu() - batch[sample])
+        found.append((to_sparse(latents), error, _squares(batch[sample] - mean)))
+        dtypes.append(latents.dtype)
+        if sum(part.nnz for part, _, _ in found) > MOST_ACTIVE:
+            raise Unscored(f"{found[-1][0].nnz / len(batch):.0f} latents are active per word: too many to be kept")
+
+    Batch().over(len(x), encode, BATCH)
+    parts, errors, variances = zip(*found, strict=True)
+    return stacked(list(parts)), sum(errors) / max(sum(variances), 1e-30), dtypes[0]
 
 
 def _squares(values: Tensor) -> float:

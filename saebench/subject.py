@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Change = Callable[[torch.nn.Module], torch.nn.Module]
 FIRST = ("hook_embed",)
 """Hooks before the first block."""
+STREAM = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "hook_embed")
+"""Hooks whose activation is the residual stream, or is added to it."""
 SPARE = 1.3
 """How much more than its weights a model needs."""
 
@@ -53,10 +55,30 @@ class Subject:
         if hook not in self.bridge.hook_dict:
             raise ValueError(f"{self.name} has no hook {hook!r}.{nearest(hook, known)}")
 
-    def seen(self, activation: Tensor) -> Tensor:
+    def seen(self, activation: Tensor, hook: str) -> Tensor:
         """An activation (…, d) or, at attention's z, (…, head, d_head) as SAEs are given it: float32 (…, d)."""
         flat = activation.detach().flatten(2).float()
-        return flat - flat.mean(dim=-1, keepdim=True) if self.centred else flat
+        return flat - flat.mean(dim=-1, keepdim=True) if self.centred and hook.endswith(STREAM) else flat
+
+    def splices(self, hook: str, put: Callable[[Tensor], Tensor]) -> list[tuple[str, Callable[..., Tensor]]]:
+        """Hooks that put something in the place of an activation.
+
+        In the middle of a block, transformer-lens's bridge hooks what goes into the second norm alone: what is changed
+        there is also added to what goes past it.
+        """
+        added: list[Tensor] = []
+
+        def first(activation: Tensor, hook: Any) -> Tensor:
+            new = put(activation)
+            added.append(new - activation)
+            return new
+
+        def after(activation: Tensor, hook: Any) -> Tensor:
+            return activation + added.pop()
+
+        if not hook.endswith("hook_resid_mid"):
+            return [(hook, lambda activation, hook: put(activation))]
+        return [(hook, first), (f"blocks.{layer_of(hook)}.hook_resid_post", after)]
 
     @torch.no_grad()
     def residual(self, tokens: Tensor, hook: str) -> Tensor:
@@ -74,7 +96,7 @@ class Subject:
         )
         if lacking := [hook for hook in hooks if hook not in cache]:
             raise ValueError(f"{self.name}: nothing passed through hook {lacking[0]!r}")
-        return tuple(self.seen(cache[hook]) for hook in hooks)
+        return tuple(self.seen(cache[hook], hook) for hook in hooks)
 
     @torch.no_grad()
     def logits(self, tokens: Tensor, hook: str | None = None, replacement: Tensor | None = None) -> Tensor:
@@ -86,11 +108,11 @@ class Subject:
         self.check_hook(hook)
         fired = []
 
-        def splice(activation: Tensor, hook: Any) -> Tensor:
-            fired.append(hook.name)
+        def put(activation: Tensor) -> Tensor:
+            fired.append(hook)
             return replacement.to(activation.dtype).reshape(activation.shape)
 
-        out = self.bridge.run_with_hooks(tokens, return_type="logits", fwd_hooks=[(hook, splice)])
+        out = self.bridge.run_with_hooks(tokens, return_type="logits", fwd_hooks=self.splices(hook, put))
         if not fired:
             raise ValueError(f"{self.name}: nothing passed through hook {hook!r}")
         return out  # type: ignore[no-any-return]
@@ -138,6 +160,8 @@ def load_subject(
     model = change(model) if change else model
     model.requires_grad_(False)
     bridge = TransformerBridge.boot_transformers(folder, hf_model=model, tokenizer=tokenizer, device=device)
+    if centred and not any(isinstance(module, torch.nn.LayerNorm) for module in model.modules()):
+        raise ValueError(f"an SAE of centred activations is of a model with LayerNorm, and {name} has none")
     digest = subject_digest(name, device, centred=centred)
     return Subject(name, f"{changed} {digest}" if change else digest, bridge, tokenizer, device, centred)
 

@@ -19,6 +19,10 @@ MOST = 10_000
 COLUMNS = ("text", "content", "document")
 
 
+class UnknownColumn(ValueError):
+    """A data set whose rows hold no text under a name that is known."""
+
+
 class Source(Protocol):
     """Texts in an order that does not change."""
 
@@ -46,7 +50,7 @@ class FileSource:
     def texts(self) -> list[str]:
         """Raises ValueError if the file is not what it should be."""
         try:
-            content = self.path.read_text(encoding="utf-8")
+            content = self.path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise ValueError(f"--sae-corpus {self.path}: not UTF-8: {error}") from None
         if self.path.suffix == ".jsonl":
@@ -108,8 +112,13 @@ class HubSource:
         """Stream the first documents from the hub, at a commit."""
         from datasets import load_dataset
 
-        rows = load_dataset(self.repo.name, split="train", streaming=True, revision=revision)
-        texts = [_column(self.repo, row) for row in rows.take(MOST)]
+        try:
+            rows = load_dataset(self.repo.name, split="train", streaming=True, revision=revision)
+            texts = [_column(self.repo, row) for row in rows.take(MOST)]
+        except UnknownColumn:
+            raise
+        except Exception as error:  # whatever the library makes of a repository
+            raise OSError(f"--sae-corpus {self.repo}: no texts can be read: {one_line(error)}") from error
         content = {"revision": revision, "texts": texts}
         sealed = {"sha256": _seal(content), **content}
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +146,9 @@ def _column(repo: Repo, row: dict[str, Any]) -> str:
     for name in COLUMNS:
         if isinstance(row.get(name), str):
             return str(row[name])
-    raise ValueError(f"--sae-corpus {repo}: its rows have {', '.join(row)}, and none of {', '.join(COLUMNS)} as text")
+    raise UnknownColumn(
+        f"--sae-corpus {repo}: its rows have {', '.join(row)}, and none of {', '.join(COLUMNS)} as text"
+    )
 
 
 def source_of(name: str) -> Source | None:

@@ -307,7 +307,7 @@ def test_the_architecture_that_an_sae_was_trained_with_counts(small: list[str], 
 
 def test_training_texts_are_none_of_those_that_are_scored() -> None:
     read = max(*BUDGETS.values(), REFERENCE_DOCUMENTS)
-    assert read <= control_training.DOCUMENTS
+    assert read <= TEXTS.reserved
 
 
 def test_training_rows_are_of_texts_after_those_that_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def spliced(model: Subject, hook: str, ids: list[int], point: Tensor | None) -> 
     """Logits and last residual stream after the last token of a whole pass without any memory, one point at a time."""
     stream: list[Tensor] = []
 
-    def put(activation: Tensor, hook: Any) -> Tensor:
+    def put(activation: Tensor) -> Tensor:
         changed = activation.clone()
         if point is not None:
             changed[:, -1] = point.reshape(changed[:, -1].shape)
@@ -63,7 +63,8 @@ def spliced(model: Subject, hook: str, ids: list[int], point: Tensor | None) -> 
     def keep(activation: Tensor, hook: Any) -> None:
         stream.append(activation[0, -1])
 
-    hooks = [(hook, put), (f"blocks.{LAST}.hook_resid_post", keep)]
+    # That splices are right is tested in test_subjects.py, with hooks of transformers' own.
+    hooks = [*model.splices(hook, put), (f"blocks.{LAST}.hook_resid_post", keep)]
     logits = model.bridge.run_with_hooks(torch.tensor([ids]), return_type="logits", fwd_hooks=hooks)
     return logits[0, -1].double(), stream[-1].double()
 
