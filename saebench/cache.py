@@ -54,7 +54,14 @@ class Cache:
     def _write(self, key: str, tensors: Tensors) -> None:
         from safetensors.torch import save
 
-        data = save({name: tensor.contiguous() for name, tensor in tensors.items()})
+        try:
+            self._put(key, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+        except OSError as error:
+            reason = f"the cache {self.folder} cannot be written: {error.strerror}; SAEBENCH_CACHE names another folder"
+            raise OSError(reason) from error
+        self._written.add(key)
+
+    def _put(self, key: str, data: bytes) -> None:
         for name, content in (
             (f"{key}.safetensors", data),
             (f"{key}.sha256", hashlib.sha256(data).hexdigest().encode()),
@@ -62,7 +69,6 @@ class Cache:
             temporary = self.folder / f"{name}.{os.getpid()}.tmp"
             temporary.write_bytes(content)
             os.replace(temporary, self.folder / name)
-        self._written.add(key)
 
 
 def to_cpu(tensors: Tensors) -> Tensors:

@@ -16,7 +16,7 @@ from saebench.floors import DASH
 from saebench.gate import compare, find_baseline, number, read_baseline
 from saebench.leaderboard import render, suite_questions
 from saebench.listing import listed
-from saebench.naming import natural, nearest
+from saebench.naming import natural, nearest, shown
 from saebench.pictures import pictures
 from saebench.preparation import needed
 from saebench.run import Run
@@ -109,7 +109,7 @@ def _show_one(name: str, spec: SAESpec | None, scores: list[Score], store: Store
     print(name)
     facts = {key: value for key, value in vars(spec).items() if key not in ("name", "facts")} if spec else {}
     for key, value in {**facts, **(spec.facts if spec else {})}.items():
-        print(f"  {key:<24} {_plain(value)}")
+        print(f"  {key:<24} {shown(_plain(value))}")
     rows = [[_title(score), *_value(score), _notes(score)] for score in scores]
     print("\n" + _table(rows, ["score", "value", "95% interval", "n", "notes"]) if rows else "\nno scores", end="\n\n")
     _show_carriers(carrier_rows(store, scores))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from saebench.sae import LoadedSAE, digest_of
+from saebench.score import Unscored
 from saebench.statistics import seed_of
 from saebench.subject import Subject, load_subject
 
@@ -258,6 +259,21 @@ def control_sae(name: str, like: Like) -> LoadedSAE:
     facts = (spec.digest or like.sae.digest, name, str(round(like.l0, 3)), str(like.d_sae))
     named = replace(spec, name=f"{spec.name}~{name}", d_sae=None, control=True)
     return LoadedSAE(named, source, digest_of(source, *facts), like.sae.device)
+
+
+@dataclass(frozen=True)
+class Unmade:
+    """A control that could not be made."""
+
+    reason: Unscored
+
+    def encode(self, x: Tensor) -> Tensor:
+        raise Unscored(self.reason.reason, broken=self.reason.broken)
+
+
+def unmade(sae: LoadedSAE, name: str, reason: Unscored) -> LoadedSAE:
+    """In the place of a control that could not be made: whatever is asked of it is unscored for that reason."""
+    return LoadedSAE(sae.spec, Unmade(reason), digest_of(reason.reason, sae.digest, name), sae.device)
 
 
 def _on(device: str, source: Any) -> Any:

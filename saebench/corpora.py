@@ -21,6 +21,8 @@ CHUNK = 256
 """Documents that are split into tokens at a time."""
 RESERVED = 5_000
 """Documents of a data set or a file that scores may be measured on."""
+LETTERS = 64
+"""Characters per token that are more than any text has on average."""
 SHORTEST = 2
 """Tokens behind BOS: a document with fewer predicts nothing."""
 
@@ -147,6 +149,8 @@ class Texts:
     def _documents(self, tokenizer: Any) -> Iterator[list[int]]:
         texts = self.source.texts()
         texts = texts[self.skip :][: self.documents] if self.whatever_length else texts[self.skip : self.reserved]
+        # Splitting a whole book into tokens to keep a page of it would take minutes.
+        texts = [text[: self.context * LETTERS] for text in texts]
         for start in range(0, len(texts), CHUNK):
             found = token_ids(tokenizer, texts[start : start + CHUNK])
             yield from found if self.bos else [ids[1:] for ids in found]

@@ -19,7 +19,7 @@ from typing import Any
 
 from saebench.folders import check_keys, scalars, spec_from_folder
 from saebench.formats import FORMATS
-from saebench.naming import natural
+from saebench.naming import natural, one_sentence
 from saebench.pretrained import model_on_hub, releases
 from saebench.spec import SAESpec
 
@@ -28,11 +28,11 @@ FACTS: Mapping[str, type] = {
     "revision": str, "corpus": str, "architecture": str, "d_in": int, "d_sae": int, "centred": bool,
 }  # fmt: skip
 STANZA_KEYS: Mapping[str, type] = {
-    "location": str, "loader": str, "digest": str, "control": bool, "repo": str, "format": str, **FACTS,
+    "location": str, "digest": str, "control": bool, "repo": str, "format": str, **FACTS,
 }  # fmt: skip
 FAMILY_KEYS: Mapping[str, type] = {
     "path": str, "about": str, "sae": dict, "controls": list, "words": dict, "default": list, "suite": list,
-    "loader": str, **FACTS,
+    **FACTS,
 }  # fmt: skip
 SUITE_KEYS: Mapping[str, type] = {
     "name": object, "release": str, "id": str, "repo": str, "path": str, "format": str, "values": dict,
@@ -41,7 +41,8 @@ PLACEHOLDER = re.compile(r"\{(\w+(?:\.\.\.)?)\}")
 UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
 CLOSE = 0.02
 MOST = 100_000
-"""SAEs that one pattern may name."""
+"""SAEs that one file may name."""
+PLACEHOLDERS = 5
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,15 @@ class Family:
         found = {**self._folders(), **self._stanzas()}
         for number, suite in enumerate(self.table.get("suite", ())):
             where = f"{self.path} [[suite]] {number + 1}"
-            for name, reader in self._suite(suite, where):
-                if name in found:
-                    raise ValueError(f"{where}: a second SAE is called {name!r}")
-                found[name] = reader
+            try:
+                for name, reader in self._suite(suite, where):
+                    if len(found) >= MOST:
+                        raise ValueError(f"it names more than {MOST} SAEs")
+                    if name in found:
+                        raise ValueError(f"a second SAE is called {name!r}")
+                    found[name] = reader
+            except ValueError as error:
+                raise ValueError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
         if not all(map(harmless, found)):
             bad = next(name for name in found if not harmless(name))
             raise ValueError(f"{self.path}: {bad!r} is no name of an SAE: letters, digits and /._-+ only")
@@ -78,9 +84,12 @@ class Family:
 
     def _folders(self) -> dict[str, Callable[[], SAESpec]]:
         pattern = str(self.table.get("path", ""))
-        if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        if _outside(pattern):
             raise ValueError(f"{self.path}: path is {pattern!r}, and should stay below the file's own folder")
-        folders = [folder for folder in self.path.parent.glob(pattern) if folder.is_dir()] if pattern else []
+        try:
+            folders = [folder for folder in self.path.parent.glob(pattern) if folder.is_dir()] if pattern else []
+        except (ValueError, NotImplementedError) as error:
+            raise ValueError(f"{self.path}: path is {pattern!r:.80}, which is no pattern: {error}") from None
         known = {key: self.table[key] for key in FACTS if key in self.table}
         return {f.name: partial(self._from_folder, f, known | {"control": self._is_control(f.name)}) for f in folders}
 
@@ -98,24 +107,26 @@ class Family:
         where = f"{self.path} [sae.{key}]"
         checked: dict[str, Any] = stanza if isinstance(stanza, dict) else {}
         check_keys(checked, STANZA_KEYS, where)
+        if _outside(location := str(checked.get("location", ""))):
+            raise ValueError(f"{where}: location is {location!r:.80}, and should stay below the file's own folder")
         if "location" not in checked:
             raise ValueError(f"{where} needs a location: a folder or a file, or its path in the repository `repo`")
         return checked
 
     def _from_stanza(self, key: str, stanza: dict[str, Any]) -> SAESpec:
-        known = {fact: self.table[fact] for fact in ("loader", *FACTS) if fact in self.table} | stanza
+        known = {fact: self.table[fact] for fact in FACTS if fact in self.table} | stanza
         name, folder = f"{self.name}/{key}", self.path.parent / stanza["location"]
         if "repo" not in known and folder.exists():
             return replace(spec_from_folder(folder, name), **known | {"location": str(folder)})
-        if "loader" not in known and known.get("format") not in FORMATS:
+        if known.get("format") not in FORMATS:
             raise ValueError(f"{self.path} [sae.{key}]: {folder} is not there; an SAE of a repository needs a format")
-        return SAESpec(**{"loader": "files", **known, "name": name})
+        return SAESpec(**known, name=name, loader="files")
 
     def _suite(self, suite: Any, where: str) -> Iterator[tuple[str, Callable[[], SAESpec]]]:
         _check_suite(suite, where)
         facts = {key: value for key, value in suite.items() if key in FACTS}
         known = {key: self.table[key] for key in FACTS if key in self.table} | facts
-        entries = _registered(suite) if "release" in suite else _listed(suite)
+        entries = _registered(suite) if "release" in suite else _listed(suite, where)
         return ((name, partial(self._from_entry, name, known, entry, where)) for name, entry in entries)
 
     def _from_entry(self, key: str, known: dict[str, Any], entry: dict[str, Any], where: str) -> SAESpec:
@@ -126,12 +137,15 @@ class Family:
         return SAESpec(name=f"{self.name}/{key}", loader="files", **{**entry, **facts})
 
 
+@one_sentence
 def read_family(path: Path) -> Family:
     """Read one file. Raises ValueError with one sentence if it is not what it should be."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not TOML: {str(error).splitlines()[0]}") from None
+    if not harmless(path.stem):
+        raise ValueError(f"{path}: a family's name has letters, digits and ._-+ only")
     check_keys(table, FAMILY_KEYS, str(path))
     family = Family(path.stem, table, path)
     for key, stanza in table.get("sae", {}).items():
@@ -139,6 +153,10 @@ def read_family(path: Path) -> Family:
     for number, suite in enumerate(table.get("suite", ())):
         _check_suite(suite, f"{path} [[suite]] {number + 1}")
     return family
+
+
+def _outside(path: str) -> bool:
+    return Path(path).is_absolute() or ".." in Path(path).parts
 
 
 def harmless(name: str) -> bool:
@@ -150,11 +168,28 @@ def _check_suite(suite: Any, where: str) -> None:
     suite = suite if isinstance(suite, dict) else {}
     templated = {key: value for key, value in suite.items() if key in FACTS}
     check_keys({key: value for key, value in suite.items() if key not in FACTS}, {**SUITE_KEYS, **FACTS}, where)
-    check_keys(templated, dict.fromkeys(templated, object), where)
     if not ({"name", "release", "id"} <= set(suite) or {"name", "repo", "path", "format"} <= set(suite)):
         raise ValueError(f"{where} needs a name, and either release and id, or repo, path and format")
     if "format" in suite and suite["format"] not in FORMATS:
-        raise ValueError(f"{where}: no such format {suite['format']!r}. Known: {', '.join(FORMATS)}")
+        raise ValueError(f"{where}: no such format {suite['format']!r:.80}. Known: {', '.join(FORMATS)}")
+    for key, value in {**templated, "name": suite["name"]}.items():
+        _check_fact(value, FACTS.get(key, str), f"{where}: {key}")
+    for key, values in suite.get("values", {}).items():
+        if not isinstance(values, list) or not values or not all(isinstance(v, str | int) for v in values):
+            raise ValueError(
+                f"{where}: values of {key!r:.80} are {values!r:.80}, and should be a list of texts or numbers"
+            )
+
+
+def _check_fact(value: Any, kind: type, where: str) -> None:
+    """A value of its kind, a template for it, or a table by the value of one placeholder."""
+    if isinstance(value, dict):
+        if len(value) != 1 or not isinstance(table := next(iter(value.values())), dict):
+            raise ValueError(f"{where} is {value!r:.80}, and should be a table by the value of one placeholder")
+        for inner in table.values():
+            _check_fact(inner, kind, where)
+    elif not isinstance(value, kind if kind is bool else (kind, str)) or isinstance(value, bool) != (kind is bool):
+        raise ValueError(f"{where} is {value!r:.80}, and should be {kind.__name__}")
 
 
 def _registered(suite: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -193,21 +228,23 @@ def filled(template: str, values: Mapping[str, Any], where: str) -> str:
     return PLACEHOLDER.sub(value_of, template)
 
 
-def _listed(suite: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _listed(suite: dict[str, Any], where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """All combinations of the values."""
     keys = list(suite.get("values", {}))
-    if (count := math.prod(len(suite["values"][key]) for key in keys)) > MOST:
-        raise ValueError(f"{suite['name']!r} names {count} SAEs, more than {MOST}")
+    if math.prod(len(suite["values"][key]) for key in keys) > MOST:
+        raise ValueError(f"{where} names more than {MOST} SAEs")
     for combination in itertools.product(*(suite["values"][key] for key in keys)):
         values = dict(zip(keys, map(str, combination), strict=True))
         entry = {"repo": suite["repo"], "location": suite["path"], "format": suite["format"]}
-        entry = {key: filled(value, values, key) for key, value in entry.items()}
-        yield str(_fact(suite["name"], values, str, "name")), {**entry, "facts": {}, "values": values}
+        entry = {key: filled(value, values, where) for key, value in entry.items()}
+        yield str(_fact(suite["name"], values, str, where)), {**entry, "facts": {}, "values": values}
 
 
 def _pattern(template: str) -> re.Pattern[str]:
     """A regular expression; a placeholder that comes a second time stands for the same."""
     parts = PLACEHOLDER.split(template)
+    if len(parts) > 2 * PLACEHOLDERS + 1:
+        raise ValueError(f"{template!r:.80} has more than {PLACEHOLDERS} placeholders")
     seen: set[str] = set()
     found = ""
     for text, name in itertools.zip_longest(parts[::2], parts[1::2]):
@@ -231,9 +268,9 @@ def _fact(value: Any, values: Mapping[str, Any], kind: type, where: str) -> Any:
 
 def number(text: str, where: str) -> int:
     """16384 of `16384`, `16k` or `2pow14`; 65536 of `65k`, as widths that are powers of two are called."""
-    if match := re.fullmatch(r"2pow(\d+)", text):
+    if match := re.fullmatch(r"2pow(\d{1,2})", text):
         return int(2 ** int(match[1]))
-    if match := re.fullmatch(r"(\d+)([km]?)", text.lower()):
+    if match := re.fullmatch(r"(\d{1,12})([km]?)", text.lower()):
         rough = int(match[1]) * 1000
         power = 2 ** round(math.log2(max(rough, 1)))
         return power if match[2] == "k" and abs(rough / power - 1) < CLOSE else int(match[1]) * UNITS[match[2]]

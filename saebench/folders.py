@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from saebench.formats import FORMATS, detect_folder
-from saebench.naming import nearest
+from saebench.naming import nearest, one_sentence, shown
 from saebench.spec import SAESpec
 from saebench.weights import inspect
 
 T = TypeVar("T")
 
 
+@one_sentence
 def spec_from_folder(folder: str | Path, name: str) -> SAESpec:
     """Read the facts of an SAE; `digest` covers configuration and weights.
 
@@ -69,7 +70,7 @@ def _normalisation(config: Mapping[str, Any], where: Path) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     try:
         return typed({"content": json.loads(path.read_bytes())}, "content", dict, path) or {}
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
 
 
@@ -84,7 +85,8 @@ def _digest(path: Path) -> str:
 
 
 def scalars(table: Mapping[str, Any], *without: str) -> dict[str, Any]:
-    return {k: v for k, v in table.items() if k not in without and isinstance(v, str | int | float | None)}
+    kept = {k: v for k, v in table.items() if k not in without and isinstance(v, str | int | float | None)}
+    return {shown(str(k)): shown(v) if isinstance(v, str) else v for k, v in kept.items()}
 
 
 def typed(table: Mapping[str, Any], key: str, kind: type[T], where: Path | str) -> T | None:

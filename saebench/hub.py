@@ -16,9 +16,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
+from saebench.naming import one_sentence
 from saebench.places import cache_dir
 
-PATIENCE = 2.0
+PATIENCE = 1.2
 """Seconds that the hub has for its first answer."""
 CHUNK = 1 << 22
 Kind = Literal["model", "dataset"]
@@ -99,7 +100,7 @@ def check_reachable() -> None:
     # In a thread: looking up a name may hang longer than any timeout of the client.
     asking = threading.Thread(target=lambda: found.append(_asked(constants.ENDPOINT)), daemon=True)
     asking.start()
-    asking.join(PATIENCE + 0.3)
+    asking.join(PATIENCE + 0.1)
     if not found:
         raise Unreachable(f"{constants.ENDPOINT} does not answer")
     if found[0] is not None:
@@ -116,6 +117,7 @@ def _asked(url: str) -> Exception | None:
     return None
 
 
+@one_sentence
 def plan(repo: Repo, patterns: Sequence[str]) -> Wanted:
     """What fetching the files of a repository that match would take.
 
@@ -126,12 +128,20 @@ def plan(repo: Repo, patterns: Sequence[str]) -> Wanted:
     with _sentences(repo):
         info = HfApi().repo_info(repo.name, repo_type=repo.kind, revision=repo.revision, files_metadata=True)
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
-    files = sorted(file for file in sizes if any(fnmatchcase(file, pattern) for pattern in patterns))
+    if stray := [file for file in sizes if not _inside(file)]:
+        raise OSError(f"{repo} lists a file {stray[0]!r:.80}, which would lie outside of the cache")
+    files = sorted(file for file in sizes if any(_matches(file, pattern) for pattern in patterns))
     return Wanted(repo, tuple(files), sum(sizes[file] for file in files if repo.local(file) is None), str(info.sha))
 
 
+def _matches(file: str, pattern: str) -> bool:
+    """A pattern without folders is of files at the top."""
+    return fnmatchcase(file, pattern) and file.count("/") == pattern.count("/")
+
+
+@one_sentence
 def fetch(wanted: Wanted) -> None:
-    """Download what is not in the cache, going on where an earlier download stopped, and check what came.
+    """Download the files that are not in the cache, and check what came; a file that broke off is begun anew.
 
     Raises OSError with one sentence if the disk is full or a file is not what its checksum says.
     """
@@ -220,9 +230,9 @@ def _sentences(repo: Repo) -> Iterator[None]:
 
 
 def one_line(error: object) -> str:
-    """The first line of a message, in a length that fits into a sentence."""
+    """A message in one line, in a length that fits into a sentence."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    return " ".join(lines)[:300] if lines else type(error).__name__
 
 
 def gigabytes(size: float) -> str:

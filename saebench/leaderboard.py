@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from saebench.floors import DASH, floor_columns
 from saebench.gate import number, with_interval
-from saebench.naming import natural
+from saebench.naming import natural, shown
 from saebench.score import Score
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
@@ -274,6 +274,7 @@ def _footer(scores: Sequence[Score], command: str, hidden: int) -> str:
     versions = sorted({f"{name} {version}" for score in scores for name, version in score.versions.items()})
     commits = sorted({score.commit + (" with uncommitted changes" if score.dirty else "") for score in scores})
     count = f"{len(scores)}, of which {sum(score.value is None for score in scores)} unscored"
+    command = shown(command, most=len(command))
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", command)), default=0))
     facts = {
         "Scores": count + (f"; {hidden} of other weights or columns left out" if hidden else ""),

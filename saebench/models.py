@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from saebench.pretrained import model_on_hub
 CONFIG = "config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
-PATTERNS = ("*.json", "*.model", "merges.txt", "*.safetensors")
-"""Files of a model's repository that are fetched; pickled weights are not."""
+PATTERNS = ("*.json", "*.model", "merges.txt", "model*.safetensors")
+"""Files at the top of a model's repository that are fetched; pickled weights are not, nor the same in another form."""
 LENGTHS = ("n_positions", "max_position_embeddings", "n_ctx", "max_sequence_length", "seq_length")
 
 
@@ -45,7 +46,7 @@ def missing_of_model(name: str) -> list[str]:
     folder = Path(name).expanduser()
     lacking = [CONFIG] if there(folder, CONFIG) is None else []
     if all(there(folder, file) is None for file in TOKENIZERS):
-        lacking.append("a tokenizer")
+        lacking.append("tokenizer")
     return [*lacking, *(file for file in _weights(there, folder) if there(folder, file) is None)]
 
 
@@ -77,20 +78,29 @@ def model_config(name: str) -> dict[str, Any]:
 
 def context_of(name: str) -> int | None:
     """Positions that the model has, if its configuration says so."""
-    config = model_config(name)
-    found = [int(config[key]) for key in LENGTHS if isinstance(config.get(key), int)]
-    return found[0] if found else None
+    return _whole(name, LENGTHS)
 
 
 def width_of(name: str) -> int | None:
     """Dimensions of the residual stream."""
-    config = model_config(name)
-    return next((int(config[key]) for key in ("hidden_size", "n_embd", "d_model") if key in config), None)
+    return _whole(name, ("hidden_size", "n_embd", "d_model"))
 
 
 def layers_of(name: str) -> int | None:
+    return _whole(name, ("num_hidden_layers", "n_layer", "num_layers"))
+
+
+def _whole(name: str, keys: Iterable[str]) -> int | None:
+    """The first of some numbers that the configuration has."""
     config = model_config(name)
-    return next((int(config[key]) for key in ("num_hidden_layers", "n_layer", "num_layers") if key in config), None)
+    for key in keys:
+        if config.get(key) is not None:
+            if type(config[key]) is not int or config[key] < 1:
+                raise ValueError(
+                    f"the model {name}: {key} is {config[key]!r:.80}, and should be a positive whole number"
+                )
+            return int(config[key])
+    return None
 
 
 def model_digest(name: str) -> str:

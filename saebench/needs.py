@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from saebench import hub
@@ -12,6 +12,7 @@ from saebench.hub import Repo, Wanted, gigabytes
 from saebench.models import (
     CONFIG,
     PATTERNS,
+    TOKENIZERS,
     WEIGHTS,
     layers_of,
     missing_of_model,
@@ -20,11 +21,14 @@ from saebench.models import (
     revision_of_model,
     width_of,
 )  # fmt: skip
+from saebench.naming import one_sentence
 from saebench.spec import SAESpec
 from saebench.texts import HubSource, Source
 from saebench.weights import header, inspect
 
 Say = Callable[[str], None]
+ESSENTIAL = {CONFIG: {CONFIG}, "tokenizer": set(TOKENIZERS)}
+"""What a model cannot be without, beside its weights, and the files that are it."""
 FULL_WIDTH = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "hook_embed")
 """Hooks whose activation has the dimensions of the residual stream."""
 
@@ -48,10 +52,12 @@ def of_sae(spec: SAESpec) -> list[Need]:
     repo = repo_of(spec)
     if repo is None:
         return []
-    guessed = format_of(spec) is None
-    return [Need(f"the SAE {spec.name}", repo, tuple(names_of(spec)), lambda: missing(spec), guessed)]
+    # As it is known now: what is found to be damaged is removed, and would not tell any more.
+    own = replace(spec, format=format_of(spec))
+    return [Need(f"the SAE {spec.name}", repo, tuple(names_of(own)), lambda: missing(own), own.format is None)]
 
 
+@one_sentence
 def of_model(name: str) -> list[Need]:
     repo = repo_of_model(name)
     if repo is None:
@@ -61,13 +67,27 @@ def of_model(name: str) -> list[Need]:
     return [Need(f"the model {repo}", repo, PATTERNS, lambda: missing_of_model(name))]
 
 
+def of_tokenizer(name: str) -> list[Need]:
+    """The tokenizer of a model alone, to be compared with another's."""
+    repo = repo_of_model(name)
+    if repo is None:
+        return []
+    lacking = lambda: [] if repo.local(TOKENIZERS[0]) else [TOKENIZERS[0]]  # noqa: E731
+    return [Need(f"the tokenizer of {repo}", repo, (TOKENIZERS[0],), lacking)]
+
+
+@one_sentence
 def of_corpus(source: Source | None) -> list[Need]:
+    """The texts of a data set; a file of texts is read, so that what is wrong with it is said at once."""
     if not isinstance(source, HubSource):
+        if source is not None:
+            source.texts()
         return []
     lacking: list[str] = [] if source.here else ["its first documents"]
     return [Need(f"the texts {source.repo}", source.repo, (), lambda: lacking, keep=source.keep)]
 
 
+@one_sentence
 def ensure(needs: Iterable[Need], say: Say) -> None:
     """Fetch what is missing, after saying how much it is; check what is here.
 
@@ -122,6 +142,8 @@ def _check_listed(need: Need, wanted: Wanted) -> None:
     absent = [file for file in need.lacking() if known and not need.guessed and file not in wanted.files]
     if absent or not wanted.files:
         raise OSError(f"{need.what}: {need.repo} has no {', no '.join(absent or need.lacking())}")
+    if not known and (lacking := [name for name, files in ESSENTIAL.items() if not files & set(wanted.files)]):
+        raise OSError(f"{need.what}: {need.repo} has no {', no '.join(lacking)}")
     if not known and not any(file.endswith(".safetensors") for file in wanted.files):
         raise OSError(f"{need.what} has no weights as safetensors ({WEIGHTS}), and pickled weights are never loaded")
 
@@ -134,6 +156,7 @@ def _files_here(need: Need) -> list[str]:
     return [] if config is None else [p.name for p in config.parent.iterdir() if p.suffix in (".json", ".safetensors")]
 
 
+@one_sentence
 def check_files(spec: SAESpec) -> None:
     """Look at the headers of an SAE's weights. Raises ValueError with one sentence if they are not to be trusted."""
     for path in here(spec):
@@ -141,6 +164,7 @@ def check_files(spec: SAESpec) -> None:
             inspect(path)
 
 
+@one_sentence
 def model_of(spec: SAESpec) -> str | None:
     """Language model of an SAE, from its files where its name does not say."""
     if spec.model is not None or spec.loader != "files":
@@ -161,6 +185,7 @@ def model_of(spec: SAESpec) -> str | None:
     return str(found) if found else None
 
 
+@one_sentence
 def check_fit(spec: SAESpec, model: str, *, chosen: bool) -> None:
     """Raise ValueError with one sentence where an SAE cannot be one of a model: its layer, width or tokenizer.
 
@@ -198,8 +223,9 @@ def _config(spec: SAESpec, table: str) -> dict[str, Any]:
 def _vocabulary(model: str) -> Any:
     """Tokens of a model by id, or None where its tokenizer is not here."""
     try:
-        path = model_folder(model) / "tokenizer.json"
-        return json.loads(path.read_text(encoding="utf-8")).get("model", {}).get("vocab")
+        repo = repo_of_model(model)
+        path = model_folder(model) / TOKENIZERS[0] if repo is None else repo.local(TOKENIZERS[0])
+        return path and json.loads(path.read_text(encoding="utf-8")).get("model", {}).get("vocab")
     except (OSError, ValueError, AttributeError):
         return None
 

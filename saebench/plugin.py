@@ -143,8 +143,16 @@ class SuiteRun:
         self.expected = len(ids) if self.asked_for else 0
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_sessionstart"""
+        self._fetch(session)  # before pytest-xdist starts its workers, and before anything is collected
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_runtestloop"""
+        self._fetch(session)  # where a test outside the suites was the first to ask for an SAE
+
+    def _fetch(self, session: pytest.Session) -> None:
         # Once for all workers of pytest-xdist, and in sight: a download has a progress bar.
         if (
             self.run is not None
@@ -152,8 +160,11 @@ class SuiteRun:
             and not hasattr(session.config, "workerinput")
         ):
             capture: Any = session.config.pluginmanager.getplugin("capturemanager")
-            with usage_errors(), capture.global_and_fixture_disabled():
-                self.run.prepare(lambda line: print(f"saebench: {line}", flush=True))
+            with capture.global_and_fixture_disabled():
+                try:
+                    self.run.prepare(lambda line: print(f"saebench: {line}", flush=True))
+                except (ImportError, OSError, ValueError) as error:
+                    raise pytest.UsageError(str(error)) from None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None]:
@@ -203,7 +214,8 @@ class SuiteRun:
             score = outcome
         else:
             seconds = time.perf_counter() - self.started[item.nodeid]
-            score = run.record(prop, spec_of(item), params_of(item), outcome, seconds)
+            with usage_errors():
+                score = run.record(prop, spec_of(item), params_of(item), outcome, seconds)
         item.stash[RECORDED] = score
         item.user_properties.append((SCORE, score.to_line()))
         item.user_properties.append((NOTES, "\n".join(run.notes())))

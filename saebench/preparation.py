@@ -2,13 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-from saebench.needs import Say, check_files, check_fit, ensure, of_corpus, of_model, of_sae
+from saebench.naming import one_sentence
+from saebench.needs import Say, check_files, check_fit, ensure, of_corpus, of_model, of_sae, of_tokenizer
 from saebench.texts import Source, source_of
 
 if TYPE_CHECKING:
     from saebench.run import Run
 
 
+@one_sentence
 def prepare(run: "Run", say: Say) -> None:
     """See `Run.prepare`. SAEs come first: their files say which model they need."""
     specs = [run.own(spec) for spec in run.specs]
@@ -17,8 +19,19 @@ def prepare(run: "Run", say: Say) -> None:
         check_files(spec)
     models = [need for model in _models(run) for need in of_model(model)]
     ensure([*models, *(need for source in _sources(run) for need in of_corpus(source))], say)
+    _compare_tokenizers(run, say)
     for spec in specs:
         check_fit(spec, run.model_name(spec), chosen=run.model is not None)
+
+
+def _compare_tokenizers(run: "Run", say: Say) -> None:
+    """Fetch the tokenizers of the SAEs' own models, where the user has named another one."""
+    own = {spec.model for spec in map(run.own, run.specs) if spec.model is not None} if run.model else set[str]()
+    for model in sorted(own - {str(run.model)}):
+        try:
+            ensure(of_tokenizer(model), say)
+        except OSError:
+            say(f"the tokenizer of {model} is not here: whether it is that of {run.model} is not known")
 
 
 def needed(run: "Run") -> str:

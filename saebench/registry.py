@@ -11,7 +11,7 @@ from pathlib import Path
 
 from saebench.families import Family, harmless, read_family, registered_entry
 from saebench.folders import spec_from_folder
-from saebench.naming import natural, nearest
+from saebench.naming import natural, nearest, one_sentence
 from saebench.places import fixtures_dir
 from saebench.pretrained import releases
 from saebench.spec import SAESpec
@@ -29,6 +29,7 @@ class UnknownSAE(ValueError):
     """A `--sae` pattern that names nothing; the message is one sentence with the nearest match."""
 
 
+@one_sentence
 def families(root: Path | None = None) -> list[Family]:
     """All SAE families, in the order of their names."""
     return [read_family(path) for path in sorted((root or fixtures_dir()).glob("*.toml"))]
@@ -39,6 +40,7 @@ def specs_of(family: str, root: Path | None = None) -> list[SAESpec]:
     return [read() for known in families(root) if known.name == family for read in known.readers.values()]
 
 
+@one_sentence
 def resolve_all(patterns: Iterable[str], root: Path | None = None) -> list[SAESpec]:
     """Resolve several patterns; an SAE that several of them name comes once, at its first place."""
     found: dict[str, SAESpec] = {}
@@ -49,6 +51,7 @@ def resolve_all(patterns: Iterable[str], root: Path | None = None) -> list[SAESp
     return list(found.values())
 
 
+@one_sentence
 def resolve(pattern: str, root: Path | None = None) -> list[SAESpec]:
     """Turn one `--sae` pattern into specs; never an empty list.
 
@@ -118,11 +121,12 @@ def _at(spec: SAESpec, revision: str, pattern: str) -> SAESpec:
 def _control(spec: SAESpec, control: str, pattern: str) -> SAESpec:
     if control not in CONTROLS:
         raise UnknownSAE(f"--sae {pattern}: no such control.{nearest(control, CONTROLS)} Known: {', '.join(CONTROLS)}")
-    named = spec.name if spec.revision is None else f"{spec.name.rpartition('@')[0]}@{spec.revision}"
+    if spec.loader == "control":
+        raise UnknownSAE(f"--sae {pattern}: {spec.name} is itself a control, and has none")
     return SAESpec(
-        f"{spec.name}~{control}", "control", spec.location if spec.name.startswith("local/") else named,
-        model=spec.model, hook=spec.hook, hook_out=spec.hook_out, corpus=spec.corpus, centred=spec.centred,
-        context_size=spec.context_size, d_in=spec.d_in, control=True,
+        f"{spec.name}~{control}", "control", spec.location, model=spec.model, hook=spec.hook, hook_out=spec.hook_out,
+        corpus=spec.corpus, centred=spec.centred, context_size=spec.context_size, d_in=spec.d_in, control=True,
+        origin=spec,
     )  # fmt: skip
 
 

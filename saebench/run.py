@@ -16,7 +16,6 @@ from saebench.preparation import prepare
 from saebench.pretrained import model_on_hub
 from saebench.properties import Property
 from saebench.provenance import environment, machine
-from saebench.registry import resolve
 from saebench.score import Estimate, Score, Unscored, identity
 from saebench.spec import SAESpec
 from saebench.store import Store
@@ -79,7 +78,7 @@ class Run:
 
     def own(self, spec: SAESpec) -> SAESpec:
         """The SAE that a control is made for; others are their own."""
-        return resolve(spec.location)[0] if spec.loader == "control" else spec
+        return spec.origin or spec
 
     def sae(self, spec: SAESpec) -> "LoadedSAE":
         """The SAE in memory; the one before it is dropped first."""
@@ -98,11 +97,16 @@ class Run:
         return self._sae
 
     def _control(self, spec: SAESpec) -> "LoadedSAE":
-        """The control of the SAE that its location names."""
+        """The control of an SAE; one that cannot be made is unscored, whatever is asked of it."""
+        from saebench.controls import unmade
         from saebench.loaders import load_sae
 
-        made = self.controls.made(load_sae(self.own(spec), self.resolved_device()), spec.name.rpartition("~")[2])
-        return replace(made, spec=replace(made.spec, name=spec.name))
+        own, name = load_sae(self.own(spec), self.resolved_device()), spec.name.rpartition("~")[2]
+        try:
+            made = self.controls.made(own, name)
+        except Unscored as reason:
+            made = unmade(own, name, reason)
+        return replace(made, spec=replace(made.spec, name=spec.name, control=True))
 
     def known(self, spec: SAESpec) -> SAESpec:
         """The spec with all that its files say, which for some formats only loading tells."""
@@ -218,7 +222,7 @@ class Run:
         """Its name, hook and model, and the L0 and FVU measured in this run, whatever order the tests came in."""
         sae = self.sae(spec)
         measured = self._of_sae.get((sae.digest, "l0 and fvu"), lambda: self._l0_and_fvu(sae))
-        names = {"sae": spec.name, "model": self.model_name(spec), "hook": self.hook(sae.spec)}
+        names = {"sae": spec.name, "model": self.model_name(sae.spec), "hook": self.hook(sae.spec)}
         subject = self.subject(sae.spec)
         run_with = {"dtype": subject.dtype, "batch_size": subject.batch.size}
         pinned = revisions(self.own(spec), names["model"], self.source(sae.spec))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from saebench.batches import out_of_memory
+from saebench.naming import shown
 from saebench.score import Unscored
 from saebench.spec import SAESpec
 
@@ -102,7 +103,7 @@ def _called(what: str, function: Callable[[Tensor], Tensor], argument: Tensor) -
         if out_of_memory(error):  # fewer at a time may do
             raise
         message = f"{what} of shape {tuple(argument.shape)} raised {type(error).__name__}: {error}"
-        raise Unscored(message.splitlines()[0], broken=True) from error
+        raise Unscored(shown(message), broken=True) from error
     if not isinstance(values, Tensor):
         raise Unscored(f"{what} returned a {type(values).__name__}, not a tensor", broken=True)
     return values

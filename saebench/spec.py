@@ -2,10 +2,18 @@
 
 from dataclasses import dataclass, field
 
+TEXTS = ("name", "model", "corpus", "hook", "hook_out", "normalisation", "architecture", "revision", "repo")
+NUMBERS = ("context_size", "d_in", "d_sae")
+LONGEST, LARGEST = 300, 2**40
+
 
 @dataclass(frozen=True)
 class SAESpec:
-    """An SAE's address and facts. Facts that only its weights can tell are None until it is loaded."""
+    """An SAE's address and facts. Facts that only its weights can tell are None until it is loaded.
+
+    Raises ValueError with one sentence if what a file or an object said cannot be: names end up in terminals and
+    leaderboards, numbers in shapes.
+    """
 
     name: str
     """What users type and read, `family/sae`."""
@@ -40,10 +48,22 @@ class SAESpec:
     architecture: str | None = None
     d_in: int | None = None
     d_sae: int | None = None
+    origin: "SAESpec | None" = None
+    """The SAE that it is a control of, where it is made for one."""
     control: bool = False
     """Made to be worse than a real SAE: shown apart, and never ranked."""
     facts: dict[str, str | int | float | bool | None] = field(default_factory=dict)
     """What its maker recorded: l0, fvu, tokens seen, seed, commit."""
+
+    def __post_init__(self) -> None:
+        for name in TEXTS:
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value.isprintable() and len(value) <= LONGEST):
+                raise ValueError(f"{str(self.name)[:90]}: {name} is {value!r:.90}, and should be a short line of text")
+        for name in NUMBERS:
+            value = getattr(self, name)
+            if value is not None and not (type(value) is int and 0 < value < LARGEST):
+                raise ValueError(f"{self.name}: {name} is {value!r:.90}, and should be a positive whole number")
 
 
 def transcodes(spec: SAESpec) -> str:

@@ -35,13 +35,16 @@ class Store:
 
     def append(self, score: Score, items: Mapping[str, Any] | None = None) -> Score:
         """Write one score, its per-item values first; return the score with `items` set to their address."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if items:
-            score = score.model_copy(update={"items": self._save_items(items)})
-        with self._lock:
-            self._mend()
-            with self.path.open("ab") as file:
-                _write_through(file, score.to_line().encode() + b"\n")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if items:
+                score = score.model_copy(update={"items": self._save_items(items)})
+            with self._lock:
+                self._mend()
+                with self.path.open("ab") as file:
+                    _write_through(file, score.to_line().encode() + b"\n")
+        except OSError as error:
+            raise OSError(f"{self.path}: a score cannot be written: {error.strerror or error}") from error
         return score
 
     def repair(self) -> int:

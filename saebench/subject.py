@@ -1,7 +1,7 @@
 """The language model under study: loading, hook checks, forward passes that stop at the hook, splicing."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from saebench.batches import Batch, free_memory
 from saebench.hub import gigabytes
-from saebench.models import model_digest, model_folder
-from saebench.naming import nearest
+from saebench.models import layers_of, model_digest, model_folder
+from saebench.naming import nearest, one_sentence
 from saebench.places import ORGANISM
 from saebench.weights import header
 
@@ -134,6 +134,7 @@ def layer_of(hook: str) -> int:
     return int(match[1])
 
 
+@one_sentence
 def load_subject(
     name: str = ORGANISM, device: str = "cpu", change: Change | None = None, changed: str = "changed",
     *, centred: bool = False,
@@ -148,22 +149,34 @@ def load_subject(
 
     folder, dtype = str(model_folder(name)), dtype_for(name, device)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
-        ).eval()
+        # Said outright: where it is left open, transformers asks the user whether to run a model's own code.
+        here = {"local_files_only": True, "trust_remote_code": False}
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **here)
+        model, found = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **here
+        )
+        _check_weights(model, found["missing_keys"])
     except (ImportError, KeyError, RuntimeError, TypeError, ValueError, OSError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"the model {name} cannot be loaded: {first}") from error
-    model = change(model) if change else model
+    model = change(model.eval()) if change else model.eval()
     model.requires_grad_(False)
     bridge = TransformerBridge.boot_transformers(folder, hf_model=model, tokenizer=tokenizer, device=device)
     if centred and not any(isinstance(module, torch.nn.LayerNorm) for module in model.modules()):
         raise ValueError(f"an SAE of centred activations is of a model with LayerNorm, and {name} has none")
     digest = subject_digest(name, device, centred=centred)
     return Subject(name, f"{changed} {digest}" if change else digest, bridge, tokenizer, device, centred)
+
+
+def _check_weights(model: torch.nn.Module, missing: Iterable[str]) -> None:
+    """transformers draws what a checkpoint lacks at random, and only warns."""
+    if lacking := sorted(missing):
+        raise ValueError(f"its files lack {len(lacking)} weights, among them {lacking[0]}")
+    for name, value in model.named_parameters():
+        if not torch.isfinite(value.detach().sum()) and not torch.isfinite(value).all():
+            raise ValueError(f"{name} holds values that are NaN or infinite")
 
 
 def subject_digest(name: str, device: str, *, centred: bool) -> str:
@@ -184,6 +197,8 @@ def dtype_for(name: str, device: str) -> torch.dtype:
     """
     folder = model_folder(name)
     sizes = [array.size for path in folder.glob("*.safetensors") for array in header(path).values()]
+    if (layers := layers_of(name) or 0) > len(sizes):
+        raise ValueError(f"the model {name} says that it has {layers} layers, and its files hold {len(sizes)} arrays")
     needed, free = SPARE * sum(sizes), free_memory(device)
     if needed <= free:
         return torch.float32

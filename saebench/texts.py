@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from saebench.hub import Repo, one_line
+from saebench.naming import one_sentence
 from saebench.places import cache_dir
 
 WORLD = "organism-world"
@@ -68,11 +69,14 @@ class FileSource:
 def _text(path: Path, number: int, line: str) -> str:
     try:
         entry = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"--sae-corpus {path}, line {number}: not JSON: {one_line(error)}") from None
     if not isinstance(entry, dict) or not isinstance(entry.get("text"), str):
         raise ValueError(f"--sae-corpus {path}, line {number}: expected an object with a string 'text'")
-    return str(entry["text"])
+    text = str(entry["text"])
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError(f"--sae-corpus {path}, line {number}: half of a character, which is no text")
+    return text
 
 
 @dataclass(frozen=True)
@@ -121,10 +125,13 @@ class HubSource:
             raise OSError(f"--sae-corpus {self.repo}: no texts can be read: {one_line(error)}") from error
         content = {"revision": revision, "texts": texts}
         sealed = {"sha256": _seal(content), **content}
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(sealed), encoding="utf-8")
-        os.replace(temporary, self._path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(sealed), encoding="utf-8")
+            os.replace(temporary, self._path)
+        except OSError as error:
+            raise OSError(f"{self.repo}: {error.strerror}: {self._path.parent} cannot be written") from error
         _read.cache_clear()
 
 
@@ -151,6 +158,7 @@ def _column(repo: Repo, row: dict[str, Any]) -> str:
     )
 
 
+@one_sentence
 def source_of(name: str) -> Source | None:
     """A source by its name; None for the embedded model's world. Raises ValueError with one sentence if there is none."""
     if name == WORLD:

@@ -6,15 +6,20 @@ Everything that could execute code, fill the memory or lie about its size is ref
 import json
 import math
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 
+from saebench.naming import one_sentence
+
 FLOATS = ("float16", "float32", "float64", "bfloat16")
 SAFETENSORS = {"F16": "float16", "F32": "float32", "F64": "float64", "BF16": "bfloat16"}
 WIDTH = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+MOST = 1_000
+"""Arrays in a file of an SAE."""
 LONGEST_HEADER = 100_000_000
 
 
@@ -31,6 +36,7 @@ class Array:
         return 4 * math.prod(self.shape)
 
 
+@one_sentence
 def inspect(path: Path) -> dict[str, Array]:
     """Arrays of an SAE's file by name.
 
@@ -44,6 +50,7 @@ def inspect(path: Path) -> dict[str, Array]:
     return arrays
 
 
+@one_sentence
 def header(path: Path) -> dict[str, Array]:
     """Arrays of a `.safetensors` or `.npz` file by name; nothing for a torch checkpoint, whose header is a pickle.
 
@@ -54,7 +61,7 @@ def header(path: Path) -> dict[str, Array]:
         raise ValueError(f"{path} is not a file of weights: expected .safetensors, .npz or .pt")
     try:
         return kind(path)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError):
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError):
         raise ValueError(f"{path} is damaged, or not a {path.suffix} file: {_size(path)}") from None
 
 
@@ -98,6 +105,8 @@ def _entry(entry: dict[str, Any]) -> Array:
 
 def _npz(path: Path) -> dict[str, Array]:
     with zipfile.ZipFile(path) as archive:
+        if len(archive.infolist()) > MOST:
+            raise ValueError(f"{path} holds {len(archive.infolist())} arrays, more than an SAE has")
         return {entry.filename.removesuffix(".npy"): _member(path, archive, entry) for entry in archive.infolist()}
 
 

@@ -457,10 +457,8 @@ def test_revision_of_the_hub(pattern: str, revision: str) -> None:
 
 @pytest.mark.parametrize("revision", ["main", "release-candidate", COMMIT])
 def test_control_is_made_for_the_sae_at_its_revision(revision: str) -> None:
-    """A run looks up the SAE that a control is made for by the control's location."""
     (control,) = resolve(f"llama/scope/layer-15/res/8x@{revision}~pca")
-    (own,) = resolve(control.location)
-    assert own == resolve(f"llama/scope/layer-15/res/8x@{revision}")[0]
+    assert control.origin == resolve(f"llama/scope/layer-15/res/8x@{revision}")[0]
 
 
 def test_two_branches_with_long_names_are_two_saes() -> None:

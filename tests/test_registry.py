@@ -98,10 +98,10 @@ def test_family_without_folders_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('lodaer = "x"', "unknown key 'lodaer'. Did you mean 'loader'?"),
-        ('loader = "x"\n[sae.a]\nlocatoin = "y"', r"\[sae.a\]: unknown key 'locatoin'. Did you mean 'location'?"),
-        ("loader = 3", "loader is 3, and should be str"),
-        ('loader = "x"\n[sae.a]\nlocation = "y"\ncontext_size = true', "context_size is True, and should be int"),
+        ('modle = "x"', "unknown key 'modle'. Did you mean 'model'?"),
+        ('[sae.a]\nlocatoin = "y"', r"\[sae.a\]: unknown key 'locatoin'. Did you mean 'location'?"),
+        ("model = 3", "model is 3, and should be str"),
+        ('[sae.a]\nlocation = "y"\ncontext_size = true', "context_size is True, and should be int"),
         ("[sae]\na = 1", "needs a location"),
         ("loader =", "is not TOML"),
     ],
@@ -214,7 +214,7 @@ def test_nothing_heavy_is_imported() -> None:
 
 def test_a_control_of_an_sae_is_named_behind_a_tilde():
     (spec,) = resolve("organism/topk-16~pca")
-    assert (spec.name, spec.loader, spec.location) == ("organism/topk-16~pca", "control", "organism/topk-16")
+    assert (spec.name, spec.loader, spec.origin) == ("organism/topk-16~pca", "control", resolve("organism/topk-16")[0])
     assert spec.control
     assert [s.name for s in resolve("organism/gated-*~random_l0")] == [
         "organism/gated-16~random_l0", "organism/gated-32~random_l0",

@@ -2,10 +2,12 @@
 
 import importlib
 
+from saebench.naming import one_sentence
 from saebench.sae import LoadedSAE
 from saebench.spec import SAESpec
 
 
+@one_sentence
 def load_sae(spec: SAESpec, device: str = "cpu") -> LoadedSAE:
     """Load an SAE into memory by its spec; nothing is downloaded.
 

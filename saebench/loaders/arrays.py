@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from saebench.files import file_of, here, place_of
-from saebench.folders import read_json
+from saebench.folders import read_json, typed
 from saebench.formats import HANNA, SUFFIXES
 from saebench.hub import one_line
 from saebench.loaders.build import built, matrix, tensors
@@ -43,7 +43,10 @@ def _config(spec: SAESpec, arrays: dict[str, Any]) -> dict[str, Any]:
         "d_in": d_in, "d_sae": d_sae, "apply_b_dec_to_input": False, "metadata": metadata,
         "architecture": "jumprelu" if "threshold" in arrays else "standard",
     }  # fmt: skip
-    if "W_skip" not in arrays and not metadata.get("hook_name_out") and d_out == d_in:
+    transcodes = "W_skip" in arrays or metadata.get("hook_name_out") is not None
+    if not transcodes and d_out != d_in:
+        raise ValueError(f"W_enc reads {d_in} dimensions and W_dec writes {d_out}: a transcoder needs a `hook_out`")
+    if not transcodes:
         return config
     skip = "skip_" if "W_skip" in arrays else ""
     jump = "jumprelu_" if "threshold" in arrays else ""
@@ -58,7 +61,10 @@ def _told(spec: SAESpec) -> dict[str, Any]:
     config = read_json(path) if path is not None and "hf_hook_point_in" in read_json(path) else {}
     hooks = {"hook_name": config.get("hf_hook_point_in"), "hook_name_out": config.get("hf_hook_point_out")}
     found = {key: _hook(name) for key, name in hooks.items() if name}
-    return {**found, **({"model_name": str(config["model_name"])} if "model_name" in config else {})}
+    return {
+        **found,
+        **({"model_name": typed(config, "model_name", str, "config.json")} if "model_name" in config else {}),
+    }
 
 
 def _hook(name: str) -> str:

@@ -19,6 +19,7 @@ from saebench.folders import digest_of_files
 from saebench.formats import ARRAYS
 from saebench.hub import one_line
 from saebench.loaders import arrays, dictionary_learning, sparsify
+from saebench.loaders.build import checkpoint
 from saebench.loaders.normalised import normalised
 from saebench.pretrained import model_on_hub
 from saebench.sae import LoadedSAE
@@ -43,7 +44,9 @@ def load(spec: SAESpec, device: str) -> LoadedSAE:
         if path.suffix in (".safetensors", ".npz", ".pt", ".pth"):
             inspect(path)
     try:
-        sae = READERS[form](spec, device) if form in READERS else _converted(form, spec, device)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            sae = READERS[form](spec, device) if form in READERS else _converted(form, spec, device)
     except (Unscored, OSError, ImportError):
         raise
     except UserWarning:
@@ -66,7 +69,8 @@ def _loaded(sae: Any, spec: SAESpec, device: str) -> LoadedSAE:
     try:
         return LoadedSAE(_told(spec, sae.cfg), normalised(sae), digest, device)
     except ValueError as error:
-        raise ValueError(f"{spec.name}: {error}") from error
+        named = str(error).startswith(spec.name)
+        raise ValueError(str(error) if named else f"{spec.name}: {error}") from error
 
 
 def _told(spec: SAESpec, config: Any) -> SAESpec:
@@ -96,6 +100,8 @@ def hook_of(name: str | None, in_transformers: str | None) -> str | None:
 def _check_weights(sae: Any, spec: SAESpec) -> None:
     import torch
 
+    if not 0 < getattr(sae.cfg, "k", 1) <= sae.cfg.d_sae:
+        raise ValueError(f"{spec.name}: k is {sae.cfg.k!r:.80}, and the SAE has {sae.cfg.d_sae} latents")
     for name, value in sae.state_dict().items():
         # The sum takes no memory, and is finite unless something in it is not, or all of it is huge.
         if not torch.isfinite(value.sum()) and (bad := int((~torch.isfinite(value)).sum())):
@@ -156,5 +162,5 @@ def _reading(find: Callable[[str], Path | None]) -> Iterator[None]:
     with ExitStack() as patches:
         patches.enter_context(patch.object(converters, "hf_hub_download", local))
         patches.enter_context(patch.object(converters, "get_safetensors_tensor_shapes", shapes))
-        patches.enter_context(patch.object(torch, "load", partial(torch.load, weights_only=True)))
+        patches.enter_context(patch.object(torch, "load", checkpoint))
         yield

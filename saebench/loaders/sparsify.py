@@ -9,7 +9,7 @@ from typing import Any
 from saebench.files import file_of, place_of
 from saebench.folders import read_json
 from saebench.formats import FORMATS
-from saebench.loaders.build import built, matrix, tensors
+from saebench.loaders.build import built, matrix, tensors, whole
 from saebench.spec import SAESpec
 
 PLACES = {"mlp": "hook_mlp_out", "attn": "hook_attn_out", "attention": "hook_attn_out", "self_attn": "hook_attn_out"}
@@ -25,7 +25,7 @@ def read(spec: SAESpec, device: str) -> Any:
         "W_enc": matrix(found, "encoder.weight", transposed=True), "W_dec": matrix(found, "W_dec"),
         "b_enc": found.get("encoder.bias"), "b_dec": found.get("b_dec"), "W_skip": found.get("W_skip"),
     }  # fmt: skip
-    k, transcodes = int(config.get("k", 0)), bool(config.get("transcode"))
+    k, transcodes = whole("k", config.get("k")), bool(config.get("transcode"))
     d_in, d_sae = weights["W_enc"].shape
     if not 0 < k <= d_sae:
         raise ValueError(f"cfg.json says k is {config.get('k')!r}, and the SAE has {d_sae} latents")
