@@ -100,14 +100,14 @@ def check_sentence(sentence: str) -> None:
 
 
 @pytest.fixture
-def told(record_property: Callable[[str, object], None]) -> Told:
+def told(request: pytest.FixtureRequest) -> Told:
     """Does what has to fail, and gives the sentence that a user reads; it has to have one of these parts in it."""
 
     def run(action: Callable[[], object], *parts: str, seconds: float = hostile.SECONDS) -> str:
         with pytest.raises((ValueError, OSError, Unscored)) as caught, limited(seconds):
             action()
         sentence = str(caught.value)
-        record_property("told", sentence)
+        request.node.user_properties.append(("told", sentence))
         check_sentence(sentence)
         assert not [part for part in parts if part not in sentence], sentence
         return sentence
@@ -1173,7 +1173,7 @@ def test_configuration_of_a_model_that_is_none(tmp_path: Path, told: Told, case:
 
 @pytest.mark.parametrize("what", ["model", "model of a known type", "tokenizer", "tokenizer of the hub"])
 def test_code_of_a_model_is_not_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, record_property: Callable[[str, object], None]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, request: pytest.FixtureRequest
 ) -> None:
     """Nor is the user asked whether it should be: who answers yes by habit would run it."""
     mark, asked = tmp_path / "ran", list[str]()
@@ -1192,7 +1192,7 @@ def test_code_of_a_model_is_not_run(
     try:
         model(folder)
     except (ValueError, OSError) as error:
-        record_property("told", str(error))
+        request.node.user_properties.append(("told", str(error)))
         check_sentence(str(error))
     finally:
         signal.alarm(0)  # transformers' own, for an answer
