@@ -40,9 +40,9 @@ SUITE_KEYS: Mapping[str, type] = {
 PLACEHOLDER = re.compile(r"\{(\w+(?:\.\.\.)?)\}")
 UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
 CLOSE = 0.02
-MOST = 100_000
+MOST = 30_000
 """SAEs that one file may name."""
-PLACEHOLDERS = 5
+PLACEHOLDERS = 4
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def _told(spec: SAESpec, config: Any) -> SAESpec:
     known = config.metadata
     model = known.model_name
     told = {
-        "model": model_on_hub(model) if model else None, "hook": hook_of(known.hook_name, known.hf_hook_name),
+        "model": model_on_hub(model) if isinstance(model, str) and model else model, "hook": hook_of(known.hook_name, known.hf_hook_name),
         "hook_out": known.hook_name_out, "context_size": known.context_size,
     }  # fmt: skip
     told = {key: value for key, value in told.items() if getattr(spec, key) is None}
@@ -100,8 +100,8 @@ def hook_of(name: str | None, in_transformers: str | None) -> str | None:
 def _check_weights(sae: Any, spec: SAESpec) -> None:
     import torch
 
-    if not 0 < getattr(sae.cfg, "k", 1) <= sae.cfg.d_sae:
-        raise ValueError(f"{spec.name}: k is {sae.cfg.k!r:.80}, and the SAE has {sae.cfg.d_sae} latents")
+    if type(k := getattr(sae.cfg, "k", 1)) is not int or not 0 < k <= sae.cfg.d_sae:
+        raise ValueError(f"{spec.name}: k is {k!r:.80}, and the SAE has {sae.cfg.d_sae} latents")
     for name, value in sae.state_dict().items():
         # The sum takes no memory, and is finite unless something in it is not, or all of it is huge.
         if not torch.isfinite(value.sum()) and (bad := int((~torch.isfinite(value)).sum())):
