@@ -226,20 +226,28 @@ class Run:
         subject = self.subject(sae.spec)
         run_with = {"dtype": subject.dtype, "batch_size": subject.batch.size}
         pinned = revisions(self.own(spec), names["model"], self.source(sae.spec))
-        return {**names, "control": spec.control, **measured, **run_with, "revisions": pinned}
+        about = {"control": spec.control, "architecture": _architecture(sae.spec), "budget": self.budget}
+        return {**names, **about, **measured, **run_with, "revisions": pinned}
 
     def notes(self) -> list[str]:
         """What happened that a user should read: where memory did not suffice."""
         return [f"{name}: {note}" for (name, _), subject in self._subjects.items() for note in subject.batch.notes]
 
-    def _l0_and_fvu(self, sae: "LoadedSAE") -> dict[str, float]:
+    def _l0_and_fvu(self, sae: "LoadedSAE") -> dict[str, float | int | None]:
         from saebench.metrics import reconstruction
 
         try:
             trace = self.trace(sae)
-            return {"l0": reconstruction.l0(trace).value, "fvu": reconstruction.fvu(trace).value}
+            found = {"l0": reconstruction.l0(trace).value, "fvu": reconstruction.fvu(trace).value}
         except Unscored:
-            return {}
+            return {"d_sae": sae.spec.d_sae}
+        return {**found, "d_sae": len(trace.fired)}
+
+
+def _architecture(spec: SAESpec) -> str | None:
+    """The one it was trained as, which is not always the one that it is used as."""
+    trained_as = spec.facts.get("training_architecture")
+    return str(trained_as) if trained_as else spec.architecture
 
 
 def default_hook(model: str) -> str | None:

@@ -81,7 +81,13 @@ class Score(BaseModel):
     """Of an SAE that is a control: shown apart, and never ranked."""
     l0: float | None = None
     fvu: float | None = None
-    seeds: int = 1
+    d_sae: int | None = None
+    """Width: how many latents the SAE has."""
+    architecture: str | None = None
+    budget: str = ""
+    """What `--sae-budget` said: how much was read."""
+    seed: int = 0
+    """Which repetition of the random stages; what is published and compared is 0."""
     seconds: float = 0.0
     cached: bool = False
     device: str = "cpu"
@@ -107,7 +113,7 @@ class Score(BaseModel):
         """Hash of what was measured on what: property, version, params, SAE, model, corpus."""
         return identity(
             property=self.property, version=self.version, params=self.params, sae_digest=self.sae_digest,
-            model_digest=self.model_digest, corpus=self.corpus,
+            model_digest=self.model_digest, corpus=self.corpus, seed=self.seed,
         )  # fmt: skip
 
     def half_width(self) -> float | None:
@@ -125,8 +131,15 @@ class Score(BaseModel):
 
 
 def identity(
-    *, property: str, version: int, params: dict[str, Any], sae_digest: str, model_digest: str, corpus: str
+    *,
+    property: str,
+    version: int,
+    params: dict[str, Any],
+    sae_digest: str,
+    model_digest: str,
+    corpus: str,
+    seed: int = 0,
 ) -> str:
     """Hash that names one measurement; never the pytest node id, which changes with a rename."""
-    key = [property, version, params, sae_digest, model_digest, corpus]
+    key = [property, version, params, sae_digest, model_digest, corpus, *([seed] if seed else [])]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
