@@ -8,11 +8,23 @@ BOARDS ?= leaderboards
 export WANDB_MODE = disabled
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: bench test lint organism benchmarks
+.PHONY: bench test lint organism benchmarks reliability
 bench: $(VENV)/installed
 	$(VENV)/bin/pytest suites/ $(foreach sae,$(SAES),--sae '$(sae)') --sae-budget $(BUDGET) --sae-scores $(SCORES)
 	$(VENV)/bin/saebench publish $(SCORES) --to $(BOARDS)
 	@cat $(BOARDS)/$(notdir $(SCORES:.jsonl=.md))
+
+# What leaderboards/reliability.md is made of: two SAEs five times over and at every dose of damage, the oracle, and four
+# more SAEs with one dose and random directions, since an order is judged over several SAEs.
+RELIABILITY ?= .saebench/reliability.jsonl
+REPEATED = topk-16 batchtopk-16
+ORDERED = standard-16 gated-16 jumprelu-16 matryoshka-16
+DAMAGE = replaced_25 replaced_50 replaced_75 noise_25 noise_50 noise_100 random_l0
+PLANTED = $(foreach sae,$(REPEATED),$(DAMAGE:%=$(sae)~%)) $(foreach sae,$(ORDERED),$(sae)~replaced_50 $(sae)~random_l0)
+reliability: $(VENV)/installed
+	$(VENV)/bin/pytest suites/ $(REPEATED:%=--sae organism/%) --sae-seeds 5 --sae-budget $(BUDGET) --sae-scores $(RELIABILITY)
+	$(VENV)/bin/pytest suites/ $(patsubst %,--sae 'organism/%',topk-16~oracle $(PLANTED)) --sae-budget $(BUDGET) --sae-scores $(RELIABILITY)
+	$(VENV)/bin/saebench publish $(RELIABILITY) --to $(BOARDS)
 
 test: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests -n auto --dist loadfile

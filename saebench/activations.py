@@ -87,7 +87,9 @@ def compute_activations(
     target = residual if output is None else output
     mean = mean_of(target, rows.length)
     losses = cache.get(
-        {**inputs, "hook": out, "what": "losses"}, lambda: _losses(subject, out, rows.tokens, target, mean)
+        {**inputs, "hook": out, "what": "losses"},
+        lambda: _losses(subject, out, rows.tokens, target, mean),
+        random=False,
     )
     return Activations(
         subject, hook, corpus, rows.tokens, rows.length, residual, **losses, output=output, hook_out=hook_out
@@ -101,7 +103,7 @@ def _rows(subject: Subject, corpus: Corpus, cache: Cache) -> Rows:
         rows = corpus.rows(subject.tokenizer)
         return {"tokens": rows.tokens, "length": rows.length}
 
-    return Rows(**cache.get(inputs, split))
+    return Rows(**cache.get(inputs, split, random=False))
 
 
 def _read(subject: Subject, rows: Rows, inputs: Inputs, cache: Cache) -> Tensor:
@@ -111,7 +113,7 @@ def _read(subject: Subject, rows: Rows, inputs: Inputs, cache: Cache) -> Tensor:
         )
         return {"residual": torch.cat(parts)}
 
-    return cache.get(inputs, read)["residual"]
+    return cache.get(inputs, read, random=False)["residual"]
 
 
 def _losses(subject: Subject, hook: str, tokens: Tensor, target: Tensor, mean: Tensor) -> dict[str, Tensor]:

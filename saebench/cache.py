@@ -11,6 +11,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from saebench.places import cache_dir
+from saebench.statistics import repetition
 
 Tensors = dict[str, Tensor]
 Inputs = dict[str, str | int | float | bool]
@@ -25,8 +26,13 @@ class Cache:
         """Ignore what is stored; compute and store anew, once per key."""
         self._written: set[str] = set()
 
-    def get(self, inputs: Inputs, compute: Callable[[], Tensors]) -> Tensors:
-        """The tensors that `compute` makes from `inputs`, from disk if they are there, whole."""
+    def get(self, inputs: Inputs, compute: Callable[[], Tensors], *, random: bool = True) -> Tensors:
+        """The tensors that `compute` makes from `inputs`, from disk if they are there, whole.
+
+        `random` is False for what is the same in every repetition of the random stages.
+        """
+        if random and repetition():
+            inputs = {**inputs, "repetition": repetition()}
         key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / f"{key}.lock"):

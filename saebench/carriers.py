@@ -20,7 +20,10 @@ Word = tuple[str, str, int, int]
 
 
 def carrier_rows(store: Store, scores: Sequence[Score]) -> list[list[str]] | None:
-    """A row per absorbed test word, by concept, of one SAE's scores; None where absorption was not scored."""
+    """A row per absorbed test word of one SAE's scores; None where absorption was not scored.
+
+    Those come first whose carrier holds most of the probe's direction.
+    """
     rate = [score for score in scores if score.property == RATE and score.items]
     if not rate:
         return None
@@ -39,14 +42,14 @@ def _rows(items: Items, effects: Mapping[Word, float]) -> list[list[str]]:
     columns = [items[f"carrier_{name}"] for name in ("activation", "cosine", "share")]
     for word, *values in zip(_words(items), *columns, strict=True):
         found.setdefault(word, []).append(values)
-    rows = []
+    rows: list[tuple[float, list[str]]] = []
     for word, readings in sorted(found.items()):
         concept, text, main, carrier = word
         means = [sum(map(float, column)) / len(readings) for column in zip(*readings, strict=True)]
         effect = number(effects[word]) if word in effects else DASH
         what = f"{concept}: latent {carrier} fires on '{text}' in place of latent {main}"
-        rows.append([what, str(len(readings)), *map(number, means), effect])
-    return rows
+        rows.append((-means[-1], [what, str(len(readings)), *map(number, means), effect]))
+    return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 
 
 def _words(items: Items) -> list[Word]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from saebench.metrics.detectors import Detectors
     from saebench.metrics.distinguishability import Lineup, Rungs
     from saebench.metrics.marginal_structure import Control
+    from saebench.metrics.probes import Probe
     from saebench.run import Run
     from saebench.sae import LoadedSAE
     from saebench.scene import Scene
@@ -135,8 +136,19 @@ class ControlRun:
 
     def _untrained(self, sae: "LoadedSAE", name: str) -> "LoadedSAE":
         from saebench.controls import control_sae
+        from saebench.damage import ORACLE
 
-        return self.of_sae.get((sae.digest, "control", name), lambda: control_sae(name, self.like(sae)))
+        def make() -> "LoadedSAE":
+            like = self.like(sae)
+            return control_sae(name, replace(like, known=self._known(sae)) if name == ORACLE else like)
+
+        return self.of_sae.get((sae.digest, "control", name), make)
+
+    def _known(self, sae: "LoadedSAE") -> "Probe":
+        """What is known to be in the activations: the letters of words."""
+        from saebench.concepts import LETTERS
+
+        return self.run.words.probe(sae.spec, LETTERS)
 
     def _trained(self, sae: "LoadedSAE", kind: str, subject: "Subject") -> "LoadedSAE":
         from saebench.control_training import trained_control
@@ -161,7 +173,7 @@ class ControlRun:
         from saebench.trace import trace
 
         key = ("trace", sae.digest, subject.digest, sae.spec.context_size)
-        return self.shared.get(key, lambda: trace(sae, self._activations(sae.spec, subject)))
+        return self.shared.get(key, lambda: trace(sae, self._activations(sae.spec, subject)), random=False)
 
     def _random_words(self, sae: "LoadedSAE") -> "tuple[Study, Detectors]":
         """Random directions that are as sparse at the words, which are not the texts' typical tokens."""
@@ -197,7 +209,7 @@ class ControlRun:
                     raise
                 raise Unscored("the model with random weights does not fit into memory beside the real one") from error
 
-        return self.shared.get(("model", name, kind, centred), make)
+        return self.shared.get(("model", name, kind, centred), make, random=False)
 
     def _activations(self, spec: "SAESpec", subject: "Subject") -> "Activations":
         return self.run.activations_of(subject, spec)

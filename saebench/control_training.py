@@ -6,7 +6,7 @@ own architecture and size, within the run's budget, once: it is kept in the cach
 
 import tempfile
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from saebench.activations import own_positions
+from saebench.architectures import ARCHITECTURES
 from saebench.cache import Cache, Inputs, Tensors
 from saebench.controls import Like, shuffled_rows, training_seed
 from saebench.corpora import Corpus, WorldTexts
 from saebench.loaders import load_sae
-from saebench.organism.zoo import ARCHITECTURES, Decoder, Member, train_member
+from saebench.organism.zoo import Decoder, Member, train_member
 from saebench.places import ORGANISM
 from saebench.registry import specs_of
 from saebench.run import CONTEXT
@@ -75,6 +76,8 @@ def trained_control(
         return load_sae(spec, like.sae.device)
     if like.sae.spec.control:
         raise Unscored("no control is trained for an SAE that is itself a control")
+    if like.sae.spec.loader == "architecture":
+        raise Unscored("no control is trained for an SAE of --sae-arch, so that all architectures have the same ones")
     member = _member(kind, like)
     _check_affordable(member, like, budget)
     key: Inputs = {
@@ -84,8 +87,11 @@ def trained_control(
     if not isinstance(texts, WorldTexts):
         key["texts"] = texts.name
     inside = _inside(like, subject)
-    weights = store.get(key, lambda: _trained(member, kind, subject, hook, texts, inside, SAMPLES[budget]))
-    return _loaded(member, weights, like, kind)
+    make = partial(_trained, member, kind, subject, hook, texts, inside, SAMPLES[budget])
+    weights = store.get(key, make, random=False)
+    spec = like.sae.spec
+    made = replace(spec, name=f"{spec.name}~{kind}", d_sae=member.d_sae, control=True)
+    return loaded_from(made, weights, like.sae.device)
 
 
 def _inside(like: Like, subject: Subject) -> int:
@@ -121,10 +127,10 @@ def _trained(
 ) -> Tensors:
     rows = training_rows(subject, hook, texts, inside, samples)
     sae = train_member(member, shuffled_rows(rows, member.seed) if kind == SHUFFLED else rows, samples)
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in _inference(sae).items()}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in saved_weights(sae).items()}
 
 
-def _inference(sae: Any) -> Tensors:
+def saved_weights(sae: Any) -> Tensors:
     """Weights as sae-lens saves them for inference, beside its configuration."""
     from safetensors.torch import load_file
 
@@ -135,28 +141,34 @@ def _inference(sae: Any) -> Tensors:
     return {**weights, "cfg.json": torch.frombuffer(bytearray(config), dtype=torch.uint8)}
 
 
-def _loaded(member: Member, weights: Tensors, like: Like, kind: str) -> LoadedSAE:
+def loaded_from(spec: SAESpec, weights: Tensors, device: str) -> LoadedSAE:
+    """The SAE of `saved_weights`, read as files of sae-lens are; the spec says what else there is to know."""
     from safetensors.torch import save_file
 
-    spec = like.sae.spec
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "cfg.json").write_bytes(weights["cfg.json"].numpy().tobytes())
         save_file({n: t for n, t in weights.items() if n != "cfg.json"}, Path(folder) / "sae_weights.safetensors")
-        own = replace(
-            spec, name=f"{spec.name}~{kind}", loader="files", format="sae_lens", location=folder, repo=None, release=None, digest=None,
-            d_sae=member.d_sae, control=True,
-        )  # fmt: skip
-        return load_sae(own, like.sae.device)
+        as_file = replace(
+            spec, loader="files", format="sae_lens", location=folder, repo=None, release=None, digest=None
+        )
+        return load_sae(as_file, device)
 
 
-def training_rows(subject: Subject, hook: str, texts: Corpus, inside: int, rows: int) -> Tensor:
+def training_rows(
+    subject: Subject, hook: str, texts: Corpus, inside: int, rows: int, least: int | None = None
+) -> Tensor:
     """Activations (row, d) of texts that no score is measured on, each read from its beginning, BOS left out.
 
-    Raises Unscored where there are too few texts.
+    Raises Unscored where there are too few texts for the `least` that will do, which is all of them if it is not given.
     """
     found, skip = list[Tensor](), texts.reserved
-    while sum(map(len, found)) < rows:
-        found.append(_rows_of(subject, hook, texts.others(DOCUMENTS, inside, after=skip)))
+    while (have := sum(map(len, found))) < rows:
+        try:
+            found.append(_rows_of(subject, hook, texts.others(DOCUMENTS, inside, after=skip)))
+        except Unscored:
+            if have < (rows if least is None else least):
+                raise
+            break
         skip += DOCUMENTS
     return torch.cat(found)[:rows]
 
@@ -165,7 +177,7 @@ def _rows_of(subject: Subject, hook: str, texts: Corpus) -> Tensor:
     try:
         read = texts.rows(subject.tokenizer)
     except ValueError as error:
-        raise Unscored(f"there are too few texts to train a control on: {error}") from error
+        raise Unscored(f"there are too few texts to train on: {error}") from error
     own = own_positions(read.length, read.tokens.shape[1])
     parts = subject.batch.over(
         len(own), lambda at: subject.residual(read.tokens[at], hook).cpu()[:, 1:][own[at][:, 1:]]

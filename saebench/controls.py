@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from saebench.damage import DAMAGED
+from saebench.directions import Linear, random_directions
+from saebench.metrics.probes import Probe
 from saebench.sae import LoadedSAE, digest_of
 from saebench.score import Unscored
 from saebench.statistics import seed_of
 from saebench.subject import Subject, load_subject
 
-QUANTILE_ROWS = 1024
-"""Rows from which a threshold is taken."""
 EMBEDDINGS = ("wte", "wpe", "embed", "lm_head")
 """How their names begin: also `embed_in`, `embed_tokens`, `embed_out`."""
 
@@ -89,42 +89,6 @@ def shuffled_rows(activations: Tensor, seed: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Linear:
-    """Latents that read an activation minus `mean`, along unit directions, where they exceed a threshold."""
-
-    directions: Tensor
-    """(latent, d)"""
-    mean: Tensor
-    threshold: float
-    gain: float = 1.0
-    """What latents are multiplied by in the reconstruction: one number, fitted to the activations."""
-
-    def encode(self, x: Tensor) -> Tensor:
-        read = (x - self.mean) @ self.directions.T
-        return torch.where(read > self.threshold, read, 0.0)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        return self.gain * latents @ self.directions + self.mean
-
-    def fitted(self, x: Tensor) -> "Linear":
-        """With the gain that reconstructs x (token, d) best."""
-        made = self.encode(x) @ self.directions
-        return replace(self, gain=float(((x - self.mean) * made).sum() / made.square().sum().clamp(min=1e-30)))
-
-
-def random_directions(x: Tensor, d_sae: int, share: float, purpose: str) -> Linear:
-    """Random unit directions that are active for a share of all pairs of latent and activation (token, d).
-
-    They read the activation minus its mean, and are on above one threshold for all: an SAE that was not trained.
-    """
-    directions = torch.randn(d_sae, x.shape[1], generator=torch.Generator().manual_seed(seed_of(purpose)))
-    directions, mean = torch.nn.functional.normalize(directions, dim=1), x.mean(0)
-    every = -(-len(x) // QUANTILE_ROWS)
-    threshold = float(np.quantile(((x[::every] - mean) @ directions.T).numpy(), 1 - share))
-    return Linear(directions, mean, max(threshold, 0.0))
-
-
-@dataclass(frozen=True)
 class Like:
     """What a control has in common with the SAE that it is a control of."""
 
@@ -133,6 +97,8 @@ class Like:
     """(token, d) some of the activations that it reads."""
     d_sae: int
     l0: float
+    known: Probe | None = None
+    """What is known to be in the activations, for the oracle alone."""
 
     @property
     def share(self) -> float:
@@ -243,7 +209,7 @@ def best_k(like: Like, k: int = 512) -> Any:
 
 SAES: dict[str, Callable[[Like], Any]] = {
     "random": random_sae, "random_l0": random_l0, "permuted_decoder": permuted_decoder, "pca": pca,
-    "identity": identity, "best_k": best_k,
+    "identity": identity, "best_k": best_k, **DAMAGED,
 }  # fmt: skip
 """SAEs that need no training, by name."""
 
@@ -277,5 +243,6 @@ def unmade(sae: LoadedSAE, name: str, reason: Unscored) -> LoadedSAE:
 
 
 def _on(device: str, source: Any) -> Any:
-    tensors = {name: value for name, value in vars(source).items() if isinstance(value, Tensor)}
-    return replace(source, **{name: value.to(device) for name, value in tensors.items()}) if tensors else source
+    tensors = {name: value.to(device) for name, value in vars(source).items() if isinstance(value, Tensor)}
+    inner = {name: _on(device, value) for name, value in vars(source).items() if isinstance(value, Linear)}
+    return replace(source, **tensors, **inner) if tensors or inner else source

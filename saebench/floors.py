@@ -1,4 +1,4 @@
-"""Floors and ceilings of scores, as marginal structure has measured them, for the leaderboard."""
+"""Floors and ceilings of scores: as rows of a leaderboard, and as marginal structure has measured them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +7,13 @@ from saebench.score import Score
 
 DASH = "—"
 KNOWN = ("score", "best_control", "score_ceiling")
+
+
+def reference_cell(scores: Sequence[Score], which: str) -> str:
+    """`floor` or `ceiling` of a column; a range where it differs between SAEs."""
+    values = {getattr(score, which) for score in scores if score.value is not None} - {None}
+    ends = sorted({number(value) for value in (min(values), max(values))}, key=float) if values else [DASH]
+    return " to ".join(ends)
 
 
 def floor_columns(columns: Sequence[tuple[str, Sequence[Score | None]]]) -> tuple[list[str], list[list[str]]]:

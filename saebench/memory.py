@@ -4,17 +4,20 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 from saebench.score import Unscored
+from saebench.statistics import repetition
 
 T = TypeVar("T")
 
 
 class Memory:
-    """Values by key; what raised `Unscored` once raises it again, without being tried again."""
+    """Values by key and repetition; what raised `Unscored` once raises it again, without being tried again."""
 
     def __init__(self) -> None:
         self._found: dict[Hashable, Any] = {}
 
-    def get(self, key: Hashable, compute: Callable[[], T]) -> T:
+    def get(self, key: Hashable, compute: Callable[[], T], *, random: bool = True) -> T:
+        """`random` is False for what has no random stage, and is the same in every repetition."""
+        key = (key, repetition() if random else 0)
         if key not in self._found:
             try:
                 self._found[key] = compute()

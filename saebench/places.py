@@ -15,6 +15,19 @@ def fixtures_dir() -> Path:
     return package / "_fixtures" if (package / "_fixtures").is_dir() else package.parent / "fixtures"
 
 
+def suites_dir() -> Path:
+    """The folder with the suites: inside an installed package, else beside it in the repository."""
+    package = Path(__file__).parent
+    return package / "suites" if (package / "suites").is_dir() else package.parent / "suites"
+
+
+def architectures_file() -> Path:
+    """Scores of the zoo's architectures at several sparsities: inside an installed package, else in the repository."""
+    inside = Path(__file__).parent / "_leaderboards"
+    folder = inside if inside.is_dir() else Path(__file__).parent.parent / "leaderboards"
+    return folder / "architectures.jsonl"
+
+
 def organism_folder() -> Path:
     """Where the embedded model, its tokenizer and its world lie."""
     return fixtures_dir() / ORGANISM

@@ -1,17 +1,38 @@
-"""Line charts as SVG text, written by hand so that a published picture depends on nothing but the scores."""
+"""Line charts as Vega-Lite specifications, and specifications as SVG text.
+
+Specifications are plain dictionaries rather than objects of a library: the digest of a published picture then depends
+on nothing but what it shows.
+"""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from itertools import repeat
+from typing import Any
 
-WIDTH, HEIGHT = 760, 420
-LEFT, RIGHT, TOP, BOTTOM = 66, 540, 40, 370
+from saebench.naming import shown
+
+Spec = dict[str, Any]
+
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's colours, without the yellow that vanishes on white."""
-DASHES = ("", "6 3", "2 3", "8 3 2 3")
-
-Scale = Callable[[float], float]
+DASHES = ([1, 0], [6, 3], [2, 3], [8, 3, 2, 3])
+GREY = "#767676"
+LONGEST = 34
+"""Characters of a name in a legend."""
+CONFIG: Spec = {
+    # GitHub shows pictures on a dark page too.
+    "background": "#ffffff",
+    "padding": 12,
+    "font": "sans-serif",
+    "aria": False,
+    "axis": {"gridColor": "#e4e4e4", "labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal"},
+    "legend": {"labelLimit": 400, "labelFontSize": 12, "symbolStrokeWidth": 1.8},
+    "title": {"anchor": "start", "fontSize": 14, "subtitleFontSize": 12, "subtitleColor": "#444444"},
+    "text": {"fontSize": 11},
+    "view": {"stroke": "#999999"},
+    "concat": {"spacing": 24},
+}
 
 
 @dataclass(frozen=True)
@@ -28,129 +49,118 @@ class Series:
 def line_chart(
     series: Sequence[Series], *, title: str, x_label: str, y_label: str,
     marker_x: float | None = None, marker_label: str = "", log_y: bool = False,
-) -> str:  # fmt: skip
-    """Draw lines with their bands, a legend on the right, and a vertical marker; equal input gives equal text.
+) -> Spec:  # fmt: skip
+    """Lines with their bands, a legend, and a vertical marker.
 
-    With `log_y`, values of zero and below leave a gap.
+    With `log_y`, values of zero and below leave a gap; if there are no others, the axis is linear.
     """
-    xs = [x for line in series for x in line.x] + ([] if marker_x is None else [marker_x])
-    ys = [y for line in series for part in (line.y, line.low, line.high) for y in part or () if _drawable(y, log_y)]
-    x_ticks, y_ticks = _ticks(xs), _log_ticks(ys) if log_y else _ticks(ys)
-    to_x = _scale(min(xs, default=0), max(xs, default=1), LEFT, RIGHT, log=False)
-    to_y = _scale(y_ticks[0], y_ticks[-1], BOTTOM, TOP, log=log_y)
-    x_ticks = [tick for tick in x_ticks if LEFT - 0.01 <= to_x(tick) <= RIGHT + 0.01]
-    parts = [_frame(title, x_label, y_label), *_x_axis(x_ticks, to_x), *_y_axis(y_ticks, to_y)]
-    for i, line in enumerate(series):
-        parts += [*_band(line, i, to_x, to_y, log_y), *_line(line, i, to_x, to_y, log_y), *_legend(line, i)]
-    if marker_x is not None:
-        parts.append(_marker(to_x(marker_x), marker_label))
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    log_y = log_y and any(value > 0 for line in series for value in line.y)
+    names = labels([line.name for line in series])
+    rows = [row for i, line in enumerate(series) for row in _rows(names[i], PALETTE[i % len(PALETTE)], line, log_y)]
+    x = {"field": "x", "type": "quantitative", "title": x_label, "scale": {"nice": False}, "axis": {"tickCount": 8}}
+    marker = [] if marker_x is None else _marker(coordinate(marker_x), marker_label)
+    return {
+        "title": label(title, 2 * LONGEST), "width": 520, "height": 320, "encoding": {"x": x},
+        "data": {"values": rows}, "layer": [*_lines(names, y_label, log_y), *marker],
+    }  # fmt: skip
 
 
-def stacked(charts: Sequence[str]) -> str:
-    """Charts of `line_chart` below one another, as one picture."""
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT * len(charts)}">'
-    inner = [chart.replace("<svg ", f'<svg y="{HEIGHT * i}" ', 1) for i, chart in enumerate(charts)]
-    return "\n".join([head, *(chart.rstrip() for chart in inner), "</svg>"]) + "\n"
+def side_by_side(specs: Sequence[Spec]) -> Spec:
+    """Charts of like scale in two columns, each with a legend of its own below it."""
+    small = [{**spec, "width": 340, "height": 220} for spec in specs]
+    resolve = {"scale": {"y": "shared", "color": "independent", "strokeDash": "independent"}}
+    legend = {**CONFIG["legend"], "orient": "bottom", "columns": 1}
+    return {"concat": small, "columns": 2, "resolve": resolve, "config": {"legend": legend}}
 
 
-def _frame(title: str, x_label: str, y_label: str) -> str:
-    middle = (TOP + BOTTOM) // 2
-    return "\n".join((
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        'font-family="sans-serif" font-size="12" fill="#222222">',
-        f"<title>{_text(title)}</title>",
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-        _label(LEFT, 22, title, size=14),
-        _label((LEFT + RIGHT) / 2, HEIGHT - 12, x_label, anchor="middle"),
-        f'<g transform="rotate(-90 16 {middle})">{_label(16, middle, y_label, anchor="middle")}</g>',
-        f'<path d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}" fill="none" stroke="#444444"/>',
-    ))  # fmt: skip
+def stacked(specs: Sequence[Spec]) -> Spec:
+    """Charts below one another, each with a legend of its own."""
+    scale = {"color": "independent", "strokeDash": "independent"}
+    return {"vconcat": list(specs), "resolve": {"scale": scale}}
 
 
-def _x_axis(ticks: list[float], to_x: Scale) -> list[str]:
-    labels = [_label(to_x(tick), BOTTOM + 18, f"{tick:g}", anchor="middle") for tick in ticks]
-    return [f'<path d="M{_n(to_x(tick))} {BOTTOM}v4" stroke="#444444"/>' for tick in ticks] + labels
+def styled(spec: Spec) -> Spec:
+    """A chart with the looks of all pictures, where it has none of its own."""
+    return {**spec, "config": {**CONFIG, **spec.get("config", {})}}
 
 
-def _y_axis(ticks: list[float], to_y: Scale) -> list[str]:
-    grid = [f'<path d="M{LEFT} {_n(to_y(tick))}H{RIGHT}" stroke="#dddddd" stroke-width="0.7"/>' for tick in ticks]
-    return grid + [_label(LEFT - 6, to_y(tick) + 4, f"{tick:g}", anchor="end") for tick in ticks]
+def svg(spec: Spec) -> str:
+    """Draw a specification."""
+    import vl_convert
+
+    return str(vl_convert.vegalite_to_svg(spec))
 
 
-def _line(line: Series, index: int, to_x: Scale, to_y: Scale, log_y: bool) -> list[str]:
-    path, pen = "", "M"
-    for x, y in zip(line.x, line.y, strict=True):
-        if _drawable(y, log_y):
-            path += f"{pen}{_n(to_x(x))} {_n(to_y(y))}"
-        pen = "L" if _drawable(y, log_y) else "M"
-    return [f'<path d="{path}" fill="none" stroke-width="1.8"{_stroke(index)}/>'] if path else []
+def label(text: str, most: int = LONGEST) -> str:
+    """A name as it may stand in a picture: one line without control characters.
+
+    The middle of a long one is left out: names of one family differ at their end.
+    """
+    text = shown(text)
+    return text if len(text) <= most else f"{text[: most // 3]}…{text[1 - most + most // 3 :]}"
 
 
-def _band(line: Series, index: int, to_x: Scale, to_y: Scale, log_y: bool) -> list[str]:
-    edges = list(zip(line.x, line.low or (), line.high or (), strict=True)) if line.low and line.high else []
-    edges = [edge for edge in edges if _drawable(edge[1], log_y) and _drawable(edge[2], log_y)]
-    corners = [(x, low) for x, low, _ in edges] + [(x, high) for x, _, high in reversed(edges)]
-    points = " ".join(f"{_n(to_x(x))},{_n(to_y(y))}" for x, y in corners)
-    colour = PALETTE[index % len(PALETTE)]
-    return [f'<polygon points="{points}" fill="{colour}" fill-opacity="0.13"/>'] if edges else []
+def labels(names: Sequence[str]) -> list[str]:
+    """Names as they may stand in one picture; those that look alike when they are shortened are numbered."""
+    short = [label(name) for name in names]
+    return [f"{name} ({short[:i].count(name) + 1})" if name in short[:i] else name for i, name in enumerate(short)]
 
 
-def _legend(line: Series, index: int) -> list[str]:
-    y = TOP + 10 + 20 * index
-    # The middle is left out: names of one family differ at their end.
-    name = line.name if len(line.name) <= 24 else f"{line.name[:9]}…{line.name[-14:]}"
-    return [f'<path d="M{RIGHT + 14} {y}h22"{_stroke(index)} stroke-width="1.8"/>', _label(RIGHT + 42, y + 4, name)]
+def coordinate(value: float | None) -> float | None:
+    """A coordinate to five digits, which no eye can tell from more; None leaves a gap."""
+    return float(f"{value:.5g}") if value is not None and math.isfinite(value) else None
 
 
-def _marker(x: float, label: str) -> str:
-    # On the left of the line where its right side has no room.
-    right = x < (LEFT + RIGHT) / 2
-    text = _label(x + (5 if right else -5), TOP + 10, label, anchor="start" if right else "end")
-    return f'<path d="M{_n(x)} {TOP}V{BOTTOM}" stroke="#666666" stroke-dasharray="3 3"/>\n{text}'
+def _rows(name: str, colour: str, line: Series, log_y: bool) -> list[Spec]:
+    ends = zip(line.low or repeat(None), line.high or repeat(None), strict=False)
+    rows = []
+    for x, y, (low, high) in zip(line.x, line.y, ends, strict=False):
+        values = [coordinate(value) for value in (y, low, high)]
+        drawn = [None if log_y and value is not None and value <= 0 else value for value in values]
+        rows.append(
+            {"name": name, "fill": colour, "x": coordinate(x), **dict(zip(("y", "low", "high"), drawn, strict=True))}
+        )
+    return rows
 
 
-def _label(x: float, y: float, text: str, anchor: str = "start", size: int = 12) -> str:
-    return f'<text x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}" font-size="{size}">{_text(text)}</text>'
+def _lines(names: Sequence[str], y_label: str, log_y: bool) -> list[Spec]:
+    ticks = {"tickCount": 5, "format": "~g"} if log_y else {}
+    y = {
+        "field": "y", "type": "quantitative", "title": y_label, "axis": {"labelOverlap": True, **ticks},
+        "scale": {"type": "log" if log_y else "linear"},
+    }  # fmt: skip
+    colour, dash = _cycle(names, PALETTE, 1), _cycle(names, DASHES, len(PALETTE))
+    # Of its own field: an area that shares a scale with a line takes the line out of the legend.
+    filled = {
+        "fill": {"field": "fill", "type": "nominal", "scale": None},
+        "detail": {"field": "name", "type": "nominal"},
+    }
+    band = {
+        "mark": {"type": "area", "opacity": 0.13},
+        "transform": [{"filter": "isValid(datum.low) && isValid(datum.high)"}],
+        "encoding": {"y": {**y, "field": "low"}, "y2": {"field": "high"}, **filled},
+    }
+    line = {
+        "mark": {"type": "line", "strokeWidth": 1.8, "invalid": "break-paths-show-domains"},
+        "encoding": {"y": y, "color": colour, "strokeDash": dash},
+    }
+    return [band, line]
 
 
-def _stroke(index: int) -> str:
-    dash = DASHES[index // len(PALETTE) % len(DASHES)]
-    return f' stroke="{PALETTE[index % len(PALETTE)]}"' + (f' stroke-dasharray="{dash}"' if dash else "")
+def _cycle(names: Sequence[str], looks: Sequence[Any], each: int) -> Spec:
+    """Encode names, in their order, by looks that change after `each` names."""
+    chosen = [looks[i // each % len(looks)] for i in range(len(names))]
+    return {
+        "field": "name",
+        "type": "nominal",
+        "title": None,
+        "legend": {"symbolSize": 300},
+        "scale": {"domain": list(names), "range": chosen},
+    }
 
 
-def _scale(low: float, high: float, start: float, end: float, *, log: bool) -> Scale:
-    warp: Scale = math.log10 if log else float
-    span = (warp(high) - warp(low)) or 1.0
-    return lambda value: start + (end - start) * (warp(value) - warp(low)) / span
-
-
-def _ticks(values: Sequence[float]) -> list[float]:
-    """Round numbers that enclose the values: steps of 1, 2 or 5 times a power of ten, four to nine of them."""
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    # Zero belongs on the axis unless the values are far from it.
-    low = 0.0 if 0 <= low < 0.6 * high else low
-    rough = ((high - low) or abs(high) or 1.0) / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [float(f"{i * step:.10g}") for i in range(first, max(last, first + 1) + 1)]
-
-
-def _log_ticks(values: Sequence[float]) -> list[float]:
-    low = math.floor(math.log10(min(values, default=0.1)))
-    high = math.ceil(math.log10(max(values, default=1.0)))
-    return [10.0**power for power in range(low, max(high, low + 1) + 1)]
-
-
-def _drawable(value: float, log_y: bool) -> bool:
-    return math.isfinite(value) and (value > 0 or not log_y)
-
-
-def _n(value: float) -> str:
-    return f"{value:.1f}"
-
-
-def _text(text: str) -> str:
-    # XML has no way to write control characters, not even escaped.
-    return escape("".join(char if char.isprintable() else " " for char in text))
+def _marker(x: float | None, text: str) -> list[Spec]:
+    data = {"values": [{"x": x, "text": text}]}
+    words = {"type": "text", "align": "left", "dx": 5, "dy": 10, "y": 0, "color": "#444444"}
+    rule = {"type": "rule", "strokeDash": [3, 3], "color": GREY}
+    return [{"data": data, "mark": rule}, {"data": data, "mark": words, "encoding": {"text": {"field": "text"}}}]

@@ -3,46 +3,43 @@
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from saebench import __version__, gate
+from saebench.gating import Gate, Judgement, nothing_compared
 from saebench.listing import listed
+from saebench.matched_table import architectures_table
+from saebench.options import add_options
 from saebench.properties import Property, from_marker
-from saebench.registry import resolve_all
-from saebench.run import BUDGETS, Run
+from saebench.reported import (
+    JUDGEMENT,
+    NOTES,
+    SCORE,
+    judgement_of,
+    notes_of,
+    params_of,
+    repetition_of,
+    score_of,
+    spec_of,
+)
+from saebench.requested import check_gate, header, requested_gate, requested_run
+from saebench.run import Run
 from saebench.score import Estimate, Score, Unscored
-from saebench.spec import SAESpec
-from saebench.store import Store
+from saebench.statistics import repeated
+from saebench.summary import status_word, summary
 
 RUN = pytest.StashKey["SuiteRun"]()
 PROPERTY = pytest.StashKey[Property]()
 PENDING = pytest.StashKey[Unscored | Score]()
 RECORDED = pytest.StashKey[Score]()
-SCORE, NOTES = "saebench_score", "saebench_notes"
-DEFAULT = "organism"
 pytest_plugins = ["saebench.pytest_fixtures"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_addoption"""
-    group = parser.getgroup("saebench", "benchmark sparse autoencoders")
-    add = group.addoption
-    add("--sae", action="append", metavar="SPEC", help=(
-        "SAE to benchmark: a name or glob of fixtures/*.toml, a folder or file, saelens:RELEASE/SAE_ID, "
-        "hf:ORG/REPO/PATH, or package.module:callable; with @REVISION for the hub; repeatable. "
-        f"Default: {DEFAULT}, the embedded model's zoo"))  # fmt: skip
-    add("--sae-list", metavar="PATTERN", nargs="?", const="", help=(
-        "list what --sae PATTERN would name, or all families, and exit. Default: off"))  # fmt: skip
-    add("--sae-baseline", metavar="FILE[:ROW]", help="scores to compare with: a worse score fails. Default: none")
-    add("--sae-scores", metavar="FILE", default=".saebench/scores.jsonl", help="Default: %(default)s")
-    add("--sae-budget", choices=list(BUDGETS), default="quick", help="how many documents to read. Default: %(default)s")
-    add("--sae-device", metavar="DEVICE", help="Default: cuda where there is one, else cpu")
-    add("--sae-model", metavar="NAME", help="language model to run, by name or folder. Default: the SAE's own")
-    add("--sae-corpus", metavar="TEXTS", help=(
-        "texts to read: a .txt or .jsonl file, or ORG/DATASET of the hub. Default: what the SAE's family says"))  # fmt: skip
-    add("--sae-fresh", action="store_true", help="compute scores anew that the scores file already has. Default: off")
+    add_options(parser.getgroup("saebench", "benchmark sparse autoencoders").addoption)
 
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
@@ -73,6 +70,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "sae" in metafunc.fixturenames and not any("sae" in names.replace(",", " ").split() for names in own):
         specs = metafunc.config.stash[RUN].prepare().specs
         metafunc.parametrize("sae", specs, ids=[spec.name for spec in specs], indirect=True, scope="session")
+        if (seeds := metafunc.config.getoption("sae_seeds")) > 1:
+            names = [f"seed{number}" for number in range(seeds)]
+            metafunc.parametrize("repetition", range(seeds), ids=names, indirect=True, scope="session")
 
 
 class SuiteRun:
@@ -81,30 +81,25 @@ class SuiteRun:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.run: Run | None = None
+        self.gate = Gate()
+        self.known: set[str] = set()
         self.expected = 0
         self.scores: list[Score] = []
+        self.judgements: list[Judgement] = []
         self.notes: dict[str, None] = {}
         self.started: dict[str, float] = {}
 
     @property
     def asked_for(self) -> bool:
         suites = any("suites" in str(argument) for argument in self.config.args)
-        return suites or any(self.config.getoption(name) for name in ("sae", "sae_baseline"))
+        return suites or any(self.config.getoption(name) for name in ("sae", "sae_arch", "sae_baseline"))
 
     def prepare(self) -> Run:
         """Resolve every name before anything heavy is loaded; what is wrong is one sentence and exit code 4."""
         if self.run is None:
-            option = self.config.getoption
-            try:
-                specs = resolve_all(option("sae") or [DEFAULT])
-                baseline = gate.read_baseline(option("sae_baseline")) if option("sae_baseline") else None
-                self.run = Run(
-                    specs, Store(option("sae_scores")), option("sae_budget"), option("sae_device"), option("sae_model"),
-                    option("sae_fresh"), baseline, option("sae_corpus"),
-                )  # fmt: skip
-                self.run.open()
-            except (OSError, ValueError) as error:
-                raise pytest.UsageError(str(error)) from None
+            with usage_errors(pytest.UsageError):
+                self.gate = requested_gate(self.config.getoption, self.config.rootpath)
+                self.run = requested_run(self.config.getoption)
             self._be_verbose()
         return self.run
 
@@ -117,13 +112,7 @@ class SuiteRun:
 
     def pytest_report_header(self) -> list[str]:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_report_header"""
-        if self.run is None:
-            return []
-        option = self.config.getoption
-        chosen = ", ".join(option("sae")) if option("sae") else f"none given, so {DEFAULT}, the embedded model's zoo"
-        lines = [f"saebench {__version__}: --sae {chosen}: {len(self.run.specs)} SAEs, budget {self.run.budget}"]
-        known = f", {len(self.run.stored)} there already (--sae-fresh computes anew)" if self.run.stored else ""
-        return [*lines, f"scores: {self.run.store.path}{known}"]
+        return header(self.run, self.gate, self.config.getoption) if self.run is not None else []
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -131,11 +120,29 @@ class SuiteRun:
         for item in items:
             marker = item.get_closest_marker("score")
             if marker is not None:
-                try:
+                with usage_errors(pytest.UsageError):
                     item.stash[PROPERTY] = from_marker(marker.args, marker.kwargs, item.nodeid)
-                except ValueError as error:
-                    raise pytest.UsageError(str(error)) from None
                 self.expected += 1
+        with usage_errors(pytest.UsageError):
+            self._check_gate([item.stash[PROPERTY] for item in items if PROPERTY in item.stash])
+
+    def _check_gate(self, chosen: list[Property]) -> None:
+        """What the gate names must be there, and it must know how many scores are compared."""
+        if self.known:
+            check_gate(self.gate, self.known)
+        self.gate = replace(self.gate, family=max(1, sum(prop.better != "neither" for prop in chosen)))
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_itemcollected"""
+        marker = item.get_closest_marker("score")
+        if marker is not None and marker.args:
+            self.known.add(str(marker.args[0]))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_runtest_protocol"""
+        with repeated(repetition_of(item)):
+            return (yield)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
@@ -219,16 +226,19 @@ class SuiteRun:
         item.stash[RECORDED] = score
         item.user_properties.append((SCORE, score.to_line()))
         item.user_properties.append((NOTES, "\n".join(run.notes())))
+        judgement = self.gate.judge(score, prop, run.store)
+        if judgement is not None:
+            self._announce(item, judgement)
         if score.unscored_reason is not None:
             reason = f"{score.property}[{score.sae}] unscored: {score.unscored_reason}"
             pytest.fail(reason, pytrace=False) if score.broken else pytest.skip(reason)
-        self._compare(score, prop, run.baseline)
 
-    def _compare(self, score: Score, prop: Property, baseline: list[Score] | None) -> None:
-        if baseline is not None:
-            found = gate.compare(score, gate.find_baseline(score, baseline), prop.tolerance)
-            if found.verdict == "worse":
-                pytest.fail(gate.message(score, found), pytrace=False)
+    def _announce(self, item: pytest.Item, judgement: Judgement) -> None:
+        item.user_properties.append((JUDGEMENT, judgement.model_dump_json()))
+        if judgement.fails:
+            pytest.fail(judgement.line, pytrace=False)
+        if judgement.word == "acknowledged":
+            pytest.xfail(judgement.line)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_report_teststatus"""
@@ -237,19 +247,23 @@ class SuiteRun:
             return None
         if score.value is None:
             return "unscored", "u", (f"unscored: {score.unscored_reason}", {"yellow": True})
-        return "passed", ".", (status_word(score), {"green": True})
+        judgement = judgement_of(report)
+        if judgement is not None and judgement.word == "acknowledged":
+            return "acknowledged", "a", (f"{status_word(score)}  {judgement.line}", {"yellow": True})
+        return "passed", ".", (status_word(score, judgement), {"green": True})
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_runtest_logreport"""
         score = score_of(report)
         if score is not None and report.when == "call":
             self.scores.append(score)
-            said = [str(value) for name, value in report.user_properties if name == NOTES]
-            self.notes |= dict.fromkeys(line for text in said for line in text.splitlines())
+            self.judgements += [found] if (found := judgement_of(report)) is not None else []
+            self.notes |= dict.fromkeys(notes_of(report))
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_sessionfinish"""
         nothing = self.expected and not any(score.value is not None for score in self.scores)
+        nothing = nothing or nothing_compared(self.judgements)
         if nothing and session.exitstatus == pytest.ExitCode.OK and not session.config.option.collectonly:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -257,51 +271,18 @@ class SuiteRun:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_terminal_summary"""
         if self.run is None or not self.expected or self.config.option.collectonly:
             return
-        unscored = [score for score in self.scores if score.value is None]
-        for score in unscored:
-            terminalreporter.write_line(f"unscored {score.property}[{score.sae}]: {score.unscored_reason}")
-        for note in self.notes:
-            terminalreporter.write_line(f"saebench: {note}")
-        resumed = sum(score.cached for score in self.scores)
-        baseline = self.run.baseline
-        without = sum(baseline is None or gate.find_baseline(s, baseline) is None for s in self.scores)
-        terminalreporter.write_line(
-            f"saebench: {self.expected} scores expected, {len(self.scores) - len(unscored)} recorded"
-            f" ({resumed} from earlier runs), {len(unscored)} unscored, {without} without baseline"
-            f" -> {self.run.store.path}"
-        )
+        for line in summary(self.scores, self.judgements, self.notes, self.expected, str(self.run.store.path)):
+            terminalreporter.write_line(line)
+        for line in architectures_table(self.scores, self.gate.baseline):
+            terminalreporter.write_line(line)
 
 
 @contextmanager
-def usage_errors() -> Iterator[None]:
+def usage_errors(kind: Any = None) -> Iterator[None]:
     """What cannot be found, read or fitted together ends the run with one sentence and exit code 4."""
     try:
         yield
     except (ImportError, OSError, ValueError) as error:
+        if kind is not None:
+            raise kind(str(error)) from None
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
-
-
-def spec_of(item: pytest.Item) -> SAESpec:
-    spec: SAESpec = item.callspec.params["sae"]  # type: ignore[attr-defined]
-    return spec
-
-
-def params_of(item: pytest.Item) -> dict[str, Any]:
-    """What the test is parametrized with beside the SAE."""
-    params: dict[str, Any] = item.callspec.params  # type: ignore[attr-defined]
-    return {name: value for name, value in params.items() if name != "sae"}
-
-
-def score_of(report: pytest.TestReport) -> Score | None:
-    """The score that a report carries, also from a pytest-xdist worker."""
-    found = [value for name, value in getattr(report, "user_properties", ()) if name == SCORE]
-    return Score.from_line(str(found[-1])) if found else None
-
-
-def status_word(score: Score) -> str:
-    """`0.412 ±0.038  mdd 0.054  l0 16.0`: with the minimum detectable difference, or the games that ±0.05 needs."""
-    half, detectable = score.half_width() or 0.0, score.controls.get("minimum_detectable_difference")
-    mdd = f"  mdd {gate.number(detectable)}" if detectable is not None else ""
-    mdd += f"  {needed:.0f} games for ±0.05" if (needed := score.controls.get("games_needed")) is not None else ""
-    l0 = f"  l0 {score.l0:.1f}" if score.l0 is not None else ""
-    return f"{gate.with_interval(score.value or 0.0, half)}{mdd}{l0}{'  (stored)' if score.cached else ''}"

@@ -16,6 +16,7 @@ def prepare(run: "Run", say: Say) -> None:
     specs = [run.own(spec) for spec in run.specs]
     ensure([need for spec in specs for need in of_sae(spec)], say)
     for spec in specs:
+        run.architectures.check(spec)
         check_files(spec)
     models = [need for model in _models(run) for need in of_model(model)]
     ensure([*models, *(need for source in _sources(run) for need in of_corpus(source))], say)

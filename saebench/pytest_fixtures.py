@@ -32,7 +32,13 @@ def run_of(request: pytest.FixtureRequest) -> Run:
 
 
 @pytest.fixture(scope="session")
-def sae(request: pytest.FixtureRequest) -> "LoadedSAE":
+def repetition(request: pytest.FixtureRequest) -> int:
+    """Which repetition of the random stages; more than one with `--sae-seeds`."""
+    return getattr(request, "param", 0)
+
+
+@pytest.fixture(scope="session")
+def sae(request: pytest.FixtureRequest, repetition: int) -> "LoadedSAE":
     """The SAE under test; loaded once, and dropped before the next one."""
     with usage_errors():
         return run_of(request).sae(request.param)

@@ -18,8 +18,9 @@ from saebench.spec import SAESpec
 
 CONTROLS = (
     "random", "random_l0", "permuted_decoder", "pca", "identity", "best_k", "frozen", "soft_frozen", "shuffled_rows",
+    "replaced_25", "replaced_50", "replaced_75", "noise_25", "noise_50", "noise_100", "oracle",
 )  # fmt: skip
-"""What `SAE~CONTROL` may name; see `saebench.controls`."""
+"""What `SAE~CONTROL` may name; see `saebench.controls` and `saebench.damage`."""
 PYTHON = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 REVISION = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 KINDS = "a folder or file, saelens:RELEASE/SAE_ID, hf:ORG/REPO/PATH, package.module:callable"
@@ -169,11 +170,16 @@ def _from_hub(pattern: str) -> SAESpec:
 
 
 def _from_python(pattern: str) -> SAESpec:
-    top = re.split(r"[.:]", pattern)[0]
+    check_module(f"--sae {pattern}", pattern)
+    return SAESpec(name=pattern, loader="python", location=pattern)
+
+
+def check_module(option: str, location: str) -> None:
+    """Raise UnknownSAE if there is no package or module of `package.module:attribute`; nothing is imported."""
+    top = re.split(r"[.:]", location)[0]
     # Only the top package: to find a submodule, Python imports its parents.
     if importlib.util.find_spec(top) is None and PathFinder.find_spec(top, [str(Path.cwd())]) is None:
-        raise UnknownSAE(f"--sae {pattern}: no module '{top}' in this folder or among the installed packages")
-    return SAESpec(name=pattern, loader="python", location=pattern)
+        raise UnknownSAE(f"{option}: no module '{top}' in this folder or among the installed packages")
 
 
 def _unknown(pattern: str, known: list[Family]) -> UnknownSAE:

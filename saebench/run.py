@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saebench.architecture_run import ArchitectureRun
 from saebench.control_run import ControlRun
 from saebench.dataset_run import DatasetRun
 from saebench.memory import Memory
@@ -18,6 +19,7 @@ from saebench.properties import Property
 from saebench.provenance import environment, machine
 from saebench.score import Estimate, Score, Unscored, identity
 from saebench.spec import SAESpec
+from saebench.statistics import repetition
 from saebench.store import Store
 from saebench.texts import DEFAULT, WORLD, Source, source_of
 from saebench.word_run import WordRun
@@ -48,7 +50,6 @@ class Run:
     device: str | None = None
     model: str | None = None
     fresh: bool = False
-    baseline: list[Score] | None = None
     texts: str | None = None
     """What `--sae-corpus` says."""
     stored: dict[str, Score] = field(default_factory=dict)
@@ -63,6 +64,7 @@ class Run:
         self.words = WordRun(self)
         self.controls = ControlRun(self)
         self.dataset = DatasetRun(self)
+        self.architectures = ArchitectureRun(self)
 
     def open(self) -> None:
         """Mend a torn scores file and read what is there already."""
@@ -82,19 +84,24 @@ class Run:
 
     def sae(self, spec: SAESpec) -> "LoadedSAE":
         """The SAE in memory; the one before it is dropped first."""
-        from saebench.loaders import load_sae
-
         if self._sae is None or self._sae.spec.name != spec.name:
             self._sae = None
             self._of_sae.clear()
             self.words.of_sae.clear()
             self.controls.of_sae.clear()
             gc.collect()
-            self._sae = self._control(spec) if spec.loader == "control" else load_sae(spec, self.resolved_device())
+            self._sae = self._loaded(spec)
             # An object may name a model that was not known of before.
             told = self._sae.spec
             ensure([*of_model(self.model_name(told)), *of_corpus(self.source(told))], print)
         return self._sae
+
+    def _loaded(self, spec: SAESpec) -> "LoadedSAE":
+        from saebench.loaders import load_sae
+
+        if spec.loader == "architecture":
+            return self.architectures.sae(spec)
+        return self._control(spec) if spec.loader == "control" else load_sae(spec, self.resolved_device())
 
     def _control(self, spec: SAESpec) -> "LoadedSAE":
         """The control of an SAE; one that cannot be made is unscored, whatever is asked of it."""
@@ -110,6 +117,8 @@ class Run:
 
     def known(self, spec: SAESpec) -> SAESpec:
         """The spec with all that its files say, which for some formats only loading tells."""
+        if spec.loader == "architecture":
+            return self.architectures.known(spec)
         return spec if spec.digest and spec.format == "sae_lens" else self.sae(spec).spec
 
     def subject(self, spec: SAESpec) -> "Subject":
@@ -155,7 +164,7 @@ class Run:
         """One pass of the SAE over the corpus; what it could not do is remembered as well."""
         from saebench.trace import trace
 
-        return self._of_sae.get((sae.digest, "trace"), lambda: trace(sae, self.activations(sae)))
+        return self._of_sae.get((sae.digest, "trace"), lambda: trace(sae, self.activations(sae)), random=False)
 
     def cache(self) -> "Cache":
         """One for the whole run: where it computes anew, it does so once per key."""
@@ -215,13 +224,13 @@ class Run:
             "property": prop.name, "version": prop.version,
             "params": {**params, **({"machine": machine()} if prop.machine else {})},
             "sae_digest": spec.digest or self.sae(spec).digest, "model_digest": subject_digest(model, self.resolved_device(), centred=spec.centred),
-            "corpus": corpus,
+            "corpus": corpus, "seed": repetition(),
         }  # fmt: skip
 
     def _about_sae(self, spec: SAESpec) -> dict[str, Any]:
         """Its name, hook and model, and the L0 and FVU measured in this run, whatever order the tests came in."""
         sae = self.sae(spec)
-        measured = self._of_sae.get((sae.digest, "l0 and fvu"), lambda: self._l0_and_fvu(sae))
+        measured = self._of_sae.get((sae.digest, "l0 and fvu"), lambda: self._l0_and_fvu(sae), random=False)
         names = {"sae": spec.name, "model": self.model_name(sae.spec), "hook": self.hook(sae.spec)}
         subject = self.subject(sae.spec)
         run_with = {"dtype": subject.dtype, "batch_size": subject.batch.size}

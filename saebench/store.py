@@ -6,7 +6,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -56,10 +56,18 @@ class Store:
 
     def read(self) -> list[Score]:
         """Return all scores in file order, without an unfinished last line; an absent file holds none."""
+        return list(self.numbered().values())
+
+    def numbered(self) -> dict[int, Score]:
+        """Map line number to score, as `read` does."""
+        return {number: self._parse(number, line) for number, line in self.lines()}
+
+    def lines(self) -> list[tuple[int, bytes]]:
+        """Return the numbered lines that a score should stand on."""
         data = self.path.read_bytes() if self.path.exists() else b""
         # Bytes, not str.splitlines: names may hold U+2028 and the like, which JSON does not escape.
         lines = data[: _end_of_whole_lines(data)].split(b"\n")
-        return [self._parse(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+        return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
 
     def newest(self) -> dict[str, Score]:
         """Map identity to the last line of that identity, in order of first appearance."""
@@ -80,14 +88,31 @@ class Store:
         other = Store(target)
         other.path.parent.mkdir(parents=True, exist_ok=True)
         # Copying onto itself compacts the file, and an append in between must not be lost.
-        with self._lock if other.path.resolve() == self.path.resolve() else contextlib.nullcontext():
-            scores = list(self.newest().values())
-            for score in scores:
-                if score.items is not None:
-                    self.load_items(score)
-                    _write_atomically(other._items_path(score.items), self._items_path(score.items).read_bytes())
-            _write_atomically(other.path, compacted(scores).encode())
-            other._remove_items_except({score.items for score in scores})
+        with self.locked() if other.path.resolve() == self.path.resolve() else contextlib.nullcontext():
+            other.replace([(score, self) for score in self.newest().values()])
+
+    def locked(self) -> contextlib.AbstractContextManager[object]:
+        """Let nothing be appended meanwhile; a file that does not exist needs no lock."""
+        return self._lock if self.path.exists() else contextlib.nullcontext()
+
+    def replace(self, scores: "Sequence[tuple[Score, Store]]") -> None:
+        """Hold these scores and no others, with the items that each has in the store beside it.
+
+        Whoever reads meanwhile finds the old file or the new one. Raises ValueError, before anything is written, if
+        items are missing or damaged.
+        """
+        with_items = [(score, source) for score, source in scores if score.items is not None]
+        for score, source in with_items:
+            source.load_items(score)
+        try:
+            for score, source in with_items:
+                path, own = (store._items_path(score.items or "") for store in (source, self))
+                if not own.exists() or not own.samefile(path):
+                    _write_atomically(own, path.read_bytes())
+            _write_atomically(self.path, compacted([score for score, _ in scores]).encode())
+        except OSError as error:
+            raise OSError(f"{self.path} cannot be written: {error.strerror or error}") from error
+        self._remove_items_except({score.items for score, _ in scores})
 
     def _parse(self, number: int, line: bytes) -> Score:
         try:

@@ -10,7 +10,7 @@ from scipy import sparse
 from torch import Tensor
 
 from saebench.batches import Batch
-from saebench.controls import random_directions
+from saebench.directions import random_directions
 from saebench.metrics.probes import Probe
 from saebench.readings import Readings
 from saebench.sae import LoadedSAE

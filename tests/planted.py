@@ -61,7 +61,7 @@ def tokens() -> Tensor:
 def activations() -> Activations:
     whole = torch.full((DOCUMENTS,), CONTEXT)
     corpus: Any = SimpleNamespace(name="planted", rows=lambda tokenizer: Rows(tokens(), whole))
-    no_cache: Any = SimpleNamespace(get=lambda inputs, compute: compute())
+    no_cache: Any = SimpleNamespace(get=lambda inputs, compute, **_: compute())
     return compute_activations(subject(), HOOK, corpus, no_cache)
 
 

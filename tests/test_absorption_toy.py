@@ -104,7 +104,7 @@ def test_reconstruction_does_not_tell_saes_that_absorb(seed: int) -> None:
 def test_hierarchy_is_absorbed(seed: int) -> None:
     estimate = whole_way(trained(HIERARCHY, Training(l1=0.15, seed=seed, steps=1600)))
     assert estimate.n == len(HIERARCHY)
-    assert estimate.items["value"] == pytest.approx([1] * len(HIERARCHY), abs=TOLERANCE)
+    assert estimate.items["contribution"] == pytest.approx([1] * len(HIERARCHY), abs=TOLERANCE)
     assert estimate.controls["non_hierarchical"] == pytest.approx(0, abs=0.1)
 
 
@@ -113,7 +113,7 @@ def test_hierarchy_is_not_absorbed_by_a_tied_sae() -> None:
     estimate = whole_way(trained(HIERARCHY, Training(l1=0.15, tied=True, steps=800)))
     assert estimate.n == len(HIERARCHY)
     assert estimate.items["has_child"].sum() > 30
-    assert estimate.items["value"] == pytest.approx([0] * len(HIERARCHY), abs=TOLERANCE)
+    assert estimate.items["contribution"] == pytest.approx([0] * len(HIERARCHY), abs=TOLERANCE)
 
 
 def test_independent_features_have_no_children_to_be_absorbed_by() -> None:
@@ -127,10 +127,10 @@ def test_independent_features_have_no_children_to_be_absorbed_by() -> None:
 def test_doses_are_found_where_no_child_counts_as_a_part_of_a_split(seed: int) -> None:
     """A latent that is right four times in five implies no parent, nor does one that is independent of it."""
     estimate = whole_way(dose(seed), splits=False)
-    assert estimate.items["concept"].tolist() == ["parent0", "parent1", "parent2"]
-    assert estimate.items["value"] == pytest.approx([dose(seed).suppression(i) for i in range(3)], abs=LEAK)
+    assert estimate.items["item"].tolist() == ["parent0", "parent1", "parent2"]
+    assert estimate.items["contribution"] == pytest.approx([dose(seed).suppression(i) for i in range(3)], abs=LEAK)
     assert estimate.controls["non_hierarchical"] == pytest.approx(0, abs=0.1)
 
 
 def test_absorption_of_a_fifth_of_the_words_is_found() -> None:
-    assert "parent0" in whole_way(dose(0)).items["concept"].tolist()
+    assert "parent0" in whole_way(dose(0)).items["item"].tolist()

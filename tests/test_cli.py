@@ -1,9 +1,11 @@
 """The commands, as a user calls them."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from factories import make_sae_folder, make_score
 
@@ -40,8 +42,8 @@ def test_bad_name_is_one_sentence_and_exit_4(capsys: pytest.CaptureFixture[str])
 def test_show_an_sae_of_the_scores_file(scores: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "organism/topk-k4", "--scores", str(scores)]) == 0
     out = capsys.readouterr().out
-    assert "0.412 [0.374, 0.450] 40 letters" in " ".join(out.split())
-    assert "unscored" in out
+    assert "0.412 ±0.038" in out
+    assert "unscored: 1 of 3" in out
     assert "too few letters" in out
     assert "topk-k16" not in out
 
@@ -73,7 +75,28 @@ def test_compare_shows_b_minus_a_where_higher_is_better(tmp_path: Path, capsys: 
     for name, value in (("a", 0.3), ("b", 0.8)):
         Store(tmp_path / f"{name}.jsonl").append(make_score(value=value, better="higher"))
     assert main(["compare", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]) == 0
-    assert "+0.5 [0.446, 0.554]  better" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert re.search(r"\+0\.5 \[0\.446, 0\.554\] +— +better", out)
+    assert "Better and worse hold at 5% for all 1 comparisons together (Holm)." in out
+
+
+def test_compare_tells_chance_from_difference_and_pairs_what_has_items(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = (Store(tmp_path / f"{name}.jsonl") for name in "ab")
+    for i in range(20):
+        a.append(make_score(property=f"p.x{i}", value=0.5, half=0.1))
+        b.append(make_score(property=f"p.x{i}", value=0.66 if i == 0 else 0.5, half=0.1))
+    items = {"contribution": np.arange(40.0)}
+    a.append(make_score(property="p.y", value=0.5, n_unit="document"), items)
+    b.append(
+        make_score(property="p.y", value=0.6, n_unit="document"),
+        {"contribution": np.arange(40.0) + 0.1 + 0.01 * (np.arange(40) % 2)},
+    )
+    assert main(["compare", str(a.path), str(b.path)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"p\.x0\S+ .* worse, perhaps by chance", out)
+    assert re.search(r"p\.y\S+ .* 40 documents +worse\n", out)
 
 
 def test_compare_without_common_ground_is_an_error(scores: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,11 +112,12 @@ def test_publish_then_check_then_edit(scores: Path, tmp_path: Path, capsys: pyte
     assert main(["publish", "--check", str(scores)]) == 1
     assert not board.exists()
     assert main(["publish", str(scores)]) == 0
-    assert {p.name for p in board.iterdir()} == {"zoo.jsonl", "zoo.items", "zoo.md", "zoo.svg"}
+    assert {p.name for p in board.iterdir()} == {"zoo.jsonl", "zoo.items", "zoo.md", "zoo.html", "zoo.pictures"}
     assert main(["publish", "--check"]) == main(["publish", "--check", str(scores)]) == 0
     text = (board / "zoo.md").read_text()
-    assert "```\npytest suites/ --sae organism\n```" in text
-    assert "![context_length](zoo.svg)" in text
+    command = "pytest suites/ --sae organism/topk-k4 --sae organism/topk-k16 --sae-scores .saebench/zoo.jsonl"
+    assert f"```\n{command}\n```" in text
+    assert "(zoo.pictures/kl_by_position.svg)" in text
     capsys.readouterr()
     (board / "zoo.md").write_text(text.replace("0.412", "0.012"))
     assert main(["publish", "--check"]) == 1
@@ -110,9 +134,9 @@ def test_check_notices_new_scores_and_pages_without_data(scores: Path, capsys: p
     assert main(["publish", "--check"]) == 1
     out = capsys.readouterr().out
     assert "zoo.md differs from its scores" in out
-    assert "zoo.svg has no data behind it" in out
+    assert "zoo.pictures/kl_by_position.svg has no data behind it" in out
     assert main(["publish"]) == 0
-    assert not Path("leaderboards/zoo.svg").exists()
+    assert not Path("leaderboards/zoo.pictures/kl_by_position.svg").exists()
 
 
 def test_command_of_other_saes_is_spelled_out(tmp_path: Path) -> None:
@@ -141,3 +165,13 @@ def test_python_m_and_no_torch(scores: Path) -> None:
         "sys.exit(1 if {'torch', 'sae_lens', 'transformers', 'pytest'} & set(sys.modules) else 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=repository).returncode == 0
+
+
+def test_help_is_one_screen(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) <= 24
+    for command in ("ls", "fetch", "show", "compare", "merge", "verify", "publish", "export"):
+        assert f"    {command} " in out

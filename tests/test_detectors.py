@@ -109,7 +109,7 @@ def test_a_concept_in_two_halves_is_split_over_two_latents() -> None:
     for concept in (0, 3):
         halves = [child for child, parent in zip(on.children, on.parent_of, strict=True) if parent == concept]
         assert sorted(detectors.split_latents(concept)) == halves
-    values = first_letter.f1(study, detectors).items["value"], first_letter.split_f1(study, detectors).items["value"]
+    values = first_letter.f1(study, detectors).items["contribution"], first_letter.split_f1(study, detectors).items["contribution"]
     assert values[0][[0, 3]] == pytest.approx(2 / 3, abs=0.05)
     assert values[1] == pytest.approx(1, abs=0.02)
     assert first_letter.split_count(study, detectors).value == pytest.approx(8 / 6)
@@ -409,8 +409,8 @@ def rate_of(sums: dict[str, Floats]) -> Estimate:
 def test_value_is_the_mean_over_concepts_whatever_their_sizes() -> None:
     sums = {"hit": np.array([[1.0, 0], [1, 0], [1, 0], [0, 0]]), "word": np.array([[1.0, 0], [1, 0], [1, 0], [0, 1]])}
     assert rate_of(sums).value == 0.5
-    assert rate_of(sums).items["value"].tolist() == [1, 0]
-    assert rate_of(sums).items["concept"].tolist() == ["c0", "c1"]
+    assert rate_of(sums).items["contribution"].tolist() == [1, 0]
+    assert rate_of(sums).items["item"].tolist() == ["c0", "c1"]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -437,7 +437,7 @@ def test_words_alone_would_make_an_interval() -> None:
     owner, hit = np.arange(40) % 4, np.arange(40) // 4 % 2
     member = (owner[:, None] == np.arange(4)).astype(float)
     estimate = rate_of({"hit": member * hit[:, None], "word": member})
-    assert estimate.items["value"].tolist() == [0.5] * 4
+    assert estimate.items["contribution"].tolist() == [0.5] * 4
     assert estimate.ci_high - estimate.ci_low > 0.2
 
 
@@ -454,8 +454,8 @@ def test_concepts_without_a_value_are_left_out() -> None:
     fewer["word"][:, 4] = 0.0
     estimate = rate_of(fewer)
     assert estimate.n == 11
-    assert "c4" not in estimate.items["concept"]
-    assert estimate.value == pytest.approx(np.delete(rate_of(sums).items["value"], 4).mean())
+    assert "c4" not in estimate.items["item"]
+    assert estimate.value == pytest.approx(np.delete(rate_of(sums).items["contribution"], 4).mean())
 
 
 @pytest.mark.parametrize("left", [0, 1])

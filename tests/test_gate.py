@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from factories import make_score
 
-from saebench.gate import Verdict, compare, find_baseline, message, number, read_baseline, with_interval
+from saebench.baseline import Baseline, read_baseline
+from saebench.gate import Verdict, compare, message, number, with_interval
 from saebench.score import Score
 from saebench.store import Store
 
@@ -46,12 +47,16 @@ def test_difference_of_exactly_the_tolerance_is_allowed() -> None:
 
 def test_interval_adds_half_widths_in_quadrature() -> None:
     result = compare(make_score(value=0.5, half=0.03), make_score(value=0.3, half=0.04), 0.0)
-    assert (result.difference, result.ci_low, result.ci_high) == pytest.approx((0.2, 0.15, 0.25))
+    assert result.difference is not None
+    assert (result.difference.value, result.difference.ci_low, result.difference.ci_high) == pytest.approx(
+        (0.2, 0.15, 0.25)
+    )
 
 
 def test_higher_is_better_is_oriented_too() -> None:
     result = compare(make_score(value=0.5, better="higher"), make_score(value=0.8, better="higher"), 0.0)
-    assert result.difference == pytest.approx(0.3)
+    assert result.difference is not None
+    assert result.difference.value == pytest.approx(0.3)
     assert result.verdict == "worse"
 
 
@@ -92,9 +97,19 @@ def test_senseless_tolerance_cannot_switch_the_gate_off(tolerance: float) -> Non
 def test_message_is_the_promised_line() -> None:
     score, baseline = make_score(value=0.412, half=0.059), make_score(value=0.292, half=0.0)
     line = (
-        "absorption.suppression_ratio[mine/topk] = 0.412, baseline 0.292: worse by 0.120 [0.061, 0.179], allowed 0.020"
+        "absorption.suppression_ratio[mine/topk] = 0.412, baseline 0.292: worse by 0.120 [0.061, 0.179], allowed 0.020,"
+        " unpaired"
     )
     assert message(score, compare(score, baseline, 0.020)) == line
+
+
+def test_what_is_clear_alone_may_be_chance_among_many() -> None:
+    score, baseline = make_score(value=0.412, half=0.05), make_score(value=0.34, half=0.0)
+    alone, among = compare(score, baseline, 0.0), compare(score, baseline, 0.0, family=100)
+    assert (alone.verdict, alone.by_chance) == ("worse", False)
+    assert (among.verdict, among.by_chance) == ("ok", True)
+    clear = compare(make_score(value=0.6, half=0.05), baseline, 0.0, family=100)
+    assert clear.verdict == "worse"
 
 
 def test_message_of_better_and_of_undirected() -> None:
@@ -135,23 +150,27 @@ def test_a_value_has_the_digits_that_its_interval_leaves(value: float, half: flo
     assert with_interval(value, half) == text
 
 
+def found(score: Score, rows: list[Score]) -> Score | None:
+    return Baseline(rows, Store("nowhere.jsonl")).find(score)
+
+
 def rows(*names: str) -> list[Score]:
     return [make_score(sae=name, value=i) for i, name in enumerate(names)]
 
 
 def test_baseline_is_found_by_name_or_by_being_alone() -> None:
     score = make_score(sae="b")
-    assert find_baseline(score, rows("a", "b", "c")) == rows("a", "b", "c")[1]
-    assert find_baseline(score, rows("a", "c")) is None
-    assert find_baseline(score, rows("a")) == rows("a")[0]
-    assert find_baseline(score, []) is None
-    assert find_baseline(score, [make_score(sae="b", params={"factor": 2})]) is None
+    assert found(score, rows("a", "b", "c")) == rows("a", "b", "c")[1]
+    assert found(score, rows("a", "c")) is None
+    assert found(score, rows("a")) == rows("a")[0]
+    assert found(score, []) is None
+    assert found(score, [make_score(sae="b", params={"factor": 2})]) is None
 
 
 def test_comparable_row_wins_over_a_later_one() -> None:
     first, second, third = make_score(value=0.1), make_score(value=0.2), make_score(value=0.3, version=2)
-    assert find_baseline(make_score(), [first, second, third]) == second
-    assert find_baseline(make_score(version=3), [first, third]) == third
+    assert found(make_score(), [first, second, third]) == second
+    assert found(make_score(version=3), [first, third]) == third
 
 
 @pytest.fixture
@@ -164,9 +183,14 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_file_and_row_are_read(file: Path) -> None:
-    assert [s.sae for s in read_baseline(str(file))] == ["organism/topk", "pkg.mod:make"]
-    assert [s.value for s in read_baseline(f"{file}:organism/topk")] == [0.412]
-    assert [s.sae for s in read_baseline(f"{file}:pkg.mod:make")] == ["pkg.mod:make"]
+    assert [s.sae for s in read_baseline(str(file)).rows] == ["organism/topk", "pkg.mod:make"]
+    assert [s.value for s in read_baseline(f"{file}:organism/topk").rows] == [0.412]
+    assert [s.sae for s in read_baseline(f"{file}:pkg.mod:make").rows] == ["pkg.mod:make"]
+
+
+def test_repetitions_of_random_stages_are_no_baseline(file: Path) -> None:
+    Store(file).append(make_score(sae="organism/topk", value=0.9, seed=1))
+    assert [s.value for s in read_baseline(f"{file}:organism/topk").rows] == [0.412]
 
 
 def test_bad_file_or_row_gets_the_nearest(file: Path) -> None:

@@ -166,7 +166,7 @@ def test_every_word_gets_a_memory_of_its_own() -> None:
 
 
 def read(model: Subject, plan: Plan, hook: str = "blocks.1.hook_resid_post") -> Readings:
-    without: Any = SimpleNamespace(get=lambda inputs, compute: compute())
+    without: Any = SimpleNamespace(get=lambda inputs, compute, **_: compute())
     return read_words(model, hook, plan, without)
 
 
@@ -222,7 +222,7 @@ def test_unknown_hook_names_the_nearest() -> None:
 def test_cache_tells_hooks_and_plans_apart(other: dict[str, Any]) -> None:
     asked: list[dict[str, Any]] = []
     model = reader("gpt2", "byte-level")
-    cache: Any = SimpleNamespace(get=lambda inputs, compute: asked.append(inputs) or compute())
+    cache: Any = SimpleNamespace(get=lambda inputs, compute, **_: asked.append(inputs) or compute())
     for change in ({}, {}, other):
         options = {"hook": "blocks.1.hook_resid_post", "plan": plan_for()} | change
         read_words(model, options["hook"], options["plan"], cache)

@@ -44,7 +44,7 @@ from saebench.trace import Trace, trace
 from saebench.vocabulary import Split, WordFilter
 
 torch.set_num_threads(1)
-NO_CACHE: Any = SimpleNamespace(get=lambda inputs, compute: compute())
+NO_CACHE: Any = SimpleNamespace(get=lambda inputs, compute, **_: compute())
 LAYERS, LAST = range(models.LAYERS), models.LAYERS - 1
 Change = Callable[[Tensor], Tensor]
 Site = tuple[str, str]

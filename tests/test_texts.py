@@ -33,7 +33,7 @@ from saebench.texts import FileSource, HubSource, source_of
 from saebench.trace import Trace
 
 torch.set_num_threads(1)
-NO_CACHE: Any = SimpleNamespace(get=lambda inputs, compute: compute())
+NO_CACHE: Any = SimpleNamespace(get=lambda inputs, compute, **_: compute())
 INSIDE, WIDTH = 16, planted.CONTEXT
 DATA = "NeelNanda/pile-10k"
 Row = list[int]
@@ -931,7 +931,7 @@ def test_too_few_texts_to_train_on_are_unscored(tmp_path: Path, small: int) -> N
     rows = training_documents()
     for count in (10, small, small + 3, len(rows)):
         made = Texts(of_documents(tmp_path, rows[:count]), 4, 20)
-        with pytest.raises(Unscored, match=r"^there are too few texts to train a control on") as raised:
+        with pytest.raises(Unscored, match=r"^there are too few texts to train on") as raised:
             training_rows(subject(), planted.HOOK, made, LONG, 10_000)
         assert not raised.value.broken
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from saebench.metrics.detectors import Detectors, f1_of, find_detectors
 from saebench.score import Estimate, Unscored
-from saebench.statistics import LEVEL, Floats, honest_rate, over_concepts, resampled_concepts, seed_of
+from saebench.statistics import Floats, honest_rate, over_concepts, resampled_concepts, seed_of
 from saebench.vocabulary import FEWEST_CONCEPTS, Split
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ PROBE_F1 = 0.6
 """A concept counts only if a probe on the activation itself reaches this F1 on validation words."""
 ABOVE_CHANCE = 0.2
 """By how much it must exceed the F1 of always saying yes, which is large for a concept that many words have."""
+ONE_SIDED = 0.05
+"""Level at which main latents must detect better than random directions."""
 WORST_FVU = 1.0
 """An SAE that leaves more of the variance over words unexplained than their mean does is broken for this purpose."""
 
@@ -84,8 +86,8 @@ def said_by_random(study: Study) -> Bools:
 def check_better_than_random(study: Study, detectors: Detectors) -> None:
     """Raise Unscored unless main latents have a larger F1 than random directions do, at a one-sided level of 5%."""
     own, random = _sums(study, detectors.said[:, :, 0]), _sums(study, said_by_random(study))
-    difference = _difference(own, random, "main latents against random directions", _names(study), level=0.9)
-    if difference.ci_low <= 0:
+    differences = resampled_concepts(*_subtracted(own, random), "main latents against random directions")
+    if np.nanquantile(differences[1:], ONE_SIDED) <= 0:
         raise Unscored(
             f"its main latents detect the concepts with an F1 of {_mean_f1(own):.2f}, and random directions, as many"
             f" and as sparse, with {_mean_f1(random):.2f}: not clearly better, so there is no detector to speak of"
@@ -126,19 +128,20 @@ def probe_f1(study: Study) -> Estimate:
 def f1_gap(study: Study, detectors: Detectors) -> Estimate:
     """F1 of the probe minus F1 of the main latent, on the same words."""
     own, probe = _sums(study, detectors.said[:, :, 0]), _sums(study, study.probe.says(study.x))
-    return _difference(probe, own, "first_letter.f1_gap", _names(study))
+    sums, difference = _subtracted(probe, own)
+    return over_concepts(sums, difference, purpose="first_letter.f1_gap", concepts=_names(study))
 
 
-def _difference(
-    better: dict[str, Floats], worse: dict[str, Floats], purpose: str, names: list[str], level: float = LEVEL
-) -> Estimate:
-    """F1 of one detector minus that of another, on the same words."""
+def _subtracted(
+    better: dict[str, Floats], worse: dict[str, Floats]
+) -> tuple[dict[str, Floats], Callable[[dict[str, Floats]], Floats]]:
+    """Sums of two detectors over the same words, and the F1 of the one minus that of the other as their statistic."""
     sums = {**better, **{f"worse_{name}": values for name, values in worse.items()}}
 
     def difference(s: dict[str, Floats]) -> Floats:
         return _f1(s) - _f1({name: s[f"worse_{name}"] for name in worse})
 
-    return over_concepts(sums, difference, purpose=purpose, concepts=names, level=level)
+    return sums, difference
 
 
 def split_count(study: Study, detectors: Detectors) -> Estimate:

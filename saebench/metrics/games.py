@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saebench.score import Estimate, Unscored
-from saebench.statistics import LEVEL, RESAMPLES, Floats, seed_of
+from saebench.statistics import LEVEL, RESAMPLES, Floats, pigeonhole, repetition, seed_of, two_way
 
 Ints = NDArray[np.intp]
 SIDE = 5
@@ -48,10 +48,13 @@ class Draws:
     features: Floats
 
 
-@lru_cache(maxsize=8)
 def draws(prompts: int, features: int) -> Draws:
     """Two-way cluster ("pigeonhole") bootstrap weights; row 0 is the sample itself. All tables share the prompts'."""
+    return _draws(prompts, features, repetition())
 
+
+@lru_cache(maxsize=8)
+def _draws(prompts: int, features: int, repetition: int) -> Draws:
     def counts(n: int, purpose: str) -> Floats:
         drawn = np.random.default_rng(seed_of(purpose)).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
         return np.concatenate([np.ones((1, n)), drawn])
@@ -73,7 +76,7 @@ def resampled_auc(table: Table) -> Floats:
         won, asked = (np.einsum("bpi,pij,bpj->bp", real, m, fake, optimize=True) for m in (beats, valid))
         with np.errstate(divide="ignore", invalid="ignore"):
             parts.append(won / asked)
-    return _over_prompts(np.concatenate(parts))
+    return _over_prompts(np.concatenate(parts), count(table))
 
 
 def point_auc(table: Table) -> float:
@@ -202,14 +205,14 @@ def difference(table: Table) -> Estimate:
     """Mean over prompts of mean(real) - mean(fake), with its interval over features and prompts."""
     n = _features(table)
     each = [_resampled_means(side, ids, n) for side, ids in ((table.real, table.real_id), (table.fake, table.fake_id))]
-    resampled = _over_prompts(each[0] - each[1])
+    resampled = _over_prompts(each[0] - each[1], count(table))
     low, high = interval(resampled)
     return Estimate(float(resampled[0]), low, high, count(table), "feature", floor=0.0)
 
 
 def resampled_mean(values: Floats, ids: Ints) -> Floats:
     """(1 + resample,) mean over prompts of the mean of values (prompt, slot); the first is that of the sample."""
-    return _over_prompts(_resampled_means(values, ids, int(ids.max()) + 1))
+    return _over_prompts(_resampled_means(values, ids, int(ids.max()) + 1), int(ids.max()) + 1)
 
 
 def _resampled_means(side: Floats, ids: Ints, features: int) -> Floats:
@@ -221,8 +224,7 @@ def _resampled_means(side: Floats, ids: Ints, features: int) -> Floats:
         return np.concatenate([(w * values).sum(2) / w.sum(2) for w in chunks])
 
 
-def _over_prompts(each: Floats) -> Floats:
-    """(1 + resample,) mean over prompts, drawn anew, of values (1 + resample, prompt)."""
-    weight = np.where(np.isfinite(each), draws(each.shape[1], 1).prompts, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray((np.nan_to_num(each) * weight).sum(1) / weight.sum(1))
+def _over_prompts(each: Floats, features: int) -> Floats:
+    """(1 + resample,) mean over prompts, drawn anew, of values (1 + resample, prompt) with features drawn anew."""
+    prompts = draws(each.shape[1], 1).prompts
+    return two_way(pigeonhole(each, prompts), each, prompts, features)

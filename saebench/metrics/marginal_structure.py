@@ -119,7 +119,10 @@ class Control:
 
 
 def of_trace(name: str, trace: Trace, controls: Mapping[str, Control]) -> Estimate:
-    """Marginal structure of one of `QUANTITIES`, over documents."""
+    """(score - best control) / (ceiling - best control): 0 = nothing beyond a control that learned nothing, 1 = perfect.
+
+    `name` is one of `QUANTITIES`; the interval is over documents.
+    """
     quantity = QUANTITIES[name]
     estimate = quantity.of(trace)
     rivals = {key: control for key, control in controls.items() if quantity.models or not control.of_model}
@@ -141,7 +144,7 @@ def _if_as_sparse(quantity: Quantity, control: Control, own: Trace) -> Floats:
 
 
 def first_letter_f1(study: Study, detectors: Detectors, controls: Mapping[str, Control]) -> Estimate:
-    """Marginal structure of `first_letter.f1`, over words and letters."""
+    """The same of the F1 of main latents, over words and letters."""
     return _of_words(study, detectors, controls, lambda d: d.said[:, :, 0])
 
 

@@ -1,11 +1,13 @@
 """The SAE zoo: what it holds, and how one member is trained with sae-lens's `SAETrainer`."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
+
+from saebench.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     from sae_lens import SAETrainer
@@ -40,7 +42,7 @@ class Member:
     """Frozen: as it was drawn; soft-frozen: every direction keeps a cosine of .8 with it (arXiv 2602.14111)."""
 
 
-ARCHITECTURES = ("standard", "gated", "jumprelu", "topk", "batchtopk", "matryoshka")
+SAE_LENS_NAMES = {"matryoshka": "matryoshka_batchtopk"}
 ZOO: tuple[Member, ...] = (
     *(Member(f"{architecture}-{l0}", architecture, l0) for architecture in ARCHITECTURES for l0 in (16, 32)),
     Member("topk-16-wide", "topk", 16, d_sae=2048),
@@ -68,26 +70,32 @@ def train_member(member: Member, activations: Tensor, samples: int = SAMPLES) ->
     """Train one SAE on `activations` (row, d_in) and return the sae-lens TrainingSAE; the same seed, the same SAE."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(member.seed)
-        return _train(member, activations, samples)
+        if member.architecture not in ARCHITECTURES:
+            known = ", ".join(ARCHITECTURES)
+            raise ValueError(f"{member.name}: no architecture {member.architecture!r}; known: {known}")
+        sae = training_sae(*classes_of(member.architecture), member.l0, activations.shape[1], member.d_sae)
+        hold = hold_decoder(sae, member.decoder)
+        fit(sae, activations, member.l0, member.seed, samples, hold)
+        return sae
 
 
-def _train(member: Member, activations: Tensor, samples: int) -> Any:
+def fit(
+    sae: Any, activations: Tensor, l0: int, seed: int, samples: int, hold: Callable[[], None] = lambda: None
+) -> None:
+    """Train a sae-lens TrainingSAE where it lies, on `activations` (row, d_in); `hold` is called between batches."""
     from sae_lens import SAETrainer
     from sae_lens.config import SAETrainerConfig
 
-    sae = _training_sae(member, activations.shape[1])
     config = SAETrainerConfig(
         total_training_samples=samples, train_batch_size_samples=BATCH, lr=LR * min((SAMPLES / samples) ** 0.5, FASTEST), lr_end=LR_END,
         lr_scheduler_name="constant", lr_warm_up_steps=50, lr_decay_steps=samples // BATCH // 3,
-        n_batches_for_norm_estimate=20, dead_feature_window=200, feature_sampling_window=500,
+        n_batches_for_norm_estimate=20, dead_feature_window=200, feature_sampling_window=500, device=sae.cfg.device,
     )  # fmt: skip
-    hold = hold_decoder(sae, member.decoder)
-    provider = SteeredBatches(activations, member.l0, member.seed, samples // BATCH, hold)
+    provider = SteeredBatches(activations, l0, seed, samples // BATCH, hold)
     trainer = SAETrainer(cfg=config, sae=sae, data_provider=provider)
     provider.trainer = trainer
     trainer.fit()
     hold()
-    return sae
 
 
 def hold_decoder(sae: Any, decoder: Decoder) -> Callable[[], None]:
@@ -113,40 +121,43 @@ def within_cosine(rows: Tensor, start: Tensor, least: float) -> Tensor:
     return torch.where(along < least * norms, norms * turned, rows)
 
 
-def _training_sae(member: Member, d_in: int) -> Any:
-    import sae_lens as sl
+def classes_of(architecture: str) -> tuple[type[Any], type[Any]]:
+    """The sae-lens class that trains one of `ARCHITECTURES`, and that of its configuration."""
+    from sae_lens.registry import get_sae_training_class
 
-    shared: dict[str, Any] = {
-        "d_in": d_in, "d_sae": member.d_sae, "normalize_activations": "expected_average_only_in",
-    }  # fmt: skip
-    by_batch = {"k": member.l0, "topk_threshold_lr": 0.05}
-    widths = [member.d_sae // 16, member.d_sae // 4, member.d_sae]
-    match member.architecture:
-        case "standard":
-            return sl.StandardTrainingSAE(sl.StandardTrainingSAEConfig(**shared, l1_coefficient=2.0))
-        case "gated":
-            return sl.GatedTrainingSAE(sl.GatedTrainingSAEConfig(**shared, l1_coefficient=2.0))
+    found: tuple[type[Any], type[Any]] = get_sae_training_class(SAE_LENS_NAMES.get(architecture, architecture))
+    return found
+
+
+def training_sae(made: type[Any], config: type[Any], l0: int, d_in: int, d_sae: int, device: str = "cpu") -> Any:
+    """A sae-lens TrainingSAE before training, of a class and its configuration's class, as the zoo configures it.
+
+    A configuration that extends one of the zoo's is set like that; one that has a `k`, to the L0.
+    """
+    settings = {"d_in": d_in, "d_sae": d_sae, "device": device, "normalize_activations": "expected_average_only_in"}
+    if any(field.name == "k" for field in fields(config)):
+        settings["k"] = l0
+    # From the general to the special: Matryoshka's configuration extends that of batch top-k.
+    for architecture in ARCHITECTURES:
+        if issubclass(config, classes_of(architecture)[1]):
+            settings |= _settings(architecture, d_sae)
+    return made(config(**settings))
+
+
+def _settings(architecture: str, d_sae: int) -> dict[str, Any]:
+    match architecture:
+        case "standard" | "gated":
+            return {"l1_coefficient": 2.0}
         case "jumprelu":
-            return sl.JumpReLUTrainingSAE(
-                sl.JumpReLUTrainingSAEConfig(
-                    **shared,
-                    l0_coefficient=1.0,
-                    jumprelu_sparsity_loss_mode="tanh",
-                    jumprelu_ste_to_input=True,
-                    jumprelu_init_threshold=0.1,
-                    jumprelu_bandwidth=0.5,
-                    pre_act_loss_coefficient=1e-2,
-                )
-            )
-        case "topk":
-            return sl.TopKTrainingSAE(sl.TopKTrainingSAEConfig(**shared, k=member.l0))
+            return {
+                "l0_coefficient": 1.0, "jumprelu_sparsity_loss_mode": "tanh", "jumprelu_ste_to_input": True,
+                "jumprelu_init_threshold": 0.1, "jumprelu_bandwidth": 0.5, "pre_act_loss_coefficient": 1e-2,
+            }  # fmt: skip
         case "batchtopk":
-            return sl.BatchTopKTrainingSAE(sl.BatchTopKTrainingSAEConfig(**shared, **by_batch))
+            return {"topk_threshold_lr": 0.05}
         case "matryoshka":
-            return sl.MatryoshkaBatchTopKTrainingSAE(
-                sl.MatryoshkaBatchTopKTrainingSAEConfig(**shared, **by_batch, matryoshka_widths=widths)
-            )
-    raise ValueError(f"{member.name}: no architecture {member.architecture!r}; known: {', '.join(ARCHITECTURES)}")
+            return {"matryoshka_widths": [d_sae // 16, d_sae // 4, d_sae]}
+    return {}
 
 
 class SteeredBatches:

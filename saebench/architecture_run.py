@@ -1,0 +1,138 @@
+"""The part of a run that is about architectures: each SAE is trained when it is first asked for, and kept."""
+
+import hashlib
+import importlib.metadata
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from saebench.architectures import is_new
+from saebench.memory import Memory
+from saebench.places import ORGANISM
+from saebench.recipe import source_digest
+from saebench.score import Unscored
+from saebench.spec import SAESpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from saebench.cache import Inputs, Tensors
+    from saebench.run import Run
+    from saebench.sae import LoadedSAE
+
+VERSION = 1
+HELD_OUT = 4096
+"""Activations behind those of training, on which it is checked that what is saved is what was trained."""
+MOST_EPOCHS = 5
+EMBEDDED_WIDTH = 1024
+"""Latents of the embedded model's SAEs, as the zoo's."""
+EXPANSION = 8
+"""Latents per dimension for other models, as far as the budget goes."""
+WIDEST = {"smoke": 1024, "quick": 4096, "standard": 16_384, "full": 65_536}
+
+
+@dataclass
+class ArchitectureRun:
+    """All SAEs of a run are trained on the same activations, equally many, at the same width."""
+
+    run: "Run"
+    shared: Memory = field(default_factory=Memory)
+
+    def known(self, spec: SAESpec) -> SAESpec:
+        """With the digest of the recipe, which is known before training."""
+        return replace(spec, digest=hashlib.sha256(json.dumps(self._recipe(spec), sort_keys=True).encode()).hexdigest())
+
+    def _recipe(self, spec: SAESpec) -> "Inputs":
+        from saebench.subject import subject_digest
+
+        model, device = self.run.model_name(spec), self.run.resolved_device()
+        facts = {name: value for name, value in spec.facts.items() if value is not None}
+        texts = {} if self.run.source(spec) is None else {"texts": self.run.corpus(spec).name}
+        return {
+            "what": "architecture", "version": VERSION, "name": spec.location, "source": source_digest(spec.location),
+            "sae_lens": importlib.metadata.version("sae-lens"), "model": subject_digest(model, device, centred=False),
+            "hook": self.run.hook(spec), "context": spec.context_size or 0, "device": device.partition(":")[0],
+            "budget": self.run.budget, **facts, **texts,
+        }  # fmt: skip
+
+    def check(self, spec: SAESpec) -> None:
+        """Import an architecture of the user's. Raises ValueError with one sentence where it cannot be one."""
+        if spec.loader == "architecture" and is_new(spec.location):
+            from saebench.architecture_training import found
+
+            found(spec.location)
+
+    def sae(self, spec: SAESpec) -> "LoadedSAE":
+        """The SAE as sae-lens saves it for inference: that is what users would publish.
+
+        One that diverged in training is broken, whatever is asked of it. Raises ValueError where none can be trained.
+        """
+        from saebench.controls import Unmade
+        from saebench.sae import LoadedSAE
+
+        spec = self.known(spec)
+        try:
+            return self._made(spec)
+        except Unscored as reason:
+            if not reason.broken:
+                raise ValueError(f"{spec.name}: {reason}") from reason
+            return LoadedSAE(spec, Unmade(reason), str(spec.digest), self.run.resolved_device())
+
+    def _made(self, spec: SAESpec) -> "LoadedSAE":
+        from saebench.architecture_training import found, is_class
+        from saebench.control_training import loaded_from
+        from saebench.sae import LoadedSAE
+
+        device = self.run.resolved_device()
+        if not is_class(found(spec.location)):
+            source = self.shared.get(("trained", spec.digest), lambda: self._trained(spec), random=False)
+            return LoadedSAE(spec, source, str(spec.digest), device)
+        weights = self.run.cache().get(self._recipe(spec), lambda: self._weights(spec), random=False)
+        made = loaded_from(spec, weights, device)
+        told = replace(spec, d_in=made.spec.d_in, d_sae=made.spec.d_sae)
+        return replace(made, spec=told, digest=str(spec.digest))
+
+    def _weights(self, spec: SAESpec) -> "Tensors":
+        from saebench.architecture_training import check_finite, check_saved
+        from saebench.control_training import loaded_from, saved_weights
+
+        trained, device = self._trained(spec), self.run.resolved_device()
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in saved_weights(trained).items()}
+        check_finite(weights)
+        x = self._rows(spec)[-HELD_OUT:].float().to(device)
+        check_saved(spec.location, trained, loaded_from(spec, weights, device), x)
+        return weights
+
+    def _trained(self, spec: SAESpec) -> Any:
+        from saebench.architecture_training import Order, train
+
+        rows = self._rows(spec)[:-HELD_OUT]
+        l0, seed, samples = (int(spec.facts[name] or 0) for name in ("aimed_l0", "seed", "tokens"))
+        order = Order(l0, seed, samples, self._d_sae(spec, rows), self.run.resolved_device())
+        return train(spec.location, rows, order)
+
+    def _d_sae(self, spec: SAESpec, rows: "Tensor") -> int:
+        wide = min(EXPANSION * rows.shape[1], WIDEST[self.run.budget])
+        return EMBEDDED_WIDTH if self.run.model_name(spec) == ORGANISM else wide
+
+    def _rows(self, spec: SAESpec) -> "Tensor":
+        """Activations (row, d_in) of texts that no score is measured on, the same for all SAEs; the last are held out.
+
+        Where there are too few texts for the budget, SAEs see each several times.
+        """
+        from saebench.architecture_training import compact
+        from saebench.control_training import training_rows
+
+        subject, hook, texts = self.run.subject(spec), self.run.hook(spec), self.run.corpus(spec)
+        inside, samples = min(int(spec.context_size or 0), subject.n_ctx), int(spec.facts["tokens"] or 0)
+        rows, least = samples + HELD_OUT, samples // MOST_EPOCHS + HELD_OUT
+        key: Inputs = {
+            "what": "training rows", "version": VERSION, "model": subject.digest, "hook": hook, "inside": inside,
+            "rows": rows, "texts": texts.name,
+        }  # fmt: skip
+
+        def read() -> "Tensors":
+            return {"rows": compact(training_rows(subject, hook, texts, inside, rows, least))}
+
+        kept = lambda: self.run.cache().get(key, read, random=False)["rows"]  # noqa: E731
+        return self.shared.get(tuple(key.values()), kept, random=False)

@@ -1,0 +1,61 @@
+"""`--sae-arch` names to SAESpecs: architectures that are trained in the run; nothing heavy is imported."""
+
+from collections.abc import Iterable
+
+from saebench.naming import nearest, one_sentence
+from saebench.places import ORGANISM
+from saebench.registry import PYTHON, check_module
+from saebench.spec import SAESpec
+
+ARCHITECTURES = ("standard", "gated", "jumprelu", "topk", "batchtopk", "matryoshka")
+"""Those of the zoo, with which others are compared."""
+L0S, REFERENCE_L0S = (8, 16, 32), (6, 14, 27, 40)
+"""Sparsities that a new architecture is trained at, and those of the zoo's: around them, and near its controls'."""
+SEEDS = (0, 1)
+TOKENS = {"smoke": 50_000, "quick": 400_000, "standard": 1_000_000, "full": 2_500_000}
+"""Activations that each SAE is trained on, by budget."""
+CONTEXTS = {ORGANISM: 64}
+"""Tokens per context in training, as the zoo's."""
+CONTEXT = 128
+"""The same for other models, so that scores are also measured beyond it."""
+
+
+@one_sentence
+def resolve(names: Iterable[str], model: str | None, hook: str | None, budget: str) -> list[SAESpec]:
+    """The SAEs that `--sae-arch` stands for: every architecture at every sparsity, from every seed.
+
+    A name is one of the zoo's architectures or `package.module:attribute`; with `@HOOK` behind it, it reads there and
+    not at `hook`, the model's own. Raises ValueError with one sentence where it can be neither.
+    """
+    return [spec for name in dict.fromkeys(names) for spec in _of(name, model or ORGANISM, hook, budget)]
+
+
+def is_new(name: str) -> bool:
+    """Whether it is an architecture of the user's own."""
+    return name.partition("@")[0] not in ARCHITECTURES
+
+
+def _of(name: str, model: str, hook: str | None, budget: str) -> list[SAESpec]:
+    location, _, own = name.partition("@")
+    _check(name, location)
+    if not (own or hook):
+        said = f"which hook of {model} it reads: --sae-arch {location}@blocks.8.hook_resid_post"
+        raise ValueError(f"--sae-arch {name} does not say {said}")
+    return [
+        SAESpec(
+            f"{name}/l0-{l0}/seed-{seed}", "architecture", location, hook=own or hook,
+            context_size=CONTEXTS.get(model, CONTEXT), architecture=location.rpartition(":")[2].rpartition(".")[2],
+            facts={"aimed_l0": l0, "seed": seed, "tokens": TOKENS[budget]},
+        )
+        for l0 in (REFERENCE_L0S if location in ARCHITECTURES else L0S)
+        for seed in SEEDS
+    ]  # fmt: skip
+
+
+def _check(name: str, location: str) -> None:
+    if location in ARCHITECTURES:
+        return
+    if not PYTHON.fullmatch(location):
+        known = f"{', '.join(ARCHITECTURES)}, or package.module:TrainingSAE of your own"
+        raise ValueError(f"--sae-arch {name}: no such architecture.{nearest(location, ARCHITECTURES)} Known: {known}")
+    check_module(f"--sae-arch {name}", location)

@@ -1,0 +1,78 @@
+"""Scores to compare with: a file of scores, or one SAE's row of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from saebench.differences import Difference, loaded, paired, unpaired
+from saebench.naming import nearest
+from saebench.score import Score
+from saebench.store import Store
+
+SAME = ("property", "version", "params", "corpus", "model_digest", "better", "unit")
+"""What two measurements must have in common to be compared."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Rows of a scores file, newest scores only, with the items beside them."""
+
+    rows: list[Score]
+    store: Store
+
+    def find(self, score: Score) -> Score | None:
+        """The row to compare with: same property, parameters and SAE name, the last one if several.
+
+        If all rows are of one SAE (a file with one, or `FILE:row`), that SAE is the baseline for every SAE. A row
+        of the same version, model and corpus wins over a later one that could not be compared.
+        """
+        alone = len({row.sae for row in self.rows}) == 1
+        rows = [row for row in self.rows if row.property == score.property and row.params == score.params]
+        rows = [row for row in rows if alone or row.sae == score.sae]
+        comparable = [row for row in rows if not changed(score, row)]
+        return next(reversed(comparable or rows), None)
+
+    def difference(self, score: Score, row: Score, store: Store) -> Difference:
+        """Score minus row, paired by the items of both where they allow it; `store` has those of the score."""
+        own, other = loaded(store.load_items, score), loaded(self.store.load_items, row)
+        return paired(score, row, own, other) or unpaired(score, row)
+
+
+def changed(score: Score, baseline: Score) -> str:
+    """Name what differs between two measurements, apart from the SAE; empty if they can be compared."""
+    for field in SAME:
+        old, new = getattr(baseline, field), getattr(score, field)
+        if old != new:
+            return f"{field.removesuffix('_digest')} ({old}, here {new})"
+    return ""
+
+
+def read_baseline(argument: str) -> Baseline:
+    """Read `FILE` or `FILE:row`, where row is the name of an SAE in that file.
+
+    Raises ValueError with one sentence for a file or a row that is not there.
+    """
+    path, row = located(argument)
+    return Baseline(_rows(path, row), Store(path))
+
+
+def located(argument: str) -> tuple[Path, str]:
+    """The file and the row of `FILE:row`; the row is empty where none is named."""
+    # Names of SAEs may hold colons, so each colon is tried as the border.
+    borders = [len(argument), *(i for i, char in enumerate(argument) if char == ":")]
+    for path, row in ((Path(argument[:i]), argument[i + 1 :]) for i in borders):
+        if path.is_file():
+            return path, row
+    path = Path(argument)
+    siblings = [str(p) for p in path.parent.glob("*.jsonl")] if path.parent.is_dir() else []
+    raise ValueError(f"{argument}: no such file of scores.{nearest(str(path), siblings)}")
+
+
+def _rows(path: Path, row: str) -> list[Score]:
+    scores = [score for score in Store(path).newest().values() if score.seed == 0]
+    if not scores:
+        raise ValueError(f"{path} holds no scores")
+    names = list(dict.fromkeys(score.sae for score in scores))
+    if row and row not in names:
+        known = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        raise ValueError(f"{path} has no row '{row}'.{nearest(row, names)} Known: {known}")
+    return [score for score in scores if not row or score.sae == row]

@@ -1,0 +1,124 @@
+"""Scores in rows and columns, as every page shows them: which scores, which tables, which facts of an SAE."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from saebench.floors import DASH
+from saebench.gate import number
+from saebench.naming import natural
+from saebench.score import Score
+
+MOST_PARAMS = 3
+"""A property with more parametrizations than that gets a table of its own."""
+ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
+FACTS = ("architecture", "width", "L0", "FVU")
+"""What stands beside an SAE's name: scores of SAEs that differ in these are compared with care."""
+
+
+@dataclass(frozen=True, order=True)
+class Column:
+    """Scores that may stand in one column and be ranked: one property, version, parameters, corpus."""
+
+    name: str
+    version: int
+    params: tuple[tuple[str, str], ...]
+    corpus: str
+
+    @classmethod
+    def of(cls, score: Score) -> "Column":
+        params = tuple(sorted((name, str(value)) for name, value in score.params.items()))
+        return cls(score.property, score.version, params, score.corpus)
+
+    @property
+    def family(self) -> str:
+        return self.name.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Properties on one model: rows are SAEs, then controls; columns are properties."""
+
+    name: str
+    """A family, or a property with many parametrizations."""
+    rows: list[str]
+    columns: list[Column]
+    cells: dict[tuple[str, Column], Score]
+
+    @property
+    def family(self) -> str:
+        return self.name.partition(".")[0]
+
+    def column(self, column: Column) -> list[Score]:
+        return [self.cells[row, column] for row in self.rows if (row, column) in self.cells]
+
+    def controls(self) -> int:
+        """How many rows are controls, which come last."""
+        return len({score.sae for score in self.cells.values() if score.control})
+
+    def missing(self, row: str, column: Column) -> str | None:
+        """Why a cell is empty; None where it is not."""
+        score = self.cells.get((row, column))
+        return "not measured" if score is None else unscored_because(score)
+
+    def facts(self, row: str) -> list[str]:
+        """Cells of `FACTS`."""
+        scores = [score for (name, _), score in self.cells.items() if name == row]
+        # The family's own texts first: L0 and FVU differ a little between corpora.
+        scores.sort(key=lambda score: Column.of(score).family != self.family)
+        return facts(scores)
+
+    def short(self, column: Column) -> str:
+        """Name of a column within its table, with as much as tells it from its neighbours."""
+        name = column.name.partition(".")[2] or column.name
+        twins = [other for other in self.columns if other.name == column.name]
+        details = [f"{key}={value}" for key, value in column.params]
+        details += [f"v{column.version}"] if len({twin.version for twin in twins}) > 1 else []
+        alike = [twin for twin in twins if twin.params == column.params]
+        details += [column.corpus] if len({twin.corpus for twin in alike}) > 1 else []
+        if "." in self.name:
+            values = [value for _, value in column.params]
+            return ", ".join([*values, *details[len(values) :]])
+        return f"{name} ({', '.join(details)})" if len(twins) > 1 and details else name
+
+
+def facts(scores: Sequence[Score]) -> list[str]:
+    """Cells of `FACTS` for one SAE, each from its first score that has it."""
+    first = {
+        name: next((value for score in scores if (value := getattr(score, name)) is not None), None)
+        for name in ("architecture", "d_sae", "l0", "fvu")
+    }
+    architecture, width, l0, fvu = first.values()
+    return [
+        DASH if architecture is None else str(architecture), DASH if width is None else str(width),
+        DASH if l0 is None else f"{l0:.1f}", DASH if fvu is None else number(fvu),
+    ]  # fmt: skip
+
+
+def unscored_because(score: Score) -> str | None:
+    """The reason for having no value; None where there is one."""
+    return f"the SAE is broken: {score.unscored_reason}" if score.broken else score.unscored_reason
+
+
+def tables(scores: Sequence[Score]) -> list[Table]:
+    """Arrange one model's scores: families and columns in order of first appearance, SAEs in natural order.
+
+    Properties with many parametrizations follow their family.
+    """
+    columns = list(dict.fromkeys(Column.of(score) for score in scores))
+    controls = {score.sae for score in scores if score.control}
+    rows = sorted({score.sae for score in scores}, key=lambda name: (name in controls, natural(name)))
+    cells = {(score.sae, Column.of(score)): score for score in scores}
+    counts = Counter(name for name, _ in {(column.name, column.params) for column in columns})
+    place = {column: column.name if counts[column.name] > MOST_PARAMS else column.family for column in columns}
+    order = [column.family for column in columns]
+    names = sorted(dict.fromkeys(place.values()), key=lambda name: (order.index(name.partition(".")[0]), "." in name))
+    return [Table(name, rows, [column for column in columns if place[column] == name], cells) for name in names]
+
+
+def current_scores(scores: Sequence[Score]) -> list[Score]:
+    """Leave out repetitions with other seeds, and an SAE's or a model's earlier weights: a row is one SAE's."""
+    published = [score for score in scores if score.seed == 0]
+    dated = sorted(published, key=lambda score: score.created)
+    newest = {(score.sae, score.model): (score.sae_digest, score.model_digest) for score in dated}
+    return [score for score in published if newest[score.sae, score.model] == (score.sae_digest, score.model_digest)]

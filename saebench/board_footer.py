@@ -1,0 +1,58 @@
+"""How the scores of a leaderboard were made: the command, and what it ran with."""
+
+import shlex
+from collections.abc import Callable, Sequence
+
+from saebench import registry
+from saebench.floors import DASH
+from saebench.markdown import escaped, fenced
+from saebench.naming import natural, shown
+from saebench.score import Score
+
+DEFAULT_BUDGET = "quick"
+
+
+def footer(scores: Sequence[Score], command: str, hidden: int) -> str:
+    """Write the page's last section; `hidden` is how many scores of the file the page does not show."""
+    unscored = sum(score.value is None for score in scores)
+    left_out = f"; {hidden} of other weights, seeds or columns left out" if hidden else ""
+    facts = {
+        "Scores": f"{len(scores)}, of which {unscored} unscored{left_out}",
+        "Measured": " to ".join(dict.fromkeys(ends)) if (ends := _ends(scores)) else "",
+        "Budget": _listed(scores, lambda score: score.budget),
+        "Device": _listed(scores, lambda score: f"{score.device} in {score.dtype}"),
+        "Model": _listed(scores, lambda score: f"{score.model} ({score.model_digest[:12]})"),
+        "Corpus": _listed(scores, lambda score: score.corpus),
+        "Commit": _listed(scores, lambda score: score.commit + " with uncommitted changes" * score.dirty),
+        "Versions": ", ".join(sorted({f"{name} {v}" for score in scores for name, v in score.versions.items()})),
+    }
+    lines = [f"- {name}: {escaped(fact) or DASH}" for name, fact in facts.items()]
+    return "\n\n".join(("## How this was made", fenced(shown(command, most=len(command))), "\n".join(lines)))
+
+
+def run_command(scores: Sequence[Score], name: str) -> str:
+    """The command that makes these scores: by family where they are of just the SAEs that its name stands for."""
+    names = sorted({score.sae for score in scores}, key=natural)
+    budgets = {score.budget for score in scores} - {""}
+    budget = f" --sae-budget {shlex.quote(budgets.pop())}" if len(budgets) == 1 and budgets != {DEFAULT_BUDGET} else ""
+    family = names[0].partition("/")[0] if names else ""
+    chosen = f"--sae {shlex.quote(family)}" if set(names) == _members(family) else " ".join(
+        f"--sae {shlex.quote(sae)}" for sae in names
+    )  # fmt: skip
+    return f"pytest suites/ {chosen}{budget} --sae-scores .saebench/{shlex.quote(name)}.jsonl"
+
+
+def _members(family: str) -> set[str]:
+    try:
+        return {spec.name for spec in registry.resolve(family)}
+    except (OSError, ValueError):
+        return set()
+
+
+def _ends(scores: Sequence[Score]) -> list[str]:
+    dates = sorted(score.created for score in scores if score.created)
+    return [dates[0], dates[-1]] if dates else []
+
+
+def _listed(scores: Sequence[Score], fact: Callable[[Score], str]) -> str:
+    return ", ".join(sorted({fact(score) for score in scores} - {""}))

@@ -1,0 +1,21 @@
+"""The commands, one file each with `add` and `run`, and what several of them share."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from tabulate import tabulate
+
+from saebench.score import Score
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+DEFAULT_SCORES = ".saebench/scores.jsonl"
+
+
+def title(score: Score) -> str:
+    params = ", ".join(f"{key}={value}" for key, value in sorted(score.params.items()))
+    return f"{score.property} ({params})" if params else score.property
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
+    return tabulate(rows, header, tablefmt="simple", disable_numparse=True)

@@ -1,0 +1,67 @@
+"""`saebench compare`: what differs between two scores files, score by score, paired where both have the items."""
+
+import argparse
+
+from saebench.baseline import read_baseline
+from saebench.commands import Commands, table, title
+from saebench.differences import Difference, holm
+from saebench.floors import DASH
+from saebench.gate import LEVEL, Comparison, compare, number
+from saebench.score import Score
+
+Pair = tuple[Score, Score, Comparison]
+HEADER = ["score", "A", "B", "B - A", "items", "B is"]
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser("compare", help="what differs between two scores files")
+    parser.add_argument("a", metavar="A", help="baseline: FILE or FILE:row, where row is an SAE in it")
+    parser.add_argument("b", metavar="B", help="FILE or FILE:row that is compared with it")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    old, new = read_baseline(arguments.a), read_baseline(arguments.b)
+    rows = [(score, row) for score in new.rows if (row := old.find(score)) is not None]
+    if not rows:
+        raise ValueError(f"{arguments.a} and {arguments.b} have no property of one SAE in common; try FILE:row")
+    pairs = [(score, row, compare(score, row, 0.0, old.difference(score, row, new.store))) for score, row in rows]
+    chances = _chances(pairs)
+    print(table([_row(pair, p) for pair, p in zip(pairs, chances, strict=True)], HEADER))
+    alone = len(new.rows) - len(pairs), len({s.identity() for s in old.rows} - {row.identity() for _, row in rows})
+    print(f"\nOnly in B: {alone[0]}. Only in A: {alone[1]}.")
+    print(f"Intervals are 95%; over the items that both were measured on, or unpaired ({DASH}), which is wider.")
+    ranked = sum(p is not None for p in chances)
+    print(f"Better and worse hold at {LEVEL:.0%} for all {ranked} comparisons together (Holm).")
+    return 0
+
+
+def _chances(pairs: list[Pair]) -> list[float | None]:
+    """Two-sided p-values of no difference, adjusted for all that are ranked; None for the others."""
+    ranked = [result.difference for score, _, result in pairs if score.better != "neither" and result.difference]
+    adjusted = iter(holm([_two_sided(difference) for difference in ranked]))
+    return [next(adjusted) if s.better != "neither" and result.difference else None for s, _, result in pairs]
+
+
+def _two_sided(difference: Difference) -> float:
+    return min(1.0, 2 * min(difference.p_above(0.0), difference.turned().p_above(0.0)))
+
+
+def _row(pair: Pair, chance: float | None) -> list[str]:
+    score, baseline, result = pair
+    name = title(score) + f"[{score.sae}]" + (f" vs [{baseline.sae}]" if baseline.sae != score.sae else "")
+    values = [DASH if s.value is None else number(s.value) for s in (baseline, score)]
+    if result.difference is None:
+        return [name, *values, DASH, DASH, f"{result.verdict}: {result.reason}"]
+    # Positive means worse in a Comparison; people read B - A.
+    found = result.difference.turned() if score.better == "higher" else result.difference
+    span = f"{found.value + 0.0:+.3g} [{number(found.ci_low)}, {number(found.ci_high)}]"
+    return [name, *values, span, f"{found.n} {score.n_unit}s" if found.paired else DASH, _word(result, chance)]
+
+
+def _word(result: Comparison, chance: float | None) -> str:
+    if chance is None:
+        return "not ranked"
+    if result.verdict == "ok" or result.difference is None:
+        return "the same within noise"
+    return result.verdict if chance <= LEVEL else f"{result.verdict}, perhaps by chance"

@@ -1,0 +1,27 @@
+"""`saebench fetch`: download all that a run will need."""
+
+import argparse
+
+from saebench import registry
+from saebench.commands import DEFAULT_SCORES, Commands
+from saebench.preparation import needed
+from saebench.run import Run
+from saebench.store import Store
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser("fetch", help="download all that a run will need: SAEs, their model, texts")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="as for pytest --sae")
+    parser.add_argument("--sae-model", metavar="NAME", help="as for pytest: another model than the SAEs' own")
+    parser.add_argument("--sae-corpus", metavar="TEXTS", help="as for pytest: other texts")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if not (arguments.names or arguments.sae_model or arguments.sae_corpus):
+        raise ValueError("name what to fetch: an SAE as for pytest --sae, --sae-model or --sae-corpus")
+    specs = registry.resolve_all(arguments.names)
+    prepared = Run(specs, Store(DEFAULT_SCORES), model=arguments.sae_model, texts=arguments.sae_corpus)
+    prepared.prepare(print)
+    print(f"all is here: {needed(prepared)}")
+    return 0

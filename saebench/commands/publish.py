@@ -1,0 +1,107 @@
+"""`saebench publish`: pages of leaderboards, written from scores files."""
+
+import argparse
+from pathlib import Path
+
+from saebench import reliability_card
+from saebench.board_footer import run_command
+from saebench.commands import Commands
+from saebench.leaderboard import render
+from saebench.page import page
+from saebench.page_data import page_data
+from saebench.pictures import pictures
+from saebench.places import suites_dir
+from saebench.questions import definitions, suite_questions
+from saebench.ranking import paired_by
+from saebench.sealed import Sealed
+from saebench.store import Store, compacted
+
+File = str | Sealed | None
+"""What a file should hold; None where there should be none."""
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser("publish", help="write leaderboards from scores files")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="scores to copy (default: what DIR holds)")
+    parser.add_argument("--to", metavar="DIR", default="leaderboards", help="where pages lie (default: leaderboards)")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page differs from its scores")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    target = Path(arguments.to)
+    sources = [Path(file) for file in arguments.files] or sorted(target.glob("*.jsonl"))
+    _check_sources(sources, target)
+    stale = [line for source in sources for line in _publish_one(source, target, check=arguments.check)]
+    stale += _publish_card(target, check=arguments.check)
+    for line in stale:
+        print(line)
+    return 1 if stale else 0
+
+
+def _check_sources(sources: list[Path], target: Path) -> None:
+    if not sources:
+        raise ValueError(f"{target} holds no scores (*.jsonl): name a scores file to publish")
+    if missing := [str(source) for source in sources if not source.is_file()]:
+        raise ValueError(f"{', '.join(missing)}: no such file of scores")
+    if len({source.stem for source in sources}) < len(sources):
+        raise ValueError("two of these files have one name, and would write one page: rename one")
+
+
+def _publish_one(source: Path, target: Path, *, check: bool) -> list[str]:
+    """Write one board's files; with `check`, return a line per file that differs instead."""
+    store = Store(source)
+    folder = target / f"{source.stem}.pictures"
+    files: dict[str, File] = {path.relative_to(target).as_posix(): None for path in sorted(folder.rglob("*.svg"))}
+    # What is planted there ranks no SAEs: it is for the card.
+    files |= {} if source.stem == reliability_card.NAME else _files(store, source.stem)
+    copied = source.resolve() != (target / source.name).resolve()
+    if check:
+        files |= {source.name: compacted(list(store.newest().values()))} if copied else {}
+        return [line for name, file in files.items() if (line := _difference(target / name, file))]
+    if copied:
+        store.copy_to(target / source.name)
+    for name, file in files.items():
+        _write(target / name, file)
+    return []
+
+
+def _publish_card(target: Path, *, check: bool) -> list[str]:
+    """Write the reliability card, which is of all scores files of the folder together, if there is one."""
+    path, text = target / f"{reliability_card.NAME}.md", reliability_card.card(target)
+    if text is not None and not check:
+        _write(path, text)
+    line = "" if text is None else _difference(path, text)
+    return [line] if line else []
+
+
+def _write(path: Path, file: File) -> None:
+    if file is None:
+        path.unlink(missing_ok=True)
+    elif not (isinstance(file, Sealed) and path.is_file() and file.matches(path.read_text(encoding="utf-8"))):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file.text() if isinstance(file, Sealed) else file, encoding="utf-8")
+
+
+def _difference(path: Path, file: File) -> str:
+    found = path.read_text(encoding="utf-8") if path.is_file() else None
+    if found is not None and isinstance(file, Sealed):
+        same = file.matches(found)
+    else:
+        same = found == file
+    how = "is missing" if found is None else "has no data behind it" if file is None else "differs from its scores"
+    return "" if same else f"{path} {how}: run saebench publish"
+
+
+def _files(store: Store, name: str) -> dict[str, File]:
+    """The page as Markdown, its pictures, and the page that a browser shows."""
+    scores = list(store.newest().values())
+    title, compare = f"Leaderboard: {name}", paired_by(store)
+    questions, defined = suite_questions(suites_dir()), definitions(suites_dir())
+    drawn, shown = pictures(store, scores, name)
+    markdown = render(
+        scores, title=title, command=run_command(scores, name), questions=questions, defined=defined, pictures=shown,
+        compare=compare,
+    )  # fmt: skip
+    data = page_data(store, scores, title=title, questions=questions, defined=defined, compare=compare)
+    return {**drawn, f"{name}.html": page(data), f"{name}.md": markdown}

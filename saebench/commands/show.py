@@ -1,0 +1,63 @@
+"""`saebench show`: what an SAE is and what was measured on it."""
+
+import argparse
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from saebench import registry
+from saebench.carriers import HEADER, carrier_rows
+from saebench.commands import DEFAULT_SCORES, Commands, table
+from saebench.naming import nearest, shown
+from saebench.overview import Board, overview
+from saebench.ranking import paired_by
+from saebench.score import Score
+from saebench.spec import SAESpec
+from saebench.store import Store
+
+MOST_CARRIERS = 5
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser("show", help="everything about an SAE on one screen")
+    parser.add_argument("name", help="as for pytest --sae, or a name or glob in the scores file")
+    parser.add_argument("--scores", metavar="FILE", help=f"scores to look in (default: {DEFAULT_SCORES})")
+    parser.add_argument("--all", action="store_true", help="every fact, parametrization, reason and absorbed word")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    path = Path(arguments.scores or DEFAULT_SCORES)
+    if arguments.scores and not path.is_file():
+        raise ValueError(f"{path}: no such file of scores")
+    store = Store(path)
+    scores = list(store.newest().values())
+    named = {s.sae: None for s in scores if s.sae == arguments.name or fnmatchcase(s.sae, arguments.name)}
+    specs = {spec.name: spec for spec in _specs(arguments.name, [score.sae for score in scores], bool(named))}
+    board = Board(scores, paired_by(store))
+    for name in {**specs, **named}:
+        print(overview(board, name, specs.get(name), everything=arguments.all))
+        own = [score for score in scores if score.sae == name and score.seed == 0]
+        print(_carriers(store, own, None if arguments.all else MOST_CARRIERS))
+    return 0
+
+
+def _specs(pattern: str, scored: list[str], optional: bool) -> list[SAESpec]:
+    try:
+        return registry.resolve(pattern)
+    except ValueError as error:
+        if optional:
+            return []
+        guess = nearest(pattern, scored)
+        raise ValueError(f"{error}{f' In the scores file:{guess}' if guess else ''}".replace("--sae ", "")) from None
+
+
+def _carriers(store: Store, scores: list[Score], most: int | None) -> str:
+    """Which latents absorb which test words, those first that hold most of the probe's direction."""
+    rows = carrier_rows(store, scores)
+    if rows is None:
+        return ""
+    if not rows:
+        return "no test word is fully absorbed by one latent\n"
+    strongest = rows[:most]
+    more = f"\n{len(rows) - len(strongest)} more words: --all" if len(rows) > len(strongest) else ""
+    return table([[shown(cell) for cell in row] for row in strongest], HEADER) + more + "\n"

@@ -1,0 +1,125 @@
+"""Is one score different from another by more than noise? Paired where both were measured on the same items."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saebench.score import Score
+from saebench.statistics import LEVEL, NORMAL, RESAMPLES, Floats, repetition, seed_of, wider
+
+Items = Mapping[str, NDArray[np.generic]]
+FEWEST = 5
+"""Shared items that a paired interval needs."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Score minus baseline with its 95% interval."""
+
+    value: float
+    ci_low: float
+    ci_high: float
+    error: float
+    """Standard error."""
+    n: int
+    """Items that both were measured on; 0 where the two are not paired."""
+
+    @property
+    def paired(self) -> bool:
+        return self.n > 0
+
+    def p_above(self, limit: float) -> float:
+        """One-sided p-value of a difference of at most `limit`: Student's t over items, or normal where unpaired."""
+        from scipy import stats
+
+        if self.error <= 0:
+            return 0.0 if self.value > limit else 1.0
+        freedom = self.n - 1 if self.paired else math.inf
+        return float(stats.t.sf((self.value - limit) / self.error, freedom))
+
+    def turned(self) -> "Difference":
+        """Baseline minus score."""
+        return Difference(-self.value, -self.ci_high, -self.ci_low, self.error, self.n)
+
+
+def unpaired(score: Score, baseline: Score) -> Difference:
+    """The two 95% half-widths in quadrature, as for independent normal estimates.
+
+    Where errors are correlated, as on the same texts, this is wider than needed.
+    """
+    value = (score.value or 0.0) - (baseline.value or 0.0)
+    half = math.hypot(score.half_width() or 0.0, baseline.half_width() or 0.0)
+    return Difference(value, value - half, value + half, half / NORMAL, 0)
+
+
+def paired(score: Score, baseline: Score, items: Items, baseline_items: Items) -> Difference | None:
+    """Bootstrap of the difference over the items that both scores have; None where they cannot be paired.
+
+    Items are documents, or concepts by name. Where one score has concepts that the other has not, the difference is
+    that on the shared ones. The interval is of percentiles of 2,000 resamples, as much wider as Student's t is for so
+    few items.
+    """
+    shared = shared_differences(items, baseline_items)
+    if shared is None:
+        return None
+    each, all_shared = shared
+    n = len(each)
+    value = (score.value or 0.0) - (baseline.value or 0.0) if all_shared else float(each.mean())
+    low, high = _deviations(each)
+    return Difference(value, value + low, value + high, float(each.std(ddof=1)) / n**0.5, n)
+
+
+def shared_differences(items: Items, baseline_items: Items) -> tuple[Floats, bool] | None:
+    """(item,) differences of contributions, and whether either has no others."""
+    own, other = (side.get("contribution") for side in (items, baseline_items))
+    if own is None or other is None or ("item" in items) != ("item" in baseline_items):
+        return None
+    if "item" not in items:
+        each = np.asarray(own - other, dtype=np.float64) if len(own) == len(other) else np.empty(0)  # type: ignore[operator]
+        return (each, True) if len(each) >= FEWEST else None
+    names, at, other_at = np.intersect1d(items["item"], baseline_items["item"], return_indices=True)
+    each = np.asarray(own[at] - other[other_at], dtype=np.float64)  # type: ignore[operator]
+    return (each, len(names) == len(own) == len(other)) if len(each) >= FEWEST else None
+
+
+@lru_cache(maxsize=8)
+def _counts(n: int, repetition: int) -> Floats:
+    """(resample, item) how often each item is drawn; the same draws serve all differences over as many items."""
+    drawn = np.random.default_rng(seed_of(f"{n} shared items")).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    return drawn.astype(np.float64)
+
+
+def _deviations(each: Floats) -> tuple[float, float]:
+    """Ends of the interval of a mean around it."""
+    n = len(each)
+    means = _counts(n, repetition()) @ (each - each.mean()) / n
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) * wider(n)
+    return min(float(low), 0.0), max(float(high), 0.0)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values of a family of tests (Holm 1979): reject those of at most the level."""
+    order = np.argsort(p_values, kind="stable")
+    steps = np.asarray(p_values, dtype=np.float64)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0) if len(order) else steps
+    return [float(p) for p in adjusted]
+
+
+def detectable(difference: Difference) -> float:
+    """Smallest difference that would be seen at the 5% level with 80% power."""
+    return (NORMAL + 0.8416212335729143) * difference.error
+
+
+def loaded(load: Any, score: Score) -> Items:
+    """Items of a score, none where they are missing: it is then compared without pairs."""
+    try:
+        found: Items = load(score)
+    except (OSError, ValueError):
+        return {}
+    return found

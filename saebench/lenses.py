@@ -1,0 +1,48 @@
+"""The lenses of the reliability card: what each asks, and when a property fails it.
+
+All thresholds were chosen before the scores that they are applied to were measured.
+"""
+
+from saebench.lens_planted import dose, ordering
+from saebench.lens_zoo import MATCHED_L0, MOST_CV, SMALL, architectures, detectable, reseed, truth
+from saebench.reliability import LEVEL, Lens
+
+LENSES = (
+    Lens(
+        "reseed noise", "Does a score stay, when its random stages are drawn anew?",
+        f"fails if the standard deviation over repetitions exceeds {MOST_CV:.0%} of the mean and {SMALL} of the ±, or if"
+        " there is a score in some repetitions only. After the reseed lens of the audit.",
+        reseed,
+    ),
+    Lens(
+        "detectable difference", "How far apart must two SAEs be, and are those of the zoo?",
+        "the difference that 80% of runs would see at the 5% level, paired where both SAEs have the same items; fails if"
+        " the zoo's real SAEs span no more than one of it. After the discriminability lens of the audit.",
+        detectable,
+    ),
+    Lens(
+        "ordering", "Is the truth best, then a trained SAE, then one with half of its latents replaced, then random directions?",
+        "fails if any two neighbours are not told apart in that direction (by their intervals, mean over the SAEs, errors"
+        f" taken to be the same in all; the largest p counts, corrected by Holm, {LEVEL}), or clearly stand the other way"
+        " round. After the audit, which orders its controls.",
+        ordering,
+    ),
+    Lens(
+        "damage", "Does it fall, dose by dose, as latents are replaced and as noise is added to the decoder?",
+        f"fails if it is flat (exact test of trend within SAEs, p > {LEVEL}, not corrected), improves, or clearly rises"
+        " from one dose to the next. A kind of damage that it does not read does not count.",
+        dose,
+    ),
+    Lens(
+        "ground truth", "Does it agree with what is known of the zoo's SAEs without any suite?",
+        f"fails unless Spearman's ρ has the right sign beyond chance (by permutation; p corrected by Holm, {LEVEL})."
+        " What is known stands in `fixtures/organism/report.json`.",
+        truth,
+    ),
+    Lens(
+        "architectures", f"Does it separate architectures at an L0 of {MATCHED_L0:.0f}?",
+        f"fails unless architectures differ by more than training seeds do (by permutation; p corrected by Holm, {LEVEL})."
+        " After the discriminability lens of the audit.",
+        architectures,
+    ),
+)  # fmt: skip

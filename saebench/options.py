@@ -1,0 +1,33 @@
+"""Every option there is, as pytest's parser takes them; this file imports neither pytest nor anything heavy."""
+
+from collections.abc import Callable
+from typing import Any
+
+from saebench.run import BUDGETS
+
+DEFAULT = "organism"
+
+
+def add_options(add: Callable[..., Any]) -> None:
+    """Add all of them to a group of a parser."""
+    add("--sae", action="append", metavar="SPEC", help=(
+        "SAE to benchmark: a name or glob of fixtures/*.toml, a folder or file, saelens:RELEASE/SAE_ID, "
+        "hf:ORG/REPO/PATH, or package.module:callable; with @REVISION for the hub; repeatable. "
+        f"Default: {DEFAULT}, the embedded model's zoo"))  # fmt: skip
+    add("--sae-arch", action="append", metavar="NAME[@HOOK]", help=(
+        "architecture to train in the run and compare at equal L0: package.module:TrainingSAE of sae-lens, a function "
+        "(activations, d_in, d_sae, l0, seed), or one of the zoo's; repeatable. Default: none"))  # fmt: skip
+    add("--sae-list", metavar="PATTERN", nargs="?", const="", help=(
+        "list what --sae PATTERN would name, or all families, and exit. Default: off"))  # fmt: skip
+    add("--sae-baseline", metavar="FILE[:ROW]", help="scores to compare with: a worse score fails. Default: none")
+    add("--sae-min", action="append", metavar="DEMAND", help=(
+        "'first_letter.f1>=.6': what every such score must reach, or its test fails; repeatable. Default: none"))  # fmt: skip
+    add("--sae-seeds", type=int, default=1, metavar="N", help=(
+        "repeat every random stage N times on the same texts and tell its noise apart. Default: %(default)s"))  # fmt: skip
+    add("--sae-scores", metavar="FILE", default=".saebench/scores.jsonl", help="Default: %(default)s")
+    add("--sae-budget", choices=list(BUDGETS), default="quick", help="how many documents to read. Default: %(default)s")
+    add("--sae-device", metavar="DEVICE", help="Default: cuda where there is one, else cpu")
+    add("--sae-model", metavar="NAME", help="language model to run, by name or folder. Default: the SAE's own")
+    add("--sae-corpus", metavar="TEXTS", help=(
+        "texts to read: a .txt or .jsonl file, or ORG/DATASET of the hub. Default: what the SAE's family says"))  # fmt: skip
+    add("--sae-fresh", action="store_true", help="compute scores anew that the scores file already has. Default: off")

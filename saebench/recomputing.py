@@ -1,0 +1,69 @@
+"""Scores computed once more, by pytest in a process of its own, with nothing taken from earlier runs."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from saebench.naming import shown
+from saebench.needs import Say
+from saebench.sampling import key_of
+from saebench.score import Score
+from saebench.store import Store
+from saebench.verification import Verdict, judge
+
+
+@dataclass(frozen=True)
+class Recomputing:
+    """How to run the suites."""
+
+    tests: Mapping[str, Sequence[str]]
+    """Property to node ids of its tests."""
+    texts: str | None = None
+    """What `--sae-corpus` says."""
+    workers: str | None = None
+    """What `-n` says."""
+
+    def verdicts(self, scores: Sequence[Score], say: Say) -> list[Verdict]:
+        """Recompute scores, those of one SAE in one run."""
+        found = []
+        for (sae, _, _), group in groupby(scores, key=key_of):
+            rows = list(group)
+            say(f"recomputing {len(rows)} scores of {shown(sae)}")
+            found += self._of_one_sae(rows)
+        return found
+
+    def _of_one_sae(self, scores: Sequence[Score]) -> list[Verdict]:
+        with tempfile.TemporaryDirectory(prefix="saebench-") as folder:
+            path = Path(folder) / "scores.jsonl"
+            done = subprocess.run(
+                self.command(scores, path), capture_output=True, text=True, errors="replace", check=False
+            )
+            here = Store(path).read()
+        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        # pytest's 1 says that a test failed: an SAE that is broken has scores that say so.
+        why = "no test gave it" if done.returncode in (0, 1) else shown((said or ["pytest said nothing"])[-1])
+        return [_verdict(score, here, why) for score in scores]
+
+    def command(self, scores: Sequence[Score], path: Path) -> list[str]:
+        """The run that gives some scores of one SAE."""
+        first = scores[0]
+        tests = dict.fromkeys(test for score in scores for test in self.tests[score.property])
+        options = {
+            "sae": first.sae, "sae-model": first.model, "sae-budget": first.budget, "sae-scores": path,
+            "sae-corpus": self.texts,
+        }  # fmt: skip
+        # With an equals sign, a name cannot pass for an option.
+        given = [f"--{name}={value}" for name, value in options.items() if value is not None]
+        workers = [] if self.workers is None else ["-n", self.workers]
+        return [sys.executable, "-m", "pytest", *tests, *given, "--sae-fresh", "-p", "no:cacheprovider", *workers]
+
+
+def _verdict(score: Score, here: Sequence[Score], why: str) -> Verdict:
+    for other in here:
+        if (other.property, other.params) == (score.property, score.params):
+            return judge(score, other)
+    return Verdict(score, None, "cannot be recomputed", why)

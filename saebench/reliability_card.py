@@ -1,0 +1,125 @@
+"""The reliability card as Markdown: every ranked property under every lens, and the numbers behind it."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from saebench.board import Column
+from saebench.board_footer import footer
+from saebench.lenses import LENSES
+from saebench.markdown import escaped, pipe_table
+from saebench.places import ORGANISM, organism_folder
+from saebench.ranking import paired_by
+from saebench.reliability import Card, Data, Finding, Lens, make_card, parameters
+from saebench.score import Score
+from saebench.store import Store
+
+NAME = "reliability"
+ZOO, ARCHITECTURES = f"{ORGANISM}.jsonl", "architectures.jsonl"
+COMMAND = "make reliability"
+INTRO = (
+    "The benchmark of the benchmark. Every property that ranks SAEs is itself put to the test, under one lens at a time."
+    " A property *passes*, *fails*, or is *not evaluable*, which is neither; lenses are never added up. Thresholds were"
+    " chosen before the scores that they are applied to were measured. All of it is measured on the embedded organism and"
+    " says nothing about other models."
+)
+SOURCE = (
+    "The audit is arXiv 2605.18229, which put SAEBench's metrics under lenses of this kind; what it found there is not"
+    " reproduced here."
+)
+
+
+def card(folder: str | Path) -> str | None:
+    """The page for a folder of scores files; None where it has no `reliability.jsonl`."""
+    found = judged(folder)
+    return None if found is None else render(*found)
+
+
+def judged(folder: str | Path) -> tuple[Card, list[Score]] | None:
+    """All findings for a folder of scores files and the scores behind them; None where no SAEs are planted.
+
+    The zoo and the architectures are those of the same folder; without them their lenses are not evaluable.
+    """
+    planted, zoo, architectures = (Store(Path(folder) / name) for name in (f"{NAME}.jsonl", ZOO, ARCHITECTURES))
+    if not planted.path.is_file():
+        return None
+    real, made, trained = (list(store.newest().values()) for store in (zoo, planted, architectures))
+    data = Data.of(real, made, trained, known_of_zoo(), paired_by(zoo))
+    return make_card(data, LENSES), [*real, *made, *trained]
+
+
+def known_of_zoo() -> dict[str, dict[str, float]]:
+    """What the organism's report says of each SAE, by name."""
+    saes: dict[str, dict[str, Any]] = json.loads((organism_folder() / "report.json").read_text())["saes"]
+    return {f"{ORGANISM}/{name}": _facts(report) for name, report in saes.items()}
+
+
+def _facts(report: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        "FVU": float(report["fvu"]),
+        "dead latents": 1 - float(report["alive"]),
+        "best latents' F1": float(report["best_latent_f1_mean"]),
+        "absorbed letters": float(len(report["absorbed_letters"])),
+    }
+
+
+def render(card: Card, scores: Sequence[Score]) -> str:
+    """Write the page: all verdicts in one table, then the numbers, lens by lens."""
+    parts = ["# Reliability", INTRO, _overview(card), *(_section(card, lens) for lens in LENSES), _cost(card), SOURCE]
+    return "\n\n".join([*parts, footer(scores, COMMAND, 0)]) + "\n"
+
+
+def _overview(card: Card) -> str:
+    header = ["property", *(lens.name for lens in LENSES)]
+    rows = [[_title(column), *(_word(found[lens.name]) for lens in LENSES)] for column, found in card.findings.items()]
+    return pipe_table(header, rows)
+
+
+def _cost(card: Card) -> str:
+    """What a suite costs; it is not judged."""
+    suites: dict[str, float] = {}
+    for column, seconds in card.seconds.items():
+        suites[column.family] = suites.get(column.family, 0.0) + seconds
+    rows = [[escaped(name), f"{seconds:.2g}"] for name, seconds in [*suites.items(), ("all", sum(suites.values()))]]
+    asked = (
+        "What does it take? Seconds per SAE of the zoo, of what is ranked; nothing fails for it. What several properties"
+        " are read from is measured with the first of them, and what is the same for all SAEs with the first SAE."
+    )
+    return "\n\n".join(("## cost", asked, pipe_table(["suite", "seconds per SAE"], rows)))
+
+
+def _section(card: Card, lens: Lens) -> str:
+    found = {column: findings[lens.name] for column, findings in card.findings.items()}
+    rows = [[_title(c), _word(one), escaped(one.text)] for c, one in found.items() if one.verdict != "not evaluable"]
+    parts = [f"## {lens.name}", f"{lens.question} It {lens.rule}"]
+    parts += [pipe_table(["property", "verdict", "found"], rows, left=3)] if rows else []
+    return "\n\n".join([*parts, *_left_out(found)])
+
+
+def _left_out(found: Mapping[Column, Finding]) -> list[str]:
+    """Properties that are not evaluable, by reason."""
+    reasons: dict[str, list[Column]] = {}
+    for column, one in found.items():
+        if one.verdict == "not evaluable":
+            reasons.setdefault(one.text, []).append(column)
+    return [f"Not evaluable, {escaped(why)}: {', '.join(_short(which, found))}." for why, which in reasons.items()]
+
+
+def _short(chosen: Sequence[Column], columns: Collection[Column]) -> list[str]:
+    """Titles of columns; a suite, or a property, that is there with all that it has stands for it."""
+    names = dict[str, None]()
+    for column in chosen:
+        wider = [column.family, column.name]
+        whole = (name for name in wider if all(c in chosen for c in columns if name in (c.family, c.name)))
+        names.setdefault(escaped(next(whole, "")) or _title(column))
+    return list(names)
+
+
+def _word(finding: Finding) -> str:
+    return f"**{finding.verdict}**" if finding.verdict == "fails" else finding.verdict
+
+
+def _title(column: Column) -> str:
+    which = parameters(column)
+    return escaped(f"{column.name} ({which})" if which else column.name)

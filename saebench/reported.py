@@ -1,0 +1,49 @@
+"""What a test and its report carry: which SAE, which parameters, the score, what the gate said of it.
+
+Reports travel from pytest-xdist's workers as plain texts under these names.
+"""
+
+from typing import Any
+
+from saebench.gating import Judgement
+from saebench.score import Score
+from saebench.spec import SAESpec
+
+SCORE, NOTES, JUDGEMENT = "saebench_score", "saebench_notes", "saebench_judgement"
+
+
+def spec_of(item: Any) -> SAESpec:
+    spec: SAESpec = item.callspec.params["sae"]
+    return spec
+
+
+def params_of(item: Any) -> dict[str, Any]:
+    """What the test is parametrized with beside the SAE and the repetition."""
+    return {name: value for name, value in item.callspec.params.items() if name not in ("sae", "repetition")}
+
+
+def repetition_of(item: Any) -> int:
+    """Which repetition of the random stages a test is of; 0 for tests that know of none."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return int(params.get("repetition", 0)) if "sae" in params else 0
+
+
+def score_of(report: Any) -> Score | None:
+    """The score that a report carries."""
+    found = _carried(report, SCORE)
+    return Score.from_line(found[-1]) if found else None
+
+
+def judgement_of(report: Any) -> Judgement | None:
+    """What the gate said of it."""
+    found = _carried(report, JUDGEMENT)
+    return Judgement.model_validate_json(found[-1]) if found else None
+
+
+def notes_of(report: Any) -> list[str]:
+    """What a user should read of the run so far."""
+    return [line for text in _carried(report, NOTES) for line in text.splitlines()]
+
+
+def _carried(report: Any, name: str) -> list[str]:
+    return [str(value) for key, value in getattr(report, "user_properties", ()) if key == name]

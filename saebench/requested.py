@@ -1,0 +1,83 @@
+"""From options to a run and its gate: everything is named and read before anything heavy is loaded."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from saebench import __version__
+from saebench.architectures import is_new
+from saebench.architectures import resolve as resolve_architectures
+from saebench.baseline import Baseline, read_baseline
+from saebench.demands import Demand, check_known
+from saebench.gating import Gate
+from saebench.matched import Matched, read_matched, read_own
+from saebench.options import DEFAULT
+from saebench.places import ORGANISM, suites_dir
+from saebench.questions import definitions
+from saebench.registry import resolve_all
+from saebench.run import Run, default_hook
+from saebench.settings import Settings, read_settings
+from saebench.store import Store
+
+Option = Callable[[str], Any]
+
+
+def requested_run(option: Option) -> Run:
+    """The run that the options ask for. Raises ValueError or OSError with one sentence."""
+    if option("sae_seeds") < 1:
+        raise ValueError(f"--sae-seeds {option('sae_seeds')}: expected 1 or more repetitions")
+    architectures = option("sae_arch") or []
+    hook = default_hook(option("sae_model") or DEFAULT)
+    trained = resolve_architectures(architectures, option("sae_model"), hook, option("sae_budget"))
+    specs = resolve_all(option("sae") or ([] if architectures else [DEFAULT]))
+    run = Run(
+        [*specs, *trained], Store(option("sae_scores")), option("sae_budget"), option("sae_device"),
+        option("sae_model"), option("sae_fresh"), option("sae_corpus"),
+    )  # fmt: skip
+    run.open()
+    return run
+
+
+def requested_gate(option: Option, folder: Path) -> Gate:
+    """What its scores are held against; `folder` has the project's pyproject.toml."""
+    return Gate(_baseline(option), read_settings(folder), [Demand.parse(text) for text in option("sae_min") or []])
+
+
+def _baseline(option: Option) -> Baseline | Matched | None:
+    """Scores by name; with `--sae-arch`, those of other architectures at the same L0, of which some come along."""
+    argument, names, budget = option("sae_baseline"), option("sae_arch") or [], option("sae_budget")
+    if not names:
+        return read_baseline(argument) if argument else None
+    if argument:
+        return read_matched(argument, budget)
+    new = any(is_new(name) for name in names) and (option("sae_model") or ORGANISM) == ORGANISM
+    return read_own(budget) if new and not option("sae_corpus") else None
+
+
+def check_gate(gate: Gate, scored: Iterable[str]) -> None:
+    """Raise ValueError where a demand or a setting names a property that is not scored, or that there is not."""
+    names = set(scored)
+    check_known(gate.demands, names)
+    if gate.settings != Settings():
+        gate.settings.check(sorted(names | set(definitions(suites_dir()))))
+
+
+def header(run: Run, gate: Gate, option: Option) -> list[str]:
+    """What the run was asked for, and where its scores go."""
+    asked = [f"--sae {', '.join(option('sae'))}"] if option("sae") else []
+    asked += [f"--sae-arch {', '.join(option('sae_arch'))}"] if option("sae_arch") else []
+    chosen = "; ".join(asked) or f"--sae none given, so {DEFAULT}, the embedded model's zoo"
+    seeds = f", {option('sae_seeds')} repetitions" if option("sae_seeds") > 1 else ""
+    known = f", {len(run.stored)} there already (--sae-fresh computes anew)" if run.stored else ""
+    return [
+        f"saebench {__version__}: {chosen}: {len(run.specs)} SAEs, budget {run.budget}{seeds}",
+        f"scores: {run.store.path}{known}",
+        *([_compared(gate, run.budget)] if option("sae_arch") else []),
+    ]
+
+
+def _compared(gate: Gate, budget: str) -> str:
+    """What architectures are compared with."""
+    if not isinstance(gate.baseline, Matched):
+        return f"baseline: none at --sae-budget {budget}; --sae-baseline FILE:ARCHITECTURE names one"
+    return f"baseline: {gate.baseline.row} at the L0 of each SAE; a table of {', '.join(gate.baseline.architectures)}"

@@ -1,0 +1,118 @@
+"""Do published scores hold? Which of them can be recomputed here, and whether each came out again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from saebench.board import current_scores
+from saebench.board_notes import NUMBER
+from saebench.registry import resolve
+from saebench.run import BUDGETS
+from saebench.score import Score
+from saebench.store import Store
+
+SHARE = 0.02
+"""Share of the half width by which two machines may differ: they round differently."""
+ROUNDING = 1e-6
+Word = Literal["holds", "differs", "cannot be recomputed"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A published score, what it is here, and whether the two are the same."""
+
+    published: Score
+    here: Score | None
+    word: Word
+    reason: str = ""
+    """What differs, or why nothing came out."""
+
+
+def published_scores(store: Store) -> list[Score]:
+    """What the pages of a leaderboard show: of each SAE's newest weights, and of each property's newest version."""
+    scores = current_scores(list(store.newest().values()))
+    newest: dict[tuple[str, str, str], int] = {}
+    for score in scores:
+        newest[_row(score)] = max(score.version, newest.get(_row(score), 0))
+    return [score for score in scores if score.version == newest[_row(score)]]
+
+
+def sort_out(scores: Sequence[Score], tests: Mapping[str, object]) -> tuple[list[Score], dict[str, list[Score]]]:
+    """Tell scores that can be recomputed here from the rest, by the reason why not, in words that follow a number."""
+    unnamed = {sae: _unnamed(sae) for sae in {score.sae for score in scores}}
+    found: dict[str, list[Score]] = {}
+    for score in scores:
+        found.setdefault(_obstacle(score, tests, unnamed), []).append(score)
+    return found.pop("", []), found
+
+
+def judge(score: Score, here: Score) -> Verdict:
+    """Compare a published score with the one that was recomputed here."""
+    reason = _difference(score, here)
+    return Verdict(score, here, "differs" if reason else "holds", reason)
+
+
+def wrong_items(store: Store, scores: Sequence[Score]) -> list[str]:
+    """What is wrong with the files of per-item values, each as a sentence."""
+    found = []
+    for score in scores:
+        try:
+            store.load_items(score)
+        except ValueError as error:
+            found.append(str(error))
+    return found
+
+
+def _row(score: Score) -> tuple[str, str, str]:
+    return score.sae, score.model, score.property
+
+
+def _obstacle(score: Score, tests: Mapping[str, object], unnamed: Mapping[str, str]) -> str:
+    if "machine" in score.params:
+        return "are of the machine that they were measured on"
+    if score.budget not in BUDGETS:
+        return "do not say how much was read" if not score.budget else f"have a budget {score.budget!r}, unknown here"
+    if score.property not in tests:
+        return f"are of {score.property}, which no suite measures here"
+    return unnamed[score.sae]
+
+
+def _unnamed(sae: str) -> str:
+    try:
+        specs = resolve(sae)
+    except (ValueError, OSError) as error:
+        return f"are of {sae}, which cannot be named here ({error})"
+    if any((spec.origin or spec).loader == "python" for spec in specs):
+        return f"are of {sae}, which is Python code, and a scores file may not choose what code runs"
+    return "" if [spec.name for spec in specs] == [sae] else f"are of {sae}, which names no single SAE here"
+
+
+def _difference(score: Score, here: Score) -> str:
+    for field, name in (
+        ("sae_digest", "SAE has digest"), ("model_digest", "model has digest"), ("version", "property has version"),
+        ("corpus", "texts are"),
+    ):  # fmt: skip
+        old, new = getattr(score, field), getattr(here, field)
+        if old != new:
+            return f"the {name} {_short(old)}, here {_short(new)}"
+    if score.value is None or here.value is None:
+        return _difference_of_reasons(score, here)
+    most = max(ROUNDING, SHARE * (here.half_width() or 0.0))
+    for field, name in (("value", "value"), ("ci_low", "lower end"), ("ci_high", "upper end")):
+        old, new = getattr(score, field), getattr(here, field)
+        if abs(old - new) > most:
+            return f"the {name} is {old:.6g}, here {new:.6g}"
+    return ""
+
+
+def _difference_of_reasons(score: Score, here: Score) -> str:
+    """Reasons may differ in the last digits of their numbers."""
+    old, new = (NUMBER.sub("…", s.unscored_reason or "") for s in (score, here))
+    if old == new:
+        return ""
+    return f"unscored here: {here.unscored_reason}" if here.value is None else f"here it is {here.value:.6g}"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) < 64 else " ".join([*text.split()[:-1], text.split()[-1][:12]])
