@@ -223,7 +223,7 @@ def control_sae(name: str, like: Like) -> LoadedSAE:
     """A control, to be measured as any SAE is; its hook, model and training context are those of the real one."""
     source, spec = _on(like.sae.device, SAES[name](like)), like.sae.spec
     facts = (spec.digest or like.sae.digest, name, str(round(like.l0, 3)), str(like.d_sae))
-    named = replace(spec, name=f"{spec.name}~{name}", d_sae=None, control=True)
+    named = replace(spec, name=f"{spec.name}~{name}", digest=None, d_sae=None, control=True)
     return LoadedSAE(named, source, digest_of(source, *facts), like.sae.device)
 
 
@@ -239,7 +239,9 @@ class Unmade:
 
 def unmade(sae: LoadedSAE, name: str, reason: Unscored) -> LoadedSAE:
     """In the place of a control that could not be made: whatever is asked of it is unscored for that reason."""
-    return LoadedSAE(sae.spec, Unmade(reason), digest_of(reason.reason, sae.digest, name), sae.device)
+    return LoadedSAE(
+        replace(sae.spec, digest=None), Unmade(reason), digest_of(reason.reason, sae.digest, name), sae.device
+    )
 
 
 def _on(device: str, source: Any) -> Any:

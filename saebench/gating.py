@@ -2,7 +2,7 @@
 
 import datetime
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -49,6 +49,13 @@ class Gate:
     def idle(self) -> bool:
         return self.baseline is None and not self.demands
 
+    def compares(self, prop: Property, params: Mapping[str, object]) -> bool:
+        """Whether the baseline has something that scores of a property could be compared with."""
+        rows = self.baseline.rows if self.baseline is not None and prop.better != "neither" else []
+        return any(
+            row.property == prop.name and row.value is not None and row.params.items() >= params.items() for row in rows
+        )
+
     def judge(self, score: Score, prop: Property, store: Store) -> Judgement | None:
         """None for a repetition of the random stages, and where there is nothing to hold a score against."""
         if self.idle or score.seed:
@@ -90,7 +97,7 @@ def _note(score: Score, row: Score | None, found: Comparison, known: Acknowledge
         return f"unscored {name}, for which the baseline has {number(row.value)}"
     if found.by_chance:
         return f"perhaps worse, or by chance among so many: {message(score, found)}"
-    if known is not None and found.difference is not None:
+    if known is not None and known.exact and found.difference is not None:
         return f"acknowledged and no longer worse: {name}; delete it from [tool.saebench] in pyproject.toml"
     return ""
 

@@ -9,7 +9,7 @@ from statistics import mean
 from typing import NamedTuple
 
 from saebench.board import Column
-from saebench.differences import NORMAL
+from saebench.ranking import Compare
 from saebench.reliability import LEVEL, Data, Finding, Tested, Verdict, corrected, unrelated
 from saebench.score import Score
 from saebench.trends import SAME, Trend, trend
@@ -35,7 +35,7 @@ def _ordering(data: Data, column: Column) -> Finding | Tested:
     if len(levels) < FEWEST_LEVELS or len(blocks) < FEWEST_BASES:
         return Finding("not evaluable", f"scored of four levels: {', '.join(levels) or 'none'}")
     kept = sum(_falls([*map(_goodness, block.values())]) for block in blocks)
-    steps = _steps(blocks, levels)
+    steps = _steps(blocks, levels, data.compare)
     text = f"{' > '.join(levels)} in {kept} of {len(blocks)} SAEs"
     # All neighbours have to be told apart, so that the least certain pair speaks for the chain.
     return Tested(text, max(step.p for step in steps), _reversed(steps))
@@ -67,7 +67,7 @@ def _dose(data: Data, column: Column) -> Finding:
             said[kind] = f"{kind}: not read"
         else:
             found = trend([[*map(_goodness, block.values())] for block in blocks])
-            wrong = _wrong_dose(found, blocks)
+            wrong = _wrong_dose(found, blocks, data.compare)
             said[kind] = f"{kind}: τ {found.tau:.2f}, p {found.p_falls:.2g}{f', {wrong}' if wrong else ''}"
             (failed if wrong else falls).append(kind)
     unread = not falls and said["replaced"].endswith("not read")
@@ -75,11 +75,11 @@ def _dose(data: Data, column: Column) -> Finding:
     return Finding(verdict, "; ".join(said.values()))
 
 
-def _wrong_dose(found: Trend, blocks: Sequence[Mapping[str, Score]]) -> str:
+def _wrong_dose(found: Trend, blocks: Sequence[Mapping[str, Score]], compare: Compare) -> str:
     if found.p_rises <= LEVEL:
         return "improves with damage"
     doses = sorted({dose for block in blocks for dose in block}, key=int)
-    return _reversed(_steps(blocks, doses)) or ("flat" if found.p_falls > LEVEL else "")
+    return _reversed(_steps(blocks, doses, compare)) or ("flat" if found.p_falls > LEVEL else "")
 
 
 def _doses(data: Data, column: Column, base: str, kind: str) -> dict[str, Score]:
@@ -107,8 +107,8 @@ class Step(NamedTuple):
     """One-sided p-value of the upper one being no better."""
 
 
-def _steps(blocks: Sequence[Mapping[str, Score]], levels: Sequence[str]) -> list[Step]:
-    """Compare neighbours by their intervals, on average over blocks.
+def _steps(blocks: Sequence[Mapping[str, Score]], levels: Sequence[str], compare: Compare) -> list[Step]:
+    """Compare neighbours, paired where they share their items, on average over blocks.
 
     Errors are added as if they were the same in all blocks: blocks are measured on the same texts, and share controls.
     """
@@ -117,7 +117,7 @@ def _steps(blocks: Sequence[Mapping[str, Score]], levels: Sequence[str]) -> list
         both = [(block[upper], block[lower]) for block in blocks if upper in block and lower in block]
         if both:
             gap = mean(_goodness(a) - _goodness(b) for a, b in both)
-            error = mean(math.hypot(a.half_width() or 0.0, b.half_width() or 0.0) for a, b in both) / NORMAL
+            error = mean(compare(a, b).error for a, b in both)
             found.append(Step(upper, lower, _p_above(gap, max(error, SAME * abs(_goodness(both[0][0]))))))
     return found
 

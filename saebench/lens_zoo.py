@@ -7,11 +7,11 @@ from itertools import combinations, pairwise
 from statistics import mean, median, stdev
 
 from saebench.board import Column
-from saebench.differences import NORMAL
 from saebench.gate import number
 from saebench.ranking import Contrast
 from saebench.reliability import Cells, Data, Finding, Tested, corrected, unrelated
 from saebench.score import Score
+from saebench.statistics import NORMAL
 from saebench.trends import separation, spearman
 
 MOST_CV = 0.05

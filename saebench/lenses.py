@@ -22,7 +22,7 @@ LENSES = (
     ),
     Lens(
         "ordering", "Is the truth best, then a trained SAE, then one with half of its latents replaced, then random directions?",
-        "fails if any two neighbours are not told apart in that direction (by their intervals, mean over the SAEs, errors"
+        "fails if any two neighbours are not told apart in that direction (paired where they share items, mean over the SAEs, errors"
         f" taken to be the same in all; the largest p counts, corrected by Holm, {LEVEL}), or clearly stand the other way"
         " round. After the audit, which orders its controls.",
         ordering,

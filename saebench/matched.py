@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -46,11 +47,22 @@ class Matched:
     def architectures(self) -> list[str]:
         return list(dict.fromkeys(str(score.architecture) for score in self.rows))
 
+    @cached_property
+    def _by_measure(self) -> dict[str, list[Score]]:
+        found: dict[str, list[Score]] = {}
+        for row in self.rows:
+            found.setdefault(_measure(row), []).append(row)
+        return found
+
+    def same(self, score: Score) -> list[Score]:
+        """Rows of the same property and parameters."""
+        return self._by_measure.get(_measure(score), [])
+
     def find(self, score: Score) -> Score | None:
         """The architecture's score at the L0 of another; unscored where that is not known, None where it has none."""
-        if not any(_measures_the_same(score, row) for row in self.rows):
+        if not self.same(score):
             return None
-        found = baseline_at(score, self.rows, self.row)
+        found = baseline_at(score, self.same(score), self.row)
         return _unknown(score, self.row, found) if isinstance(found, str) else found
 
     def difference(self, score: Score, row: Score, store: Store) -> Difference:
@@ -95,7 +107,7 @@ def baseline_at(score: Score, rows: Iterable[Score], architecture: str) -> Score
     more SAE of the architecture: that of the texts, and how far seeds of training spread in the same score, in
     quadrature. The spread is pooled over all architectures among the rows.
     """
-    same = [row for row in rows if _measures_the_same(score, row)]
+    same = [row for row in rows if _measure(row) == _measure(score)]
     own = [row for row in same if row.architecture == architecture]
     if reason := _incomparable(score, own):
         return reason
@@ -113,8 +125,8 @@ def _names(rows: Iterable[Score]) -> list[str | None]:
     return list(dict.fromkeys(row.architecture for row in rows))
 
 
-def _measures_the_same(score: Score, row: Score) -> bool:
-    return row.property == score.property and row.params == score.params
+def _measure(score: Score) -> str:
+    return f"{score.property} {sorted(score.params.items())}"
 
 
 def _differs(score: Score, row: Score) -> str:

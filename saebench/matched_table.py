@@ -70,7 +70,9 @@ def _part(name: str, scores: Sequence[Score], baseline: Matched) -> str:
 
 def _cell(scores: Sequence[Score], baseline: Matched, architecture: str) -> Mean | None:
     """None where fewer than three SAEs could be compared."""
-    found = [(score, baseline_at(score, baseline.rows, architecture)) for score in scores if score.value is not None]
+    found = [
+        (score, baseline_at(score, baseline.same(score), architecture)) for score in scores if score.value is not None
+    ]
     each = [
         (score.value or 0.0) - (other.value or 0.0) if score.better == "higher" else (other.value or 0.0) - (score.value or 0.0)
         for score, other in found if isinstance(other, Score)

@@ -124,13 +124,14 @@ class SuiteRun:
                     item.stash[PROPERTY] = from_marker(marker.args, marker.kwargs, item.nodeid)
                 self.expected += 1
         with usage_errors(pytest.UsageError):
-            self._check_gate([item.stash[PROPERTY] for item in items if PROPERTY in item.stash])
+            self._check_gate([item for item in items if PROPERTY in item.stash])
 
-    def _check_gate(self, chosen: list[Property]) -> None:
+    def _check_gate(self, chosen: list[pytest.Item]) -> None:
         """What the gate names must be there, and it must know how many scores are compared."""
         if self.known:
             check_gate(self.gate, self.known)
-        self.gate = replace(self.gate, family=max(1, sum(prop.better != "neither" for prop in chosen)))
+        compared = sum(self.gate.compares(item.stash[PROPERTY], params_of(item)) for item in chosen)
+        self.gate = replace(self.gate, family=max(1, compared))
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_itemcollected"""

@@ -56,7 +56,7 @@ class Data:
     truth: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """What is known of each SAE of the zoo without any suite, by name."""
     compare: Compare = unpaired
-    """How two scores of the zoo are compared."""
+    """How two scores are compared."""
 
     @classmethod
     def of(
@@ -125,7 +125,7 @@ def corrected(found: Mapping[Column, Finding | Tested]) -> dict[Column, Finding]
 
 
 def _judged(one: Tested, p: float) -> Finding:
-    text = f"{one.text}, p {p:.2g}" + (f"; {one.wrong}" if one.wrong else "")
+    text = f"{one.text}, p {f'{p:.2g}' if p >= 0.001 else '< 0.001'}" + (f"; {one.wrong}" if one.wrong else "")
     return Finding("fails" if one.wrong or p > LEVEL else "passes", text)
 
 

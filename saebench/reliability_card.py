@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from saebench.board import Column
 from saebench.board_footer import footer
@@ -11,9 +11,12 @@ from saebench.lenses import LENSES
 from saebench.markdown import escaped, pipe_table
 from saebench.places import ORGANISM, organism_folder
 from saebench.ranking import paired_by
-from saebench.reliability import Card, Data, Finding, Lens, make_card, parameters
+from saebench.reliability import Card, Data, Finding, Lens, failing, make_card, parameters
 from saebench.score import Score
 from saebench.store import Store
+
+if TYPE_CHECKING:
+    from saebench.store import Arrays
 
 NAME = "reliability"
 ZOO, ARCHITECTURES = f"{ORGANISM}.jsonl", "architectures.jsonl"
@@ -45,8 +48,28 @@ def judged(folder: str | Path) -> tuple[Card, list[Score]] | None:
     if not planted.path.is_file():
         return None
     real, made, trained = (list(store.newest().values()) for store in (zoo, planted, architectures))
-    data = Data.of(real, made, trained, known_of_zoo(), paired_by(zoo))
+    data = Data.of(real, made, trained, known_of_zoo(), paired_by(Shared(zoo, planted)))
     return make_card(data, LENSES), [*real, *made, *trained]
+
+
+def failing_in(folder: str | Path) -> dict[str, list[str]]:
+    """The lenses that each property fails, for a folder of scores files; none where it has no card."""
+    found = judged(folder)
+    return failing(found[0]) if found is not None else {}
+
+
+class Shared(Store):
+    """A store that finds items of another one, too: an SAE may lie in one file and its damaged versions in the other."""
+
+    def __init__(self, own: Store, other: Store) -> None:
+        super().__init__(own.path)
+        self.other = other
+
+    def load_items(self, score: Score) -> "Arrays":
+        try:
+            return super().load_items(score)
+        except ValueError:
+            return self.other.load_items(score)
 
 
 def known_of_zoo() -> dict[str, dict[str, float]]:

@@ -27,6 +27,11 @@ class Acknowledged(BaseModel):
         pattern = self.score.replace("[", "[[]")
         return fnmatchcase(f"{property}[{sae}]", pattern) or fnmatchcase(property, pattern)
 
+    @property
+    def exact(self) -> bool:
+        """Whether it names one property, and not several of which others may still need it."""
+        return not set("*?") & set(self.score.partition("[")[0])
+
     def expired(self, today: datetime.date) -> bool:
         return today > self.until
 

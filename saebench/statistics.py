@@ -185,8 +185,8 @@ def _over_concepts(each: Floats, drawn: Floats, purpose: str) -> tuple[Floats, F
     """Mean over concepts of values (concept,) and of those with words drawn anew (resample, concept), which are drawn
     anew as well; and how often each is drawn (1 + resample, concept)."""
     n = len(each)
-    counts = np.random.default_rng(seed_of(f"concepts of {purpose}")).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    counts = np.concatenate([np.ones((1, n)), counts])
+    again = np.random.default_rng(seed_of(f"concepts of {purpose}")).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    counts = np.concatenate([np.ones((1, n)), again])
     return pigeonhole(np.concatenate([each[None], drawn]), counts), counts
 
 

@@ -1,5 +1,6 @@
 """Do published scores hold? Which of them can be recomputed here, and whether each came out again."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -53,14 +54,22 @@ def judge(score: Score, here: Score) -> Verdict:
 
 
 def wrong_items(store: Store, scores: Sequence[Score]) -> list[str]:
-    """What is wrong with the files of per-item values, each as a sentence."""
-    found = []
-    for score in scores:
-        try:
-            store.load_items(score)
-        except ValueError as error:
-            found.append(str(error))
-    return found
+    """What is wrong with the per-item values, each as a sentence: a file is not whole, or is of another score."""
+    return [said for score in scores if (said := _wrong_items(store, score))]
+
+
+def _wrong_items(store: Store, score: Score) -> str:
+    try:
+        each = store.load_items(score).get("contribution")
+    except ValueError as error:
+        return str(error)
+    if score.value is None or each is None:
+        return ""
+    mean = float(each.mean()) if each.size and each.dtype.kind in "fiu" else math.nan
+    # The mean is the score to first order only: a curved one is off by a small share of its half width.
+    if abs(mean - score.value) <= max(ROUNDING, score.half_width() or 0.0):
+        return ""
+    return f"{score.property}[{score.sae}] is {score.value:.6g}, and the mean of its items {mean:.6g}"
 
 
 def _row(score: Score) -> tuple[str, str, str]:

@@ -14,7 +14,15 @@ import yaml
 from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY
 from test_plugin import project  # noqa: F401
 
-from saebench import architecture_run, architecture_training, architectures, control_training, matched, recipe
+from saebench import (
+    architecture_run,
+    architecture_training,
+    architectures,
+    control_training,
+    matched,
+    matched_table,
+    recipe,
+)
 from saebench.architecture_training import Order, check_saved, config_of, found, train
 from saebench.architectures import ARCHITECTURES, L0S, REFERENCE_L0S, SEEDS, TOKENS, resolve
 from saebench.controls import Like
@@ -331,7 +339,8 @@ def small(project: Any, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: F811
     monkeypatch.setitem(architectures.TOKENS, "smoke", 12 * 1024)
     monkeypatch.setitem(BUDGETS, "smoke", 6)
     monkeypatch.setattr(architectures, "REFERENCE_L0S", (6, 40))
-    monkeypatch.setattr(architectures, "L0S", (8, 16))
+    monkeypatch.setattr(architectures, "L0S", (8,))
+    monkeypatch.setattr(matched_table, "FEWEST", 2)
     monkeypatch.setattr(architecture_run, "EMBEDDED_WIDTH", 256)
     source_digest.cache_clear()
     return project
@@ -359,22 +368,19 @@ def test_a_gate_passes_a_good_architecture_and_fails_a_broken_one_for_a_reason_o
 
     bad = gated(small, "mine:Lazy", "--sae-baseline", "base.jsonl:topk")
     assert bad.ret == 1
-    line = "reconstruction.fvu[[]mine:Lazy/l0-16/seed-0] = 0.*, baseline 0.*: worse by 0.* [[]*], allowed 0.010, *; baseline: topk at L0 16.0, interpolated"  # fmt: skip
-    bad.stdout.fnmatch_lines([line, "reconstruction.fvu *worse"])
+    line = "reconstruction.fvu[[]mine:Lazy/l0-8/seed-0] = *, baseline *: worse by 0.* [[]*], allowed 0.010, *; baseline: topk at L0 8.0, interpolated"  # fmt: skip
+    bad.stdout.fnmatch_lines([line, "reconstruction.fvu * -0.*"])
     assert "Traceback" not in bad.stdout.str()
 
     # What was trained is kept, and what was scored is not computed again.
     monkeypatch.setattr(architecture_training, "train", lambda *_: pytest.fail("it was trained again"))
-    assert gated(small, "tied_topk:TiedTopK", "-k", "l0-8 and fvu", file="other.jsonl").ret == 0
+    assert gated(small, "tied_topk:TiedTopK", "-k", "seed-0 and fvu", file="other.jsonl").ret == 0
     resumed = gated(small, "tied_topk:TiedTopK", "--sae-baseline", "base.jsonl:topk")
     assert resumed.ret == 0
-    assert "recorded (12 from earlier runs)" in resumed.stdout.str()
+    assert "recorded (6 from earlier runs)" in resumed.stdout.str()
 
 
-def test_an_architecture_that_diverges_fails_its_tests_and_a_function_is_scored(
-    small: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(architectures, "L0S", (8,))
+def test_an_architecture_that_diverges_fails_its_tests_and_a_function_is_scored(small: Any) -> None:
     diverged = gated(small, "mine:Diverged", "-k", "fvu")
     assert diverged.ret == 1
     diverged.stdout.fnmatch_lines(["*unscored: training diverged: b_dec holds values that are NaN or infinite*"])

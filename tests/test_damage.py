@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench.controls import Like, control_sae
+from saebench.controls import Like, control_sae, unmade
 from saebench.damage import DAMAGED, NOISE, ORACLE, REPLACED, Noisy, Oracle, Replaced, noisy, replaced, told
 from saebench.metrics.probes import Probe
 from saebench.sae import LoadedSAE
+from saebench.score import Unscored
 
 torch.set_num_threads(1)
 D, FEATURES, LATENTS = 24, 8, 60
@@ -184,3 +185,12 @@ def test_where_nothing_is_known_the_oracle_is_all_rest() -> None:
 def test_oracles_of_other_truths_are_told_apart() -> None:
     known = [replace(like(), known=one) for one in (probe(), probe(0.1), None)]
     assert len({control_sae(ORACLE, one).digest for one in known}) == 3
+
+
+def test_a_control_has_no_digest_but_its_own() -> None:
+    """A score is known by its SAE's digest: with that of the SAE it is made of, one would be taken for the other."""
+    whole = planted.loaded(Known(), digest="of the files")
+    made = [control_sae(name, replace(like(), sae=whole)) for name in DAMAGED]
+    made.append(unmade(whole, "frozen", Unscored("too large")))
+    assert {sae.spec.digest for sae in made} == {None}
+    assert len({whole.digest, *(sae.digest for sae in made)}) == len(made) + 1

@@ -78,7 +78,7 @@ def test_a_board_that_holds(board: Store, machine, capsys):
     assert main(["verify", str(board.path)]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[-1] == f"24 of 24 sampled scores hold (of 30 in {board.path})"
-    assert "items: 30 files are whole" in out
+    assert "items of 30 scores are whole" in out
     assert len(ran.commands) == 5
 
 
@@ -189,6 +189,16 @@ def test_damaged_items_fail(board: Store, machine, capsys):
     next(board.items_dir.iterdir()).write_bytes(b"PK")
     assert main(["verify", str(board.path), "--sample", "1"]) == 1
     assert "is damaged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("items", [[0.1, 0.2], ["a"], []])
+def test_items_of_another_score_fail(board: Store, machine, capsys, items):
+    machine()
+    board.append(make_score(sae="organism/topk-16", property="x.y", value=0.4), {"contribution": [0.41, 0.4]})
+    assert main(["verify", str(board.path), "--sample", "1"]) == 0
+    board.append(make_score(sae="organism/topk-16", property="x.y", value=0.4), {"contribution": items})
+    assert main(["verify", str(board.path), "--sample", "1"]) == 1
+    assert "x.y[organism/topk-16] is 0.4, and the mean of its items" in capsys.readouterr().out
 
 
 def test_bad_input_is_one_sentence(board: Store, capsys, tmp_path: Path):

@@ -1,6 +1,7 @@
 """`saebench publish`: pages of leaderboards, written from scores files."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from saebench import reliability_card
@@ -18,6 +19,8 @@ from saebench.store import Store, compacted
 
 File = str | Sealed | None
 """What a file should hold; None where there should be none."""
+Failing = Mapping[str, Sequence[str]]
+"""Property to the lenses of the reliability card that it fails."""
 
 
 def add(commands: Commands) -> None:
@@ -32,7 +35,11 @@ def run(arguments: argparse.Namespace) -> int:
     target = Path(arguments.to)
     sources = [Path(file) for file in arguments.files] or sorted(target.glob("*.jsonl"))
     _check_sources(sources, target)
-    stale = [line for source in sources for line in _publish_one(source, target, check=arguments.check)]
+    if not arguments.check:
+        for source in sources:
+            _copy(source, target)
+    failing = reliability_card.failing_in(target)
+    stale = [line for source in sources for line in _publish_one(source, target, failing, check=arguments.check)]
     stale += _publish_card(target, check=arguments.check)
     for line in stale:
         print(line)
@@ -48,19 +55,25 @@ def _check_sources(sources: list[Path], target: Path) -> None:
         raise ValueError("two of these files have one name, and would write one page: rename one")
 
 
-def _publish_one(source: Path, target: Path, *, check: bool) -> list[str]:
+def _copied(source: Path, target: Path) -> bool:
+    return source.resolve() != (target / source.name).resolve()
+
+
+def _copy(source: Path, target: Path) -> None:
+    if _copied(source, target):
+        Store(source).copy_to(target / source.name)
+
+
+def _publish_one(source: Path, target: Path, failing: Failing, *, check: bool) -> list[str]:
     """Write one board's files; with `check`, return a line per file that differs instead."""
     store = Store(source)
     folder = target / f"{source.stem}.pictures"
     files: dict[str, File] = {path.relative_to(target).as_posix(): None for path in sorted(folder.rglob("*.svg"))}
     # What is planted there ranks no SAEs: it is for the card.
-    files |= {} if source.stem == reliability_card.NAME else _files(store, source.stem)
-    copied = source.resolve() != (target / source.name).resolve()
+    files |= {} if source.stem == reliability_card.NAME else _files(store, source.stem, failing)
     if check:
-        files |= {source.name: compacted(list(store.newest().values()))} if copied else {}
+        files |= {source.name: compacted(list(store.newest().values()))} if _copied(source, target) else {}
         return [line for name, file in files.items() if (line := _difference(target / name, file))]
-    if copied:
-        store.copy_to(target / source.name)
     for name, file in files.items():
         _write(target / name, file)
     return []
@@ -93,7 +106,7 @@ def _difference(path: Path, file: File) -> str:
     return "" if same else f"{path} {how}: run saebench publish"
 
 
-def _files(store: Store, name: str) -> dict[str, File]:
+def _files(store: Store, name: str, failing: Failing) -> dict[str, File]:
     """The page as Markdown, its pictures, and the page that a browser shows."""
     scores = list(store.newest().values())
     title, compare = f"Leaderboard: {name}", paired_by(store)
@@ -101,7 +114,9 @@ def _files(store: Store, name: str) -> dict[str, File]:
     drawn, shown = pictures(store, scores, name)
     markdown = render(
         scores, title=title, command=run_command(scores, name), questions=questions, defined=defined, pictures=shown,
-        compare=compare,
+        failing=failing, compare=compare,
     )  # fmt: skip
-    data = page_data(store, scores, title=title, questions=questions, defined=defined, compare=compare)
+    data = page_data(
+        store, scores, title=title, questions=questions, defined=defined, failing=failing, compare=compare
+    )
     return {**drawn, f"{name}.html": page(data), f"{name}.md": markdown}

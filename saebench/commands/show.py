@@ -4,7 +4,7 @@ import argparse
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from saebench import registry
+from saebench import registry, reliability_card
 from saebench.carriers import HEADER, carrier_rows
 from saebench.commands import DEFAULT_SCORES, Commands, table
 from saebench.naming import nearest, shown
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     scores = list(store.newest().values())
     named = {s.sae: None for s in scores if s.sae == arguments.name or fnmatchcase(s.sae, arguments.name)}
     specs = {spec.name: spec for spec in _specs(arguments.name, [score.sae for score in scores], bool(named))}
-    board = Board(scores, paired_by(store))
+    board = Board(scores, paired_by(store), reliability_card.failing_in(path.parent))
     for name in {**specs, **named}:
         print(overview(board, name, specs.get(name), everything=arguments.all))
         own = [score for score in scores if score.sae == name and score.seed == 0]

@@ -32,7 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     for reason, rows in left_out.items():
         print(f"left out: {len(rows)} scores {shown(reason)}")
     broken = wrong_items(store, scores)
-    print("\n".join(map(shown, broken)) or f"items: {sum(score.items is not None for score in scores)} files are whole")
+    print(
+        "\n".join(map(shown, broken)) or f"items of {sum(score.items is not None for score in scores)} scores are whole"
+    )
     chosen = sample(possible, arguments.sample, arguments.seed)
     verdicts = Recomputing(known, arguments.sae_corpus, arguments.n).verdicts(
         chosen, lambda line: print(line, flush=True)
