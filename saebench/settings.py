@@ -58,7 +58,9 @@ class Settings(BaseModel):
         for name in named:
             if not any(fnmatchcase(known, name) for known in properties):
                 hint = nearest(name, properties)
-                raise ValueError(f"[tool.saebench] in pyproject.toml names {name!r}, and there is no such property.{hint}")
+                raise ValueError(
+                    f"[tool.saebench] in pyproject.toml names {name!r}, and there is no such property.{hint}"
+                )
 
 
 @one_sentence

@@ -20,7 +20,7 @@ def test_kl_retention(trace, record):
     record(context_length.kl_retention(trace))
 
 
-@pytest.mark.score("context_length.fvu_retention", 1, "higher", "ratio", tolerance=0.05, floor=0.0, ceiling=1.0)
+@pytest.mark.score("context_length.fvu_retention", 1, "higher", "ratio", tolerance=0.1, floor=0.0, ceiling=1.0)
 def test_fvu_retention(trace, record):
     record(context_length.fvu_retention(trace))
 

@@ -42,7 +42,7 @@ def test_kl_retention(trace, controls, record):
     record(marginal_structure.of_trace("kl_retention", trace, controls))
 
 
-@pytest.mark.score("marginal_structure.fvu_retention", 1, "higher", "share", **SHARE)
+@pytest.mark.score("marginal_structure.fvu_retention", 1, "higher", "share", **(SHARE | {"tolerance": 0.25}))
 def test_fvu_retention(trace, controls, record):
     record(marginal_structure.of_trace("fvu_retention", trace, controls))
 

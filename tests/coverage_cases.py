@@ -59,7 +59,7 @@ def of_documents(n: int) -> Iterator[Case]:
     yield Case("kl_retention, fvu_retention", at, 1.0, lambda rng: ratio(two_sums(rng, n, 0.5, 0.5, 0.3)))
     yield Case("ce_increase", f"{at}, cv 3", 0.1, lambda rng: ratio((rng.gamma(1, 0.3, n) - 0.2, np.ones(n))))
     yield Case("cosine", at, 0.95 / (0.95**2 * np.exp(0.0025) + 0.08) ** 0.5, lambda rng: cosine(rng, n))
-    for truth in (0.1, 0.002):
+    for truth in (0.1, 0.0005):
         yield Case("shrinkage", f"{at}, {truth}", truth, lambda rng, truth=truth: shrinkage(rng, n, truth))
 
 

@@ -109,7 +109,10 @@ def test_a_concept_in_two_halves_is_split_over_two_latents() -> None:
     for concept in (0, 3):
         halves = [child for child, parent in zip(on.children, on.parent_of, strict=True) if parent == concept]
         assert sorted(detectors.split_latents(concept)) == halves
-    values = first_letter.f1(study, detectors).items["contribution"], first_letter.split_f1(study, detectors).items["contribution"]
+    values = (
+        first_letter.f1(study, detectors).items["contribution"],
+        first_letter.split_f1(study, detectors).items["contribution"],
+    )
     assert values[0][[0, 3]] == pytest.approx(2 / 3, abs=0.05)
     assert values[1] == pytest.approx(1, abs=0.02)
     assert first_letter.split_count(study, detectors).value == pytest.approx(8 / 6)

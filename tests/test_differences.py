@@ -84,8 +84,8 @@ def test_concepts_are_paired_by_name() -> None:
 
 
 def test_concepts_that_one_score_lacks_are_left_out() -> None:
-    score, items = concepts({letter: 0.5 for letter in "abcdef"} | {"z": 1.0})
-    baseline, other = concepts({letter: 0.5 for letter in "abcdef"} | {"y": 0.0})
+    score, items = concepts(dict.fromkeys("abcdef", 0.5) | {"z": 1.0})
+    baseline, other = concepts(dict.fromkeys("abcdef", 0.5) | {"y": 0.0})
     found = paired(score, baseline, items, other)
     assert found is not None
     assert score.value != baseline.value
@@ -95,15 +95,15 @@ def test_concepts_that_one_score_lacks_are_left_out() -> None:
 @pytest.mark.parametrize("letters", ["", "ab", "abcd"])
 def test_too_few_shared_concepts_are_not_paired(letters: str) -> None:
     assert len(letters) < FEWEST
-    score, items = concepts({letter: 0.5 for letter in letters + "xyz"})
-    baseline, other = concepts({letter: 0.5 for letter in letters + "uvw"})
+    score, items = concepts(dict.fromkeys(letters + "xyz", 0.5))
+    baseline, other = concepts(dict.fromkeys(letters + "uvw", 0.5))
     assert paired(score, baseline, items, other) is None
 
 
 def test_what_has_no_items_or_others_is_not_paired(documents: Any) -> None:
     (score, items), _ = documents
     short, few = measured(np.ones(50), np.ones(50))
-    named, by_name = concepts({letter: 0.5 for letter in "abcdefg"})
+    named, by_name = concepts(dict.fromkeys("abcdefg", 0.5))
     for baseline, other in ((short, few), (named, by_name), (score, {})):
         assert paired(score, baseline, items, other) is None
         assert paired(baseline, score, other, items) is None

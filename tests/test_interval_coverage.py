@@ -18,13 +18,13 @@ SAMPLES = 240
 DEVIATIONS = 2.0
 QUICK = [
     ("mean loss", "96 documents, cv .5"), ("kl_retention", "96 documents"), ("cosine", "96 documents"),
-    ("shrinkage", "96 documents, 0.1"), ("shrinkage", "96 documents, 0.002"), ("plateau_gap", "48 prompts"),
+    ("shrinkage", "96 documents, 0.1"), ("shrinkage", "96 documents, 0.0005"), ("plateau_gap", "48 prompts"),
     ("f1", "23 concepts"), ("recall", "23 concepts that share words"),
     ("suppression_ratio", "23 concepts, all or nothing"), ("fraction", "23 concepts"),
     ("games.auc", "40 x 16, as measured"), ("games.difference", "40 x 16, noise"),
     ("games.difference", "40 x 16, prompts differ"), ("distinguishability.auc", "5 rungs, 40 x 16, one is the least"),
     ("marginal_structure", "96 documents, three are alike"), ("throughput", "30 rounds"),
-    ("paired difference", "96 documents"), ("paired difference of f1", "23 concepts"),
+    ("paired difference", "96 documents"), ("paired difference of f1", "10 concepts"),
 ]  # fmt: skip
 SMALL = [("mean loss", "16 documents, cv .5"), ("f1", "5 concepts"), ("games.difference", "16 x 4, prompts differ")]
 CASES = list(cases())
@@ -89,7 +89,6 @@ def test_wilson_covers_on_average_over_nearby_shares(p: float) -> None:
 
 
 def test_samples_of_a_population_have_its_score_on_average() -> None:
-    """A wrong truth would make intervals look wrong: it lies within what a mean of samples leaves open."""
-    for each in (case("f1", "23 concepts"), case("games.difference", "40 x 16, as measured")):
-        found = coverage(each, SAMPLES)
-        assert abs(found.bias) < found.width / 4 * (4 / SAMPLES**0.5 + 0.3)
+    """A wrong truth would make right intervals look wrong."""
+    found = coverage(case("games.difference", "40 x 16, as measured"), SAMPLES)
+    assert abs(found.bias) < found.width / SAMPLES**0.5

@@ -198,7 +198,9 @@ def test_the_gate_fails_the_test_that_got_worse_in_one_line(project):
     worse = run(project, "--sae-baseline", "base.jsonl", sae="my_saes:more_shrunk", file="b.jsonl")
     assert worse.ret == 1
     worse.stdout.fnmatch_lines(
-        ["reconstruction.fvu[[]my_saes:more_shrunk] = 0.*, baseline 0.*: worse by *, allowed 0.010, paired over 16 documents"]
+        [
+            "reconstruction.fvu[[]my_saes:more_shrunk] = 0.*, baseline 0.*: worse by *, allowed 0.010, paired over 16 documents"
+        ]
     )
     assert "Traceback" not in worse.stdout.str()
     worse.assert_outcomes(failed=2, passed=1)

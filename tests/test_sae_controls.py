@@ -581,14 +581,14 @@ def test_holding_softly_brings_directions_back() -> None:
 @pytest.mark.parametrize("architecture", ["standard", "topk", "batchtopk", "matryoshka"])
 def test_training_moves_no_direction_that_is_held(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Directions are those of one seed, and what may move does."""
-    starts, make = list[Tensor](), zoo._training_sae
+    starts, make = list[Tensor](), zoo.training_sae
 
-    def remembered(member: Member, d_in: int) -> Any:
-        made = make(member, d_in)
+    def remembered(*arguments: Any, **named: Any) -> Any:
+        made = make(*arguments, **named)
         starts.append(NORMALISED(made.W_dec.detach().clone()))
         return made
 
-    monkeypatch.setattr(zoo, "_training_sae", remembered)
+    monkeypatch.setattr(zoo, "training_sae", remembered)
     monkeypatch.setattr(zoo, "LR", 1e-2)
     rows = planted_rows(4000)
     ends = []

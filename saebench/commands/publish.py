@@ -116,7 +116,5 @@ def _files(store: Store, name: str, failing: Failing) -> dict[str, File]:
         scores, title=title, command=run_command(scores, name), questions=questions, defined=defined, pictures=shown,
         failing=failing, compare=compare,
     )  # fmt: skip
-    data = page_data(
-        store, scores, title=title, questions=questions, defined=defined, failing=failing, compare=compare
-    )
+    data = page_data(store, scores, title=title, questions=questions, defined=defined, failing=failing, compare=compare)
     return {**drawn, f"{name}.html": page(data), f"{name}.md": markdown}
