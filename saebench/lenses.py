@@ -16,8 +16,8 @@ LENSES = (
     ),
     Lens(
         "detectable difference", "How far apart must two SAEs be, and are those of the zoo?",
-        "the difference that 80% of runs would see at the 5% level, paired where both SAEs have the same items; fails if"
-        " the zoo's real SAEs span no more than one of it. After the discriminability lens of the audit.",
+        "fails if the zoo's real SAEs span no more than one minimum detectable difference, which 80% of runs would see at the"
+        " 5% level, paired where both SAEs have the same items. After the discriminability lens of the audit.",
         detectable,
     ),
     Lens(
