@@ -250,7 +250,7 @@ def test_publish_writes_and_checks_the_page(tmp_path: Path, capsys: pytest.Captu
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright drives the browser: pip install -e '.[dev]'"
+        "playwright.sync_api", reason="playwright drives the browser: pip install -e '.[browser]'"
     )
     if BROWSER is None:
         pytest.skip("no chromium or google-chrome on PATH to show the page in")
