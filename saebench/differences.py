@@ -47,6 +47,20 @@ class Difference:
         return Difference(-self.value, -self.ci_high, -self.ci_low, self.error, self.n)
 
 
+@dataclass(frozen=True)
+class Shared:
+    """Score minus baseline on the items of both."""
+
+    value: float
+    each: Floats
+    """(item,)"""
+
+    @property
+    def error(self) -> float:
+        """Standard error."""
+        return float(self.each.std(ddof=1)) / float(len(self.each) ** 0.5)
+
+
 def unpaired(score: Score, baseline: Score) -> Difference:
     """The two 95% half-widths in quadrature, as for independent normal estimates.
 
@@ -64,17 +78,24 @@ def paired(score: Score, baseline: Score, items: Items, baseline_items: Items) -
     that on the shared ones. The interval is of percentiles of 2,000 resamples, as much wider as Student's t is for so
     few items.
     """
-    shared = shared_differences(items, baseline_items)
-    if shared is None:
+    found = shared(score, baseline, items, baseline_items)
+    if found is None:
         return None
-    each, all_shared = shared
-    n = len(each)
+    low, high = _deviations(found.each)
+    return Difference(found.value, found.value + low, found.value + high, found.error, len(found.each))
+
+
+def shared(score: Score, baseline: Score, items: Items, baseline_items: Items) -> Shared | None:
+    """What `paired` is about, without its interval: a bootstrap for each pair of a board's SAEs would take minutes."""
+    both = _shared(items, baseline_items)
+    if both is None:
+        return None
+    each, all_shared = both
     value = (score.value or 0.0) - (baseline.value or 0.0) if all_shared else float(each.mean())
-    low, high = _deviations(each)
-    return Difference(value, value + low, value + high, float(each.std(ddof=1)) / n**0.5, n)
+    return Shared(value, each)
 
 
-def shared_differences(items: Items, baseline_items: Items) -> tuple[Floats, bool] | None:
+def _shared(items: Items, baseline_items: Items) -> tuple[Floats, bool] | None:
     """(item,) differences of contributions, and whether either has no others."""
     own, other = (side.get("contribution") for side in (items, baseline_items))
     if own is None or other is None or ("item" in items) != ("item" in baseline_items):
@@ -109,11 +130,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty(len(order))
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0) if len(order) else steps
     return [float(p) for p in adjusted]
-
-
-def detectable(difference: Difference) -> float:
-    """Smallest difference that would be seen at the 5% level with 80% power."""
-    return (NORMAL + 0.8416212335729143) * difference.error
 
 
 def loaded(load: Any, score: Score) -> Items:

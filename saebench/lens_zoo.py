@@ -11,7 +11,7 @@ from saebench.gate import number
 from saebench.ranking import Contrast
 from saebench.reliability import Cells, Data, Finding, Tested, corrected, unrelated
 from saebench.score import Score
-from saebench.statistics import NORMAL
+from saebench.statistics import DETECTABLE, DETECTED, NORMAL
 from saebench.trends import separation, spearman
 
 MOST_CV = 0.05
@@ -20,8 +20,6 @@ SMALL = 0.25
 """A repetition's deviation below this share of the interval's half-width does not matter beside it."""
 FEWEST_SEEDS = 3
 FEWEST_SAES = 6
-DETECTABLE = 1.96 + 0.84
-"""Standard errors of a difference that make it detectable: 5% level, 80% power."""
 MATCHED_L0 = 16.0
 TRUTHS = {
     "reconstruction.fvu": ("FVU", 1), "reconstruction.cosine": ("FVU", -1), "reconstruction.dead": ("dead latents", 1),
@@ -75,7 +73,7 @@ def _detectable(data: Data, column: Column) -> Finding:
     if len(scores) < FEWEST_SAES:
         return Finding("not evaluable", f"{len(scores)} SAEs are scored, fewer than {FEWEST_SAES}")
     values = [score.value or 0.0 for score in scores.values()]
-    unpaired = DETECTABLE * 2**0.5 * median((score.half_width() or 0.0) / NORMAL for score in scores.values())
+    unpaired = DETECTABLE * median((score.half_width() or 0.0) / NORMAL for score in scores.values())
     paired = _paired(list(scores.values()), data.compare)
     smallest, spread = unpaired if paired is None else paired, max(values) - min(values)
     spans = spread / smallest if smallest else math.inf
@@ -88,7 +86,7 @@ def _paired(scores: Sequence[Score], compare: Callable[[Score, Score], Contrast]
     """Median over pairs of SAEs of the difference that is detectable on the same items; None where few pairs have any."""
     found = [compare(*pair) for pair in combinations(scores, 2)]
     shared = [contrast.error for contrast in found if math.isfinite(contrast.freedom)]
-    return DETECTABLE * median(shared) if 2 * len(shared) > len(found) else None
+    return DETECTED * median(shared) if 2 * len(shared) > len(found) else None
 
 
 def truth(data: Data) -> dict[Column, Finding]:

@@ -47,10 +47,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     pattern = config.getoption("sae_list")
     if pattern is None:
         return None
-    try:
+    with usage_errors(pytest.UsageError):
         print(listed(pattern))
-    except (OSError, ValueError) as error:
-        raise pytest.UsageError(str(error)) from None
     return 0
 
 
@@ -168,11 +166,8 @@ class SuiteRun:
             and not hasattr(session.config, "workerinput")
         ):
             capture: Any = session.config.pluginmanager.getplugin("capturemanager")
-            with capture.global_and_fixture_disabled():
-                try:
-                    self.run.prepare(lambda line: print(f"saebench: {line}", flush=True))
-                except (ImportError, OSError, ValueError) as error:
-                    raise pytest.UsageError(str(error)) from None
+            with capture.global_and_fixture_disabled(), usage_errors(pytest.UsageError):
+                self.run.prepare(lambda line: print(f"saebench: {line}", flush=True))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None]:

@@ -45,7 +45,8 @@ def paired_by(store: Store) -> Compare:
         return known[score.items]
 
     def compare(score: Score, other: Score) -> Contrast:
-        return _paired(score, other, items(score), items(other)) or unpaired(score, other)
+        found = differences.shared(score, other, items(score), items(other))
+        return Contrast(found.value, found.error, len(found.each) - 1) if found else unpaired(score, other)
 
     return compare
 
@@ -80,16 +81,6 @@ def against_floor(score: Score) -> Standing:
     sign = 1 if score.better == "higher" else -1
     worst, best = sorted(sign * (end - score.floor) for end in (score.ci_low, score.ci_high))
     return "beyond" if worst > 0 else "below floor" if best < 0 else "at floor"
-
-
-def _paired(score: Score, other: Score, items: differences.Items, other_items: differences.Items) -> Contrast | None:
-    """What `differences.paired` finds without its interval, whose bootstrap would take minutes for a whole board."""
-    shared = differences.shared_differences(items, other_items)
-    if shared is None:
-        return None
-    each, whole = shared
-    value = (score.value or 0.0) - (other.value or 0.0) if whole else float(each.mean())
-    return Contrast(value, float(each.std(ddof=1)) / len(each) ** 0.5, len(each) - 1)
 
 
 def _lead(first: Score, second: Score, compare: Compare) -> Contrast:

@@ -34,13 +34,15 @@ SOURCE = (
 )
 
 
-def card(folder: str | Path) -> str | None:
-    """The page for a folder of scores files; None where it has no `reliability.jsonl`."""
-    found = judged(folder)
+Judged = tuple[Card, list[Score]]
+
+
+def card(found: Judged | None) -> str | None:
+    """The page of what was judged; None where nothing was."""
     return None if found is None else render(*found)
 
 
-def judged(folder: str | Path) -> tuple[Card, list[Score]] | None:
+def judged(folder: str | Path) -> Judged | None:
     """All findings for a folder of scores files and the scores behind them; None where no SAEs are planted.
 
     The zoo and the architectures are those of the same folder; without them their lenses are not evaluable.
@@ -53,9 +55,8 @@ def judged(folder: str | Path) -> tuple[Card, list[Score]] | None:
     return make_card(data, LENSES), [*real, *made, *trained]
 
 
-def failing_in(folder: str | Path) -> dict[str, list[str]]:
-    """The lenses that each property fails, for a folder of scores files; none where it has no card."""
-    found = judged(folder)
+def marks(found: Judged | None) -> dict[str, list[str]]:
+    """The lenses that each property fails; none where nothing was judged."""
     return failing(found[0]) if found is not None else {}
 
 

@@ -19,8 +19,10 @@ LEVEL = 0.95
 NORMAL = 1.959963984540054
 """Standard errors on each side of a 95% interval."""
 WORD_BATCH = 100
-DETECTABLE = 2**0.5 * (1.96 + 0.84)
-"""Standard errors of a score that make a difference between two scores detectable: 5% level, 80% power."""
+DETECTED = 1.96 + 0.84
+"""Standard errors of a difference that make it detectable: 5% level, 80% power."""
+DETECTABLE = 2**0.5 * DETECTED
+"""The same in standard errors of one of two independent scores."""
 
 
 _REPETITION: ContextVar[int] = ContextVar("repetition", default=0)

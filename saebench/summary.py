@@ -52,8 +52,8 @@ def summary(
 def reseed_lines(scores: Sequence[Score]) -> list[str]:
     """A table of the spread over repetitions of the random stages, beside that of other texts; none without `--sae-seeds`."""
     rows = []
-    for base in (score for score in scores if score.seed == 0):
-        values = [score.value for score in repetitions(base, scores) if score.value is not None]
+    for base, *others in repetitions(scores):
+        values = [score.value for score in (base, *others) if score.value is not None]
         if len(values) > 1:
             half = (base.half_width() or 0.0) / 1.96
             params = ", ".join(str(value) for value in base.params.values())
@@ -67,7 +67,10 @@ def reseed_lines(scores: Sequence[Score]) -> list[str]:
     return [*table.splitlines(), *left_out]
 
 
-def repetitions(base: Score, scores: Iterable[Score]) -> list[Score]:
-    """All repetitions of one measurement, the first of them itself."""
-    same = [score for score in scores if score.model_copy(update={"seed": 0}).identity() == base.identity()]
-    return sorted(same, key=lambda score: score.seed)
+def repetitions(scores: Iterable[Score]) -> list[list[Score]]:
+    """Measurements that were repeated: that which is published, then the others of each."""
+    found: dict[tuple[str, str], list[Score]] = {}
+    for score in sorted(scores, key=lambda score: score.seed):
+        first = score.model_copy(update={"seed": 0})
+        found.setdefault((score.sae, first.identity()), []).append(score)
+    return [same for same in found.values() if same[0].seed == 0 and len(same) > 1]

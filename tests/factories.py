@@ -1,6 +1,7 @@
 """Small made-up scores and SAE folders for tests."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +38,14 @@ def make_sae_folder(folder: Path, *, seed: int = 0, **metadata: Any) -> Path:
     weights = np.random.default_rng(seed).normal(size=(4, 8)).astype(np.float32)
     save_file({"W_enc": weights}, folder / "sae_weights.safetensors")
     return folder
+
+
+def make_project(pytester: Any, monkeypatch: Any, tmp_path_factory: Any, saes: str, suite: str) -> Any:
+    """A folder with custom SAEs and a small suite; activations are cached once for the whole session."""
+    pytester.makepyfile(my_saes=saes)
+    (pytester.path / "suites").mkdir()
+    (pytester.path / "suites" / "test_small.py").write_text(suite)
+    monkeypatch.setenv("SAEBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.syspath_prepend(pytester.path)
+    monkeypatch.delitem(sys.modules, "my_saes", raising=False)
+    return pytester

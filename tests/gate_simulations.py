@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from factories import make_score
 
-from saebench.differences import detectable, paired, unpaired
+from saebench.differences import paired, unpaired
 from saebench.gate import compare
 from saebench.score import Estimate, Score
-from saebench.statistics import over_concepts, ratio_of_sums
+from saebench.statistics import DETECTED, over_concepts, ratio_of_sums
 
 RUNS = 200
 DOCUMENTS, CONCEPTS = 96, 23
@@ -76,7 +76,7 @@ def worse(measure: Callable[[float], Measured], shifted: float, size: int, *, pa
     """Whether the gate says so of a second SAE, `shifted` minimum detectable differences worse; and that difference."""
     (baseline, other), (score, items) = measure(0.0), measure(0.0)
     found = (paired(score, baseline, items, other) if pairs else None) or unpaired(score, baseline)
-    least = detectable(found)
+    least = DETECTED * found.error
     if shifted:
         score = score.model_copy(
             update={name: getattr(score, name) + shifted * least for name in ("value", "ci_low", "ci_high")}

@@ -356,3 +356,12 @@ def environment(hub: Hub, cache_folder: Path) -> dict[str, str]:
         "HF_DATASETS_CACHE": str(cache_folder / "datasets"), "HF_TOKEN": "", "HF_TOKEN_PATH": str(cache_folder / "token"),
         "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", **dict.fromkeys(off, "0"),
     }  # fmt: skip
+
+
+@contextmanager
+def empty_hub(folder: Path, monkeypatch: Any) -> Iterator[Hub]:
+    """An empty hub to which this process is redirected, with empty caches below a folder."""
+    monkeypatch.setenv("SAEBENCH_CACHE", str(folder / "saebench"))
+    with serve() as served:
+        redirect(monkeypatch.setattr, served, folder / "hf")
+        yield served

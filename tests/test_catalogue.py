@@ -14,7 +14,7 @@ from unittest.mock import patch
 import hub_repos
 import pytest
 from factories import make_sae_folder
-from hub import Hub, environment, redirect, serve
+from hub import Hub, empty_hub, environment
 
 from saebench.families import Family, harmless, number
 from saebench.files import missing
@@ -592,9 +592,7 @@ EVERY = "import sys; {}\nfor p in sys.argv[1:]:\n    code = listed(p)\n    print
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    monkeypatch.setenv("SAEBENCH_CACHE", str(tmp_path / "saebench"))
-    with serve() as served:
-        redirect(monkeypatch.setattr, served, tmp_path / "hf")
+    with empty_hub(tmp_path, monkeypatch) as served:
         yield served
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from factories import make_score
 
-from saebench.differences import FEWEST, Difference, detectable, holm, loaded, paired, unpaired
-from saebench.statistics import over_concepts, ratio_of_sums, repeated, seed_of
+from saebench.differences import FEWEST, Difference, holm, loaded, paired, unpaired
+from saebench.statistics import DETECTED, over_concepts, ratio_of_sums, repeated, seed_of
 
 
 def measured(numerator: Any, denominator: Any) -> tuple[Any, Any]:
@@ -140,7 +140,7 @@ def test_missing_items_are_none() -> None:
 def test_detectable_is_at_80_percent_power() -> None:
     rng = np.random.default_rng(2)
     error = 0.1
-    seen = rng.normal(detectable(Difference(0, 0, 0, error, 0)), error, 20_000) > 1.96 * error
+    seen = rng.normal(DETECTED * error, error, 20_000) > 1.96 * error
     assert seen.mean() == pytest.approx(0.8, abs=0.01)
 
 

@@ -20,7 +20,7 @@ import planted_words
 import pytest
 import torch
 import yaml
-from hub import Hub, redirect, serve
+from hub import Hub, empty_hub
 from safetensors.torch import save
 from torch import Tensor
 
@@ -50,9 +50,7 @@ READS_BY_ITSELF = pytest.mark.filterwarnings(
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """An empty hub to which this process is redirected, with empty caches."""
-    monkeypatch.setenv("SAEBENCH_CACHE", str(tmp_path / "saebench"))
-    with serve() as served:
-        redirect(monkeypatch.setattr, served, tmp_path / "hf")
+    with empty_hub(tmp_path, monkeypatch) as served:
         yield served
 
 

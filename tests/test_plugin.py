@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from factories import make_project
 
 from saebench.store import Store
 
@@ -71,14 +72,7 @@ def test_l0(trace, record):
 
 @pytest.fixture
 def project(pytester, monkeypatch, tmp_path_factory):
-    """A folder with custom SAEs and a small suite; activations are cached once for the whole module."""
-    pytester.makepyfile(my_saes=SAES)
-    (pytester.path / "suites").mkdir()
-    (pytester.path / "suites" / "test_small.py").write_text(SUITE)
-    monkeypatch.setenv("SAEBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.syspath_prepend(pytester.path)
-    monkeypatch.delitem(sys.modules, "my_saes", raising=False)
-    return pytester
+    return make_project(pytester, monkeypatch, tmp_path_factory, SAES, SUITE)
 
 
 def run(project, *arguments, sae="my_saes:identity", file="s.jsonl"):

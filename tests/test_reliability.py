@@ -366,12 +366,12 @@ def write(path: Path, scores: Iterable[Score]) -> None:
 
 def test_a_folder_without_planted_saes_has_no_card(tmp_path: Path) -> None:
     write(tmp_path / "organism.jsonl", zoo(good)[:1])
-    assert card(tmp_path) is None
+    assert card(judged(tmp_path)) is None
 
 
 def test_a_folder_with_nothing_but_planted_saes_has_one(tmp_path: Path) -> None:
     write(tmp_path / "reliability.jsonl", planted(good)[:20])
-    text = card(tmp_path)
+    text = card(judged(tmp_path))
     assert text is not None
     assert text.startswith("# Reliability\n")
     assert "fewer than 6" in text

@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import numpy as np
 import planted
 import pytest
 import torch
+from factories import make_project
 from torch import Tensor
 
 from saebench import subject as subjects
@@ -1128,13 +1128,8 @@ def test_cosine(trace, record):
 def project(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> pytest.Pytester:
-    pytester.makepyfile(my_saes=SAES)
-    (pytester.path / "suites").mkdir()
-    (pytester.path / "suites" / "test_small.py").write_text(SUITE)
-    monkeypatch.setenv("SAEBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.syspath_prepend(pytester.path)
-    monkeypatch.delitem(sys.modules, "my_saes", raising=False)
-    return pytester
+    made: pytest.Pytester = make_project(pytester, monkeypatch, tmp_path_factory, SAES, SUITE)
+    return made
 
 
 @pytest.mark.parametrize("workers", [("-p", "no:xdist"), ("-n", "1")], ids=["alone", "worker"])

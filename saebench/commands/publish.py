@@ -38,9 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.check:
         for source in sources:
             _copy(source, target)
-    failing = reliability_card.failing_in(target)
+    found = reliability_card.judged(target)
+    failing = reliability_card.marks(found)
     stale = [line for source in sources for line in _publish_one(source, target, failing, check=arguments.check)]
-    stale += _publish_card(target, check=arguments.check)
+    stale += _publish_card(target, reliability_card.card(found), check=arguments.check)
     for line in stale:
         print(line)
     return 1 if stale else 0
@@ -79,9 +80,9 @@ def _publish_one(source: Path, target: Path, failing: Failing, *, check: bool) -
     return []
 
 
-def _publish_card(target: Path, *, check: bool) -> list[str]:
+def _publish_card(target: Path, text: str | None, *, check: bool) -> list[str]:
     """Write the reliability card, which is of all scores files of the folder together, if there is one."""
-    path, text = target / f"{reliability_card.NAME}.md", reliability_card.card(target)
+    path = target / f"{reliability_card.NAME}.md"
     if text is not None and not check:
         _write(path, text)
     line = "" if text is None else _difference(path, text)
