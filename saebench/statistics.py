@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,6 @@ RESAMPLES = 2000
 LEVEL = 0.95
 NORMAL = 1.959963984540054
 """Standard errors on each side of a 95% interval."""
-WORD_BATCH = 100
 DETECTED = 1.96 + 0.84
 """Standard errors of a difference that make it detectable: 5% level, 80% power."""
 DETECTABLE = 2**0.5 * DETECTED
@@ -53,6 +51,27 @@ def ratio_of_sums(numerator: Floats, denominator: Floats, *, purpose: str, n_uni
     """Pooled ratio sum(numerator) / sum(denominator) of per-cluster sums, with its interval over clusters."""
     items = {"numerator": numerator, "denominator": denominator}
     return bootstrap(items, lambda s: s["numerator"] / s["denominator"], purpose=purpose, n_unit=n_unit)
+
+
+def ratio_of_tails(numerator: Floats, denominator: Floats, *, purpose: str, n_unit: str) -> Estimate:
+    """`ratio_of_sums` where a few clusters make up most of both sums: a bootstrap of Student's t (Hall 1988).
+
+    A sample without the tail looks as if it were certain; so does each of its resamples, whose own standard error
+    tells. Where the ratio is the same in all clusters, the interval is that of `ratio_of_sums`.
+    """
+    estimate = ratio_of_sums(numerator, denominator, purpose=purpose, n_unit=n_unit)
+    n, rng = len(numerator), np.random.default_rng(seed_of(f"{purpose} in standard errors"))
+    counts = np.concatenate([np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = counts @ numerator / (counts @ denominator)
+        left = (counts * (numerator - ratios[:, None] * denominator) ** 2).sum(1)
+        errors = (left * n / (n - 1)) ** 0.5 / (counts @ denominator)
+        t = (ratios[1:] - ratios[0]) / errors[1:]
+    if np.isfinite(t).mean() < (1 + LEVEL) / 2:
+        return estimate
+    below, above = np.quantile(t[np.isfinite(t)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) * errors[0]
+    value = estimate.value
+    return replace(estimate, ci_low=min(value - float(above), value), ci_high=max(value - float(below), value))
 
 
 def bootstrap(
@@ -125,52 +144,6 @@ def _interval(columns: list[Floats], pooled: Callable[..., Floats], value: float
     raise Unscored(f"{purpose} is not defined on some resamples of its clusters")
 
 
-def over_concepts(
-    sums: Mapping[str, Floats],
-    statistic: Callable[[dict[str, Floats]], Floats],
-    *,
-    purpose: str,
-    concepts: list[str],
-) -> Estimate:
-    """Mean over concepts of a statistic of sums over words, with an interval for both having been others.
-
-    `sums` holds a value per (word, concept) under each name; `statistic` maps their totals (..., concept) to values
-    (..., concept), NaN where a concept has none. Words and concepts are drawn anew together, 2,000 times; the
-    interval is that of percentiles, as `two_way` scales them. The minimum detectable difference, with 80% power, is between two SAEs that are
-    measured independently. Raises Unscored where fewer than two concepts have a value.
-    """
-    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in sums.items()}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        each = statistic({name: values.sum(axis=0) for name, values in arrays.items()})
-    found = np.isfinite(each)
-    if found.sum() < 2:
-        raise Unscored(f"{purpose} is defined for {found.sum()} of {len(each)} concepts, and an interval needs two")
-    drawn = _redrawn(arrays, statistic)[:, found]
-    both, counts = _over_concepts(each[found], drawn, purpose)
-    means = two_way(both, np.concatenate([each[found][None], drawn]), counts, len(next(iter(arrays.values()))))
-    value, means = float(means[0]), means[1:][np.isfinite(means[1:])]
-    low, high = (float(end) for end in np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
-    return Estimate(
-        value, min(low, value), max(high, value), int(found.sum()), "concept",
-        items={"item": np.array(concepts)[found], "contribution": each[found]},
-        controls={"minimum_detectable_difference": DETECTABLE * float(means.std())},
-    )  # fmt: skip
-
-
-def resampled_concepts(
-    sums: Mapping[str, Floats], statistic: Callable[[dict[str, Floats]], Floats], purpose: str
-) -> Floats:
-    """(1 + resample,) mean over concepts of what `over_concepts` is of; the first is that of the sample.
-
-    Two sets of sums over the same words are drawn alike, so that their difference can be taken.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        each = statistic({name: values.sum(axis=0) for name, values in sums.items()})
-    found = np.isfinite(each)
-    drawn = _redrawn({name: np.asarray(values, dtype=np.float64) for name, values in sums.items()}, statistic)
-    return _over_concepts(each[found], drawn[:, found], purpose)[0]
-
-
 def resampled_clusters(sums: Mapping[str, Floats], statistic: Callable[[dict[str, Floats]], Floats]) -> Floats:
     """(1 + resample,) statistic of pooled sums per cluster; the first is that of the sample.
 
@@ -183,76 +156,22 @@ def resampled_clusters(sums: Mapping[str, Floats], statistic: Callable[[dict[str
         return statistic({name: counts @ np.asarray(values, dtype=np.float64) for name, values in sums.items()})
 
 
-def _over_concepts(each: Floats, drawn: Floats, purpose: str) -> tuple[Floats, Floats]:
-    """Mean over concepts of values (concept,) and of those with words drawn anew (resample, concept), which are drawn
-    anew as well; and how often each is drawn (1 + resample, concept)."""
-    n = len(each)
-    again = np.random.default_rng(seed_of(f"concepts of {purpose}")).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    counts = np.concatenate([np.ones((1, n)), again])
-    return pigeonhole(np.concatenate([each[None], drawn]), counts), counts
-
-
-def pigeonhole(drawn: Floats, counts: Floats) -> Floats:
-    """(1 + resample,) means over columns that are drawn `counts` (1 + resample, column) times; the first is the sample's.
-
-    `drawn` (1 + resample, column) has their values with rows drawn anew, NaN where there is none.
-    """
-    weight = np.where(np.isfinite(drawn), counts, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray((np.where(weight > 0, drawn, 0.0) * weight).sum(1) / weight.sum(1))
-
-
-def two_way(both: Floats, drawn: Floats, counts: Floats, rows: int) -> Floats:
-    """Resamples `both` of the pigeonhole bootstrap, scaled to the variance that they should have.
-
-    Drawing rows and columns anew counts twice what is neither's own (Owen 2007, arXiv 0712.1111). The variance is that
-    of rows plus that of columns less that of both, each as large as Student's t makes it for so few.
-    """
-    by_row = pigeonhole(drawn, np.ones_like(counts))
-    by_column = pigeonhole(np.broadcast_to(drawn[0], drawn.shape), counts)
-    of_both, of_rows, of_columns = (_variance(found[1:]) for found in (both, by_row, by_column))
-    if not of_both > 0:
-        return both
-    rows_own, columns_own = of_rows * wider(rows) ** 2, of_columns * wider(int(np.isfinite(drawn[0]).sum())) ** 2
-    wanted = max(rows_own, columns_own, rows_own + columns_own - max(of_both - of_rows - of_columns, 0.0))
-    return np.asarray(both[0] + (both - both[0]) * (wanted / of_both) ** 0.5)
-
-
-def _variance(values: Floats) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.var()) if len(finite) else 0.0
-
-
-def _redrawn(sums: dict[str, Floats], statistic: Callable[[dict[str, Floats]], Floats]) -> Floats:
-    """(resample, concept) statistics with words drawn anew."""
-    counts = _word_counts(len(next(iter(sums.values()))), repetition())
-    parts = []
-    for start in range(0, RESAMPLES, WORD_BATCH):
-        weights = counts[start : start + WORD_BATCH].astype(np.float64)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            parts.append(statistic({name: weights @ values for name, values in sums.items()}))
-    return np.concatenate(parts)
-
-
-@lru_cache(maxsize=4)
-def _word_counts(words: int, repetition: int) -> NDArray[np.uint8]:
-    """(resample, word) how often each word is drawn; the same draws serve all scores of the same words."""
-    rng = np.random.default_rng(seed_of(f"{words} words"))
-    chances = np.full(words, 1 / words)
-    batches = [rng.multinomial(words, chances, size=WORD_BATCH) for _ in range(0, RESAMPLES, WORD_BATCH)]
-    return np.concatenate([batch.clip(max=255).astype(np.uint8) for batch in batches])
-
-
 def honest_rate(estimate: Estimate, words: int) -> Estimate:
     """A rate with Wilson's interval for as many words as would be as uncertain, if they were all independent.
 
     A bootstrap of rates near 0 or 1 is too short on the side where it has seen nothing, and has no length at all where
-    all concepts have the same rate.
+    all concepts have the same rate. Where few concepts have any of what most have not, Student's t is that of the few.
     """
+    from scipy import stats
+
     value, error = estimate.value, estimate.controls["minimum_detectable_difference"] / DETECTABLE
+    each = estimate.items["contribution"]
     n = min(value * (1 - value) / error**2, words) if error > 0 and 0 < value < 1 else words
-    centre, square = (value + NORMAL**2 / (2 * n)) / (1 + NORMAL**2 / n), value * (1 - value) / n
-    half = NORMAL / (1 + NORMAL**2 / n) * (square + (NORMAL / (2 * n)) ** 2) ** 0.5
+    few = max(min((each > 0).sum(), (each < 1).sum()) - 1, 2)
+    t = stats.t.ppf((1 + LEVEL) / 2, [few, len(each) - 1]) if error > 0 else np.ones(2)
+    normal = NORMAL * max(float(t[0] / t[1]), 1.0)  # the error is already that of so many concepts
+    centre, square = (value + normal**2 / (2 * n)) / (1 + normal**2 / n), value * (1 - value) / n
+    half = normal / (1 + normal**2 / n) * (square + (normal / (2 * n)) ** 2) ** 0.5
     low, high = min(centre - half, value), max(centre + half, value)
     detectable = max(DETECTABLE * error, high - low if error == 0 else 0.0)
     controls = {**estimate.controls, "minimum_detectable_difference": detectable}
@@ -267,3 +186,16 @@ def proportion(successes: int, n: int, *, n_unit: str) -> Estimate:
         raise Unscored(f"there is no {n_unit} to take a share of")
     interval = stats.binomtest(successes, n).proportion_ci(LEVEL, method="wilson")
     return Estimate(successes / n, float(interval.low), float(interval.high), n, n_unit)
+
+
+def least(resampled: Floats) -> tuple[float, float]:
+    """Interval of the least of several scores that are resampled together, (score, 1 + resample); the first is the sample.
+
+    The least of equals is low by chance, and again so in every resample. The low end is the least of theirs; the high
+    end is the least of ends that all of them lie below at once, wherever each of them truly is.
+    """
+    point, drawn = resampled[:, :1], resampled[:, 1:][:, np.isfinite(resampled[:, 1:]).all(axis=0)]
+    error = np.maximum(drawn.std(axis=1, keepdims=True), 1e-12)
+    furthest = np.quantile(((point - drawn) / error).max(axis=0), (1 + LEVEL) / 2)
+    low = np.quantile(drawn, (1 - LEVEL) / 2, axis=1).min()
+    return float(min(low, point.min())), float(max((point + furthest * error).min(), point.min()))

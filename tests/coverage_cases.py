@@ -26,7 +26,8 @@ from saebench.metrics import (
 )  # fmt: skip
 from saebench.metrics.absorption import suppression
 from saebench.score import Estimate
-from saebench.statistics import bootstrap, honest_rate, over_concepts, proportion, ratio_of_sums, resampled_clusters
+from saebench.statistics import bootstrap, honest_rate, proportion, ratio_of_sums, ratio_of_tails, resampled_clusters
+from saebench.two_way import over_concepts
 
 
 class Interval(Protocol):
@@ -49,6 +50,10 @@ class Case:
 
 def ratio(sums: tuple[Floats, Floats]) -> Estimate:
     return ratio_of_sums(*sums, purpose="simulated")
+
+
+def tails(sums: tuple[Floats, Floats]) -> Estimate:
+    return ratio_of_tails(*sums, purpose="simulated", n_unit="prompt")
 
 
 def of_documents(n: int) -> Iterator[Case]:
@@ -80,7 +85,7 @@ def shrinkage(rng: Random, n: int, truth: float) -> Estimate:
 
 
 def of_prompts() -> Iterator[Case]:
-    yield Case("error_pathology_ratio", "48 prompts, cv 1.5", 1.0, lambda rng: ratio(two_sums(rng, 48, 1.1, 1.0, 0.9)))
+    yield Case("error_pathology_ratio", "48 prompts, cv 1.5", 1.0, lambda rng: tails(two_sums(rng, 48, 1.1, 1.0, 0.9)))
     yield Case("plateau_gap", "48 prompts", 0.6, lambda rng: ratio((rng.beta(3, 2, 48), np.ones(48))))
 
 
@@ -113,11 +118,7 @@ def of_concepts(n: int) -> Iterator[Case]:
             "suppression_ratio", f"{at}, {shape}", a / (a + b),
             lambda rng, a=a, b=b: concepts(population.suppressed(rng, n, a, b), suppression),
         )  # fmt: skip
-    yield Case("split_count", at, 1 / 0.72, lambda rng: concepts(_counted(rng.geometric(0.72, n)), _mean))
-
-
-def _counted(values: Any) -> Sums:
-    return {"score": np.tile(values / 20.0, (20, 1)), "rows": np.full((20, len(values)), 1 / 20)}
+    yield Case("split_count", at, 1 / 0.72, lambda rng: ratio((rng.geometric(0.72, n).astype(float), np.ones(n))))
 
 
 def _mean(s: Sums) -> Floats:

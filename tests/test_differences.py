@@ -7,7 +7,8 @@ import pytest
 from factories import make_score
 
 from saebench.differences import FEWEST, Difference, holm, loaded, paired, unpaired
-from saebench.statistics import DETECTED, over_concepts, ratio_of_sums, repeated, seed_of
+from saebench.statistics import DETECTED, ratio_of_sums, repeated, seed_of
+from saebench.two_way import over_concepts
 
 
 def measured(numerator: Any, denominator: Any) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from saebench.metrics import games
 from saebench.metrics.responses import SIGNS, STATISTICS
 from saebench.score import Estimate, Unscored
-from saebench.statistics import Floats, ratio_of_sums
+from saebench.statistics import Floats, least, ratio_of_sums, ratio_of_tails
 
 if TYPE_CHECKING:
     from saebench.metrics.ladder import Rung
@@ -114,11 +114,11 @@ def band(kl: Floats) -> tuple[Floats, Floats, Floats]:
 def auc(lineup: Lineup) -> Estimate:
     """The least AUC over the strict rungs: what features have that the most careful fakes have not.
 
-    The minimum is taken anew in every resample. Raises Unscored where fewer than three strict rungs count, or not that
+    Its interval is that of the least of several. Raises Unscored where fewer than three strict rungs count, or not that
     of covariance mixtures.
     """
     lowest, each = _strict(lineup)
-    low, high = games.interval(np.min(np.stack(list(each.values())), axis=0))
+    low, high = least(np.stack(list(each.values())))
     single = games.auc(found(lineup.rungs, lowest).table())
     return Estimate(
         float(each[lowest][0]), low, high, single.n, "feature", floor=0.5, ceiling=1.0,
@@ -205,9 +205,8 @@ def error_pathology_ratio(lineup: Lineup) -> Estimate:
     mixtures the error is not pathological at every layer (Lee & Heimersheim, arXiv 2410.12555).
     """
     _check_reconstructs(lineup)
-    return ratio_of_sums(
-        lineup.error_kl, lineup.mixture_kl, purpose="distinguishability.error_pathology_ratio", n_unit="prompt"
-    )
+    purpose = "distinguishability.error_pathology_ratio"
+    return ratio_of_tails(lineup.error_kl, lineup.mixture_kl, purpose=purpose, n_unit="prompt")
 
 
 def _check_reconstructs(lineup: Lineup) -> None:

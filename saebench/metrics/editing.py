@@ -16,7 +16,8 @@ from saebench.metrics.absorption import carrier_columns, judged, project, projec
 from saebench.metrics.detectors import Detectors
 from saebench.metrics.first_letter import readable
 from saebench.score import Estimate, Unscored
-from saebench.statistics import Floats, honest_rate, over_concepts, seed_of
+from saebench.statistics import Floats, honest_rate, seed_of
+from saebench.two_way import over_concepts
 
 if TYPE_CHECKING:
     from torch import Tensor

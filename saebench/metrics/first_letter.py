@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from saebench.metrics.detectors import Detectors, f1_of, find_detectors
 from saebench.score import Estimate, Unscored
-from saebench.statistics import Floats, honest_rate, over_concepts, resampled_concepts, seed_of
+from saebench.statistics import DETECTABLE, Floats, honest_rate, ratio_of_sums, seed_of
+from saebench.two_way import over_concepts, resampled_concepts
 from saebench.vocabulary import FEWEST_CONCEPTS, Split
 
 if TYPE_CHECKING:
@@ -148,11 +149,12 @@ def split_count(study: Study, detectors: Detectors) -> Estimate:
     """Number of latents that a concept is split over, by the F1-jump rule on validation words; 1 = not split."""
     chosen = readable(study)
     counts = detectors.split_count[chosen].astype(np.float64)
-    words = (study.split == Split.TEST).sum()
-    sums = {"count": np.tile(counts / words, (words, 1)), "one": np.full((words, len(counts)), 1 / words)}
-    return over_concepts(
-        sums, lambda s: s["count"] / s["one"], purpose="first_letter.split_count", concepts=_names(study)
-    )
+    estimate = ratio_of_sums(counts, np.ones_like(counts), purpose="first_letter.split_count", n_unit="concept")
+    detectable = DETECTABLE * float(counts.std(ddof=1)) / len(counts) ** 0.5
+    return replace(
+        estimate, items={"item": np.array(_names(study)), "contribution": counts},
+        controls={"minimum_detectable_difference": detectable},
+    )  # fmt: skip
 
 
 def resampled_f1(study: Study, said: Bools) -> Floats:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saebench.score import Estimate, Unscored
-from saebench.statistics import LEVEL, RESAMPLES, Floats, pigeonhole, repetition, seed_of, two_way
+from saebench.statistics import LEVEL, RESAMPLES, Floats, repetition, seed_of
+from saebench.two_way import pigeonhole, two_way
 
 Ints = NDArray[np.intp]
 SIDE = 5

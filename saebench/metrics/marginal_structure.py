@@ -16,7 +16,7 @@ from scipy import sparse
 
 from saebench.metrics import context_length, first_letter, reconstruction
 from saebench.score import Estimate, Unscored
-from saebench.statistics import LEVEL, RESAMPLES, Floats, resampled_clusters, seed_of
+from saebench.statistics import LEVEL, RESAMPLES, Floats, least, resampled_clusters, seed_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,8 +71,9 @@ QUANTITIES: dict[str, Quantity] = {
 def share(own: Floats, controls: Resampled, ceiling: float, *, n: int, n_unit: str, higher: bool) -> Estimate:
     """(score - best control) / (ceiling - best control): 0 = nothing beyond a control, 1 = perfect; negative is worse.
 
-    The best control is chosen anew in every resample, so that the luck of the texts is in the interval; that of a
-    control's initialisation is not. `own` and the controls are resampled alike. Raises Unscored where no control has a score, or where one reaches the ceiling.
+    That one of the controls is the best by chance is in the interval (`statistics.least`); the luck of a control's
+    initialisation is not. `own` and the controls are resampled alike. Raises Unscored where no control has a score, or
+    where one reaches the ceiling.
     """
     scored = {name: values for name, values in controls.items() if not isinstance(values, Unscored)}
     if not scored:
@@ -83,13 +84,13 @@ def share(own: Floats, controls: Resampled, ceiling: float, *, n: int, n_unit: s
         name = min(scored, key=lambda key: abs(scored[key][0] - ceiling))
         raise Unscored(f"within noise {name} reaches the ceiling, {ceiling:g}: there is no room above the best control")
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = (own - best) / (ceiling - best)
-    finite = found[1:][np.isfinite(found[1:])]
-    if len(finite) < RESAMPLES / 2 or not np.isfinite(found[0]):
+        value = float((own[0] - best[0]) / (ceiling - best[0]))
+        each = np.stack([(own - values) / (ceiling - values) for values in scored.values()])
+    each = each[np.isfinite(each[:, 0])]  # against the best control it is the least of what it is against any
+    if not np.isfinite(value) or np.isfinite(each[:, 1:]).all(axis=0).sum() < RESAMPLES / 2:
         raise Unscored("it is not defined on most resamples")
-    low, high = (float(end) for end in np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    low, high = least(each)
     values = {name: float(values[0]) for name, values in scored.items()}
-    value = float(found[0])
     return Estimate(
         value, min(low, value), max(high, value), n, n_unit, floor=0.0, ceiling=1.0,
         controls={"score": float(own[0]), "best_control": float(best[0]), "score_ceiling": ceiling, **values},
@@ -193,12 +194,11 @@ def token_entropy(trace: Trace, controls: Mapping[str, Control]) -> Estimate:
     scored = {name: values for name, values in found.items() if not isinstance(values, Unscored)}
     if not scored:
         raise Unscored(f"no SAE of a random model: {_reasons(found)}")
-    least = np.min(np.stack(list(scored.values())), axis=0)
-    low, high = (float(end) for end in np.quantile(least[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
-    value = float(least[0])
+    each = np.stack(list(scored.values()))
+    low, high = least(each)
     controls_of = {"mean_entropy": float(own.mean()), **{name: float(v[0]) for name, v in scored.items()}}
     return Estimate(
-        value, min(low, value), max(high, value), len(own), "latent", items={"entropy": own}, floor=0.5, ceiling=1.0,
+        float(each[:, 0].min()), low, high, len(own), "latent", items={"entropy": own}, floor=0.5, ceiling=1.0,
         controls=controls_of,
     )  # fmt: skip
 

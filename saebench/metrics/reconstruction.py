@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from saebench.score import Estimate, Unscored
@@ -62,7 +63,17 @@ def shrinkage(trace: Trace) -> Estimate:
     sums = {"output": per_document(trace.output, trace.inside), "product": per_document(trace.product, trace.inside)}
     if sums["product"].sum() <= 1e-6 * per_document(trace.signal, trace.inside).sum():
         raise Unscored("the reconstruction does not vary with the activation, so there is no scale to speak of")
-    return bootstrap(sums, lambda s: abs(1 - s["output"] / s["product"]), purpose="reconstruction.shrinkage")
+    return _folded(bootstrap(sums, lambda s: 1 - s["output"] / s["product"], purpose="reconstruction.shrinkage"))
+
+
+def _folded(signed: Estimate) -> Estimate:
+    """The absolute value, with the interval of the signed one: resamples of an absolute value are never below 0."""
+    ends = sorted((abs(signed.ci_low), abs(signed.ci_high)))
+    low = 0.0 if signed.ci_low <= 0 <= signed.ci_high else ends[0]
+    items = {**signed.items}
+    if signed.value < 0 and "contribution" in items:
+        items["contribution"] = -items["contribution"]
+    return replace(signed, value=abs(signed.value), ci_low=low, ci_high=ends[1], items=items)
 
 
 def dead_fraction(trace: Trace) -> Estimate:
