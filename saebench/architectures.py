@@ -1,5 +1,6 @@
 """`--sae-arch` names to SAESpecs: architectures that are trained in the run; nothing heavy is imported."""
 
+import re
 from collections.abc import Iterable
 
 from saebench.naming import nearest, one_sentence
@@ -28,6 +29,11 @@ def resolve(names: Iterable[str], model: str | None, hook: str | None, budget: s
     not at `hook`, the model's own. Raises ValueError with one sentence where it can be neither.
     """
     return [spec for name in dict.fromkeys(names) for spec in _of(name, model or ORGANISM, hook, budget)]
+
+
+def trained_as(sae: str) -> str:
+    """The architecture that an SAE of this name was trained as by `--sae-arch`; empty for any other SAE."""
+    return found[1] if (found := re.fullmatch(r"(.+)/l0-\d+/seed-\d+", sae)) else ""
 
 
 def is_new(name: str) -> bool:

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from saebench import registry
+from saebench.architectures import trained_as
 from saebench.floors import DASH
 from saebench.markdown import escaped, fenced
 from saebench.naming import natural, shown
@@ -36,9 +37,13 @@ def run_command(scores: Sequence[Score], name: str) -> str:
     budgets = {score.budget for score in scores} - {""}
     budget = f" --sae-budget {shlex.quote(budgets.pop())}" if len(budgets) == 1 and budgets != {DEFAULT_BUDGET} else ""
     family = names[0].partition("/")[0] if names else ""
-    chosen = f"--sae {shlex.quote(family)}" if set(names) == _members(family) else " ".join(
-        f"--sae {shlex.quote(sae)}" for sae in names
-    )  # fmt: skip
+    loaded = [family] if set(names) == _members(family) else [name for name in names if not trained_as(name)]
+    trained = dict.fromkeys(trained_as(name) for name in names if trained_as(name))
+    chosen = " ".join(
+        f"{option} {shlex.quote(name)}"
+        for option, named in (("--sae", loaded), ("--sae-arch", trained))
+        for name in named
+    )
     return f"pytest suites/ {chosen}{budget} --sae-scores .saebench/{shlex.quote(name)}.jsonl"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from tabulate import tabulate
 
+from saebench.architectures import trained_as
 from saebench.floors import DASH
 from saebench.gate import number, with_interval
 from saebench.matched import Matched, baseline_at
@@ -43,14 +44,10 @@ def table(scores: Sequence[Score], baseline: Matched) -> str:
     A cell is the mean over its SAEs of how much better they are than the architecture at the same L0, with the interval
     of Student's t over these differences, and what it says. Empty where nothing could be compared.
     """
-    trained = [score for score in scores if score.seed == 0 and score.better != "neither" and "/l0-" in score.sae]
-    names = dict.fromkeys(_name(score) for score in trained)
-    parts = [_part(name, [score for score in trained if _name(score) == name], baseline) for name in names]
+    trained = [score for score in scores if score.seed == 0 and score.better != "neither" and trained_as(score.sae)]
+    names = dict.fromkeys(trained_as(score.sae) for score in trained)
+    parts = [_part(name, [score for score in trained if trained_as(score.sae) == name], baseline) for name in names]
     return "\n".join(part for part in parts if part)
-
-
-def _name(score: Score) -> str:
-    return score.sae.rpartition("/l0-")[0]
 
 
 def _part(name: str, scores: Sequence[Score], baseline: Matched) -> str:

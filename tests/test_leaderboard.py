@@ -86,6 +86,13 @@ def test_command_names_just_the_saes_that_were_scored() -> None:
     )
 
 
+def test_command_names_architectures_that_were_trained_once_each() -> None:
+    trained = [fvu(f"{name}/l0-{l0}/seed-{seed}") for name in ("topk", "m:Own") for l0 in (6, 14) for seed in (0, 1)]
+    assert run_command([*trained, fvu("organism/topk-16")], "x") == (
+        "pytest suites/ --sae organism/topk-16 --sae-arch m:Own --sae-arch topk --sae-scores .saebench/x.jsonl"
+    )
+
+
 @pytest.mark.parametrize(
     ("budgets", "option"),
     [(("quick",), ""), (("full",), " --sae-budget full"), (("quick", "full"), ""), (("",), "")],
