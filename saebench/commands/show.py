@@ -47,8 +47,9 @@ def _specs(pattern: str, scored: list[str], optional: bool) -> list[SAESpec]:
     except ValueError as error:
         if optional:
             return []
-        guess = nearest(pattern, scored)
-        raise ValueError(f"{error}{f' In the scores file:{guess}' if guess else ''}".replace("--sae ", "")) from None
+        if guess := nearest(pattern, scored):
+            raise ValueError(f"{pattern}: the scores file has no such SAE.{guess}") from None
+        raise ValueError(str(error).replace("--sae ", "")) from None
 
 
 def _carriers(store: Store, scores: list[Score], most: int | None) -> str:
