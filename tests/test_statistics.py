@@ -7,7 +7,16 @@ import pytest
 from numpy.typing import NDArray
 
 from saebench.score import Estimate, Unscored
-from saebench.statistics import bootstrap, proportion, ratio_of_sums, seed_of
+from saebench.statistics import (
+    DETECTABLE,
+    bootstrap,
+    honest_rate,
+    least,
+    proportion,
+    ratio_of_sums,
+    ratio_of_tails,
+    seed_of,
+)
 
 TRUTH, CLUSTERS, SIMULATIONS = 2.0, 40, 300
 Floats = NDArray[np.float64]
@@ -152,3 +161,93 @@ def test_estimate_refuses_what_is_not_finite(bad: float, place: int) -> None:
     with pytest.raises(Unscored, match="is not finite") as caught:
         Estimate(*numbers, n=3, n_unit="document")
     assert caught.value.broken
+
+
+def tails(seed: int, n: int = 48) -> tuple[Floats, Floats]:
+    """Sums most of which a few clusters make up, and of which a part is shared."""
+    own, shared = np.random.default_rng(seed).normal(size=(2, n))
+    return np.exp(1.2 * shared + 0.4 * own), np.exp(1.2 * shared)
+
+
+def test_ratio_of_tails_has_the_value_of_any_ratio_and_a_wider_interval() -> None:
+    plain, tailed = (
+        [ratio(*tails(seed), purpose="tails", n_unit="prompt") for seed in range(12)]
+        for ratio in (ratio_of_sums, ratio_of_tails)
+    )
+    assert [e.value for e in plain] == [e.value for e in tailed]
+    widths = [np.mean([e.ci_high - e.ci_low for e in each]) for each in (plain, tailed)]
+    assert 1.1 < widths[1] / widths[0] < 2
+    assert all(e.ci_low < e.value < e.ci_high for e in tailed)
+
+
+def test_ratio_of_tails_does_not_depend_on_units() -> None:
+    numerator, denominator = tails(1)
+    found = ratio_of_tails(numerator, denominator, purpose="tails", n_unit="prompt")
+    other = ratio_of_tails(1e-6 * numerator, 1e3 * denominator, purpose="tails", n_unit="prompt")
+    assert (other.ci_low, other.ci_high) == pytest.approx((1e-9 * found.ci_low, 1e-9 * found.ci_high))
+
+
+def test_ratio_of_tails_that_is_the_same_everywhere_is_certain() -> None:
+    denominator = tails(1)[1]
+    found = ratio_of_tails(2 * denominator, denominator, purpose="tails", n_unit="prompt")
+    assert (found.ci_low, found.value, found.ci_high) == pytest.approx((2, 2, 2))
+
+
+def rate_of(each: Floats, words: int = 400) -> Estimate:
+    """A rate of concepts, with the standard error of their mean."""
+    error = float(each.std(ddof=1)) / len(each) ** 0.5
+    return honest_rate(
+        Estimate(
+            float(each.mean()), 0.0, 1.0, len(each), "concept", items={"contribution": each},
+            controls={"minimum_detectable_difference": DETECTABLE * error},
+        ),
+        words,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_rate_that_few_concepts_have_is_less_certain_than_its_standard_error_says(flipped: bool) -> None:
+    few, many = np.array([0.3, 0.2, 0.1] + 20 * [0.0]), np.tile([0.0, 0.2, 0.4], 8)
+    for each, most in ((few, 0.5), (many, 1.15)):
+        found = rate_of(1 - each if flipped else each)
+        error = found.controls["minimum_detectable_difference"] / DETECTABLE
+        assert 0 <= found.ci_low < found.value < found.ci_high <= 1
+        assert 2 * 1.9 * error < found.ci_high - found.ci_low
+        assert (found.ci_high - found.ci_low < 2 * 1.96 * most * error) == (most > 1)
+
+
+def test_rate_that_all_concepts_share_is_as_certain_as_its_words_allow() -> None:
+    found, none = rate_of(np.full(23, 0.1)), rate_of(np.zeros(23))
+    exact = proportion(40, 400, n_unit="word")
+    assert (found.ci_low, found.ci_high) == pytest.approx((exact.ci_low, exact.ci_high))
+    assert none.ci_low == none.value == 0
+    assert 0 < none.ci_high < 0.02
+
+
+def together(*scores: float, spread: float = 0.05) -> Floats:
+    """(score, 1 + resample) that vary independently."""
+    noise = np.random.default_rng(1).normal(size=(len(scores), 1001))
+    noise[:, 0] = 0
+    return np.array(scores)[:, None] + spread * noise
+
+
+def test_least_of_one_has_its_own_interval() -> None:
+    low, high = least(together(0.5))
+    assert (low, high) == pytest.approx((0.4, 0.6), abs=0.01)
+
+
+def test_what_is_clearly_not_the_least_does_not_matter() -> None:
+    assert least(together(0.5, 0.9)) == pytest.approx(least(together(0.5)), abs=0.02)
+
+
+def test_high_end_of_the_least_of_equals_is_above_them_all() -> None:
+    one, many = least(together(0.5)), least(together(*[0.5] * 8))
+    assert many[1] > one[1] + 0.02
+    assert many[0] <= one[0]
+
+
+def test_least_of_constants_is_certain_and_resamples_without_a_value_are_left_out() -> None:
+    assert least(together(0.4, 0.5, spread=0.0)) == pytest.approx((0.4, 0.4))
+    holed = together(0.5, 0.6)
+    holed[1, 5:50] = np.nan
+    assert least(holed) == pytest.approx(least(together(0.5, 0.6)), abs=0.02)
