@@ -27,7 +27,7 @@ from saebench.metrics import (
 from saebench.metrics.absorption import suppression
 from saebench.score import Estimate
 from saebench.statistics import bootstrap, honest_rate, proportion, ratio_of_sums, ratio_of_tails, resampled_clusters
-from saebench.two_way import over_concepts
+from saebench.two_way import over_concepts, resampled_concepts
 
 
 class Interval(Protocol):
@@ -201,6 +201,27 @@ def of_controls() -> Iterator[Case]:
         yield Case("token_entropy", f"350 latents, {name}", truth, lambda rng, m=means: entropy(rng, m), cost=5)
 
 
+def of_words_and_controls(n: int, kept: float = 0.6) -> Iterator[Case]:
+    """A control finds so much of what the SAE does."""
+    letters = Letters(n, 1.0)
+    own, control = (letters.truth(lambda s, k=k: first_letter._f1(kept_of(s, k))) for k in (1.0, kept))
+    yield Case(
+        "marginal_structure.first_letter_f1", f"{n} concepts", (own - control) / (1 - control),
+        lambda rng: share_of_f1(rng, letters.sums(rng), kept), cost=2,
+    )  # fmt: skip
+
+
+def kept_of(sums: Sums, kept: Any) -> Sums:
+    """Without a part of the hits."""
+    return {**sums, "hits": sums["hits"] * kept, "said": sums["said"] - sums["hits"] * (1 - kept)}
+
+
+def share_of_f1(rng: Random, sums: Sums, kept: float) -> Estimate:
+    found = kept_of(sums, rng.random(sums["hits"].shape) < kept)
+    own, control = (resampled_concepts(each, first_letter._f1, "simulated") for each in (sums, found))
+    return marginal_structure.share(own, {"one": control}, 1.0, n=len(own), n_unit="concept", higher=True)
+
+
 def share(rng: Random, best: list[float]) -> Estimate:
     """Of a mean loss: the SAE's is .6, and how hard a document is, is the same for its controls."""
     hard = lognormal(rng, 0.35, 96)
@@ -314,6 +335,8 @@ def cases() -> Iterator[Case]:
     for n in (3, 5, 10, 23):
         yield from of_concepts(n)
         yield from of_rates(n)
+    for n in (10, 23):
+        yield from of_words_and_controls(n)
     for size in ((16, 4), (40, 16)):
         yield from of_games(*size)
     yield from of_other_games()

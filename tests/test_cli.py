@@ -64,7 +64,8 @@ def test_show_unknown_names_the_nearest_of_the_file(scores: Path, capsys: pytest
 def test_compare_two_rows(scores: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", f"{scores}:organism/topk-k16", f"{scores}:organism/topk-k4"]) == 0
     out = capsys.readouterr().out
-    assert "0.292  0.412  +0.12 [0.066, 0.174]" in out
+    assert "0.292  0.412  +0.120 [0.066, 0.174]" in out
+    assert re.search(r"^A is organism/topk-k16( at L0 [0-9.]+)?, B is organism/topk-k4", out)
     assert "worse" in out
     assert "the same within noise" in out
     assert "Only in B: 1. Only in A: 0." in out
@@ -76,7 +77,7 @@ def test_compare_shows_b_minus_a_where_higher_is_better(tmp_path: Path, capsys: 
         Store(tmp_path / f"{name}.jsonl").append(make_score(value=value, better="higher"))
     assert main(["compare", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"\+0\.5 \[0\.446, 0\.554\] +— +better", out)
+    assert re.search(r"\+0\.500 \[0\.446, 0\.554\] +— +better", out)
     assert "Better and worse hold at 5% for all 1 comparisons together (Holm)." in out
 
 
@@ -95,8 +96,26 @@ def test_compare_tells_chance_from_difference_and_pairs_what_has_items(
     )
     assert main(["compare", str(a.path), str(b.path)]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"p\.x0\S+ .* worse, perhaps by chance", out)
-    assert re.search(r"p\.y\S+ .* 40 documents +worse\n", out)
+    assert re.search(r"p\.x0 .* worse, perhaps by chance", out)
+    assert re.search(r"p\.y .* 40 documents +worse\n", out)
+
+
+def test_compare_names_saes_where_there_are_several_and_why_nothing_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = (Store(tmp_path / f"{name}.jsonl") for name in "ab")
+    for sae in ("s1", "s2"):
+        a.append(make_score(sae=sae))
+        b.append(make_score(sae=sae))
+        for name in ("p.x", "p.y"):
+            a.append(make_score(sae=sae, property=name))
+            b.append(make_score(sae=sae, property=name, value=None, unscored_reason="too few letters"))
+    assert main(["compare", str(a.path), str(b.path)]) == 0
+    out = capsys.readouterr().out
+    assert "A is" not in out
+    assert re.search(r"suppression_ratio\[s1\] ", out)
+    assert out.count("unscored: too few letters") == 1
+    assert "\n  p.x[s1], p.y[s1], p.x[s2], p.y[s2]\n" in out
 
 
 def test_compare_without_common_ground_is_an_error(scores: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ QUICK = [
     ("games.auc", "40 x 16, as measured"), ("games.difference", "40 x 16, noise"),
     ("games.difference", "40 x 16, prompts differ"), ("distinguishability.auc", "5 rungs, 40 x 16, one is the least"),
     ("distinguishability.auc", "5 rungs, 40 x 16, all alike"), ("marginal_structure", "96 documents, three are alike"),
-    ("throughput", "30 rounds"),
+    ("marginal_structure.first_letter_f1", "23 concepts"), ("throughput", "30 rounds"),
     ("paired difference", "96 documents"), ("paired difference of f1", "10 concepts"),
 ]  # fmt: skip
 SMALL = [("mean loss", "16 documents, cv .5"), ("f1", "5 concepts"), ("games.difference", "16 x 4, prompts differ")]

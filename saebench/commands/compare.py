@@ -26,14 +26,36 @@ def run(arguments: argparse.Namespace) -> int:
     if not rows:
         raise ValueError(f"{arguments.a} and {arguments.b} have no property of one SAE in common; try FILE:row")
     pairs = [(score, row, compare(score, row, 0.0, old.difference(score, row, new.store))) for score, row in rows]
+    names = dict.fromkeys(_names(pair) for pair in pairs)
     chances = _chances(pairs)
-    print(table([_row(pair, p) for pair, p in zip(pairs, chances, strict=True)], HEADER))
+    compared = [(pair, p) for pair, p in zip(pairs, chances, strict=True) if pair[2].difference]
+    if len(names) == 1:
+        print(f"A is {_at(pairs[0][1])}, B is {_at(pairs[0][0])}\n")
+    print(table([_row(pair, p, named=len(names) > 1) for pair, p in compared], HEADER))
+    print("\n".join(_left_out([pair for pair in pairs if not pair[2].difference], named=len(names) > 1)))
     alone = len(new.rows) - len(pairs), len({s.identity() for s in old.rows} - {row.identity() for _, row in rows})
     print(f"\nOnly in B: {alone[0]}. Only in A: {alone[1]}.")
     print(f"Intervals are 95%; over the items that both were measured on, or unpaired ({DASH}), which is wider.")
     ranked = sum(p is not None for p in chances)
     print(f"Better and worse hold at {LEVEL:.0%} for all {ranked} comparisons together (Holm).")
     return 0
+
+
+def _names(pair: Pair) -> str:
+    score, baseline, _ = pair
+    return f"[{score.sae}]" + (f" vs [{baseline.sae}]" if baseline.sae != score.sae else "")
+
+
+def _at(score: Score) -> str:
+    return score.sae + ("" if score.l0 is None else f" at L0 {score.l0:.1f}")
+
+
+def _left_out(pairs: list[Pair], *, named: bool) -> list[str]:
+    """A line for every reason why there is nothing to compare, with the scores that it holds for."""
+    reasons: dict[str, list[str]] = {}
+    for pair in pairs:
+        reasons.setdefault(f"{pair[2].verdict}: {pair[2].reason}", []).append(title(pair[0]) + _names(pair) * named)
+    return [f"\n{reason}\n  {', '.join(names)}" for reason, names in reasons.items()]
 
 
 def _chances(pairs: list[Pair]) -> list[float | None]:
@@ -47,16 +69,16 @@ def _two_sided(difference: Difference) -> float:
     return min(1.0, 2 * min(difference.p_above(0.0), difference.turned().p_above(0.0)))
 
 
-def _row(pair: Pair, chance: float | None) -> list[str]:
+def _row(pair: Pair, chance: float | None, *, named: bool) -> list[str]:
     score, baseline, result = pair
-    name = title(score) + f"[{score.sae}]" + (f" vs [{baseline.sae}]" if baseline.sae != score.sae else "")
     values = [DASH if s.value is None else number(s.value) for s in (baseline, score)]
-    if result.difference is None:
-        return [name, *values, DASH, DASH, f"{result.verdict}: {result.reason}"]
+    assert result.difference is not None
     # Positive means worse in a Comparison; people read B - A.
     found = result.difference.turned() if score.better == "higher" else result.difference
-    span = f"{found.value + 0.0:+.3g} [{number(found.ci_low)}, {number(found.ci_high)}]"
-    return [name, *values, span, f"{found.n} {score.n_unit}s" if found.paired else DASH, _word(result, chance)]
+    sign = "+" if found.value >= 0 else ""
+    span = f"{sign}{number(found.value + 0.0)} [{number(found.ci_low)}, {number(found.ci_high)}]"
+    items = f"{found.n} {score.n_unit}s" if found.paired else DASH
+    return [title(score) + _names(pair) * named, *values, span, items, _word(result, chance)]
 
 
 def _word(result: Comparison, chance: float | None) -> str:
