@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 from saebench.architectures import trained_as
 from saebench.floors import DASH
-from saebench.gate import number, with_interval
+from saebench.gate import with_interval
 from saebench.matched import Matched, baseline_at
 from saebench.score import Score
 from saebench.statistics import LEVEL
@@ -61,7 +61,7 @@ def _part(name: str, scores: Sequence[Score], baseline: Matched) -> str:
         return ""
     header = [f"{name}, at the same L0 as", *baseline.architectures]
     told = sum(mean is not None for found in cells for mean in found)
-    chance = f"Of these {told} intervals, {number((1 - LEVEL) * told)} would by chance say better or worse of equals."
+    chance = f"Of these {told} intervals, {(1 - LEVEL) * told:.1f} would by chance say better or worse of equals."
     return f"{tabulate(made, header, disable_numparse=True)}\n+ is better, mean over SAEs ± 95%. {chance}"
 
 

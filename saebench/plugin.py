@@ -1,7 +1,7 @@
 """The pytest face: options, status words, summary, exit codes. Only this file and `pytest_fixtures` know pytest."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -147,6 +147,23 @@ class SuiteRun:
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """https://github.com/pytest-dev/pytest-xdist/blob/master/src/xdist/newhooks.py"""
         self.expected = len(ids) if self.asked_for else 0
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_setupnodes(self, specs: Sequence[object]) -> None:
+        """https://github.com/pytest-dev/pytest-xdist/blob/master/src/xdist/newhooks.py"""
+        if self.asked_for:
+            from saebench.scheduling import share_cores
+
+            share_cores(len(specs))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        """https://github.com/pytest-dev/pytest-xdist/blob/master/src/xdist/newhooks.py"""
+        if self.run is None or config.getoption("dist") != "load":  # what `-n` alone stands for
+            return None
+        from saebench.scheduling import BySAE
+
+        return BySAE(config, log, [spec.name for spec in self.run.specs])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:

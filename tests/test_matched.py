@@ -268,7 +268,7 @@ def test_the_table_has_a_column_per_architecture_and_a_part_per_new_one() -> Non
     row = next(row for row in shown.splitlines() if row.startswith("reconstruction.fvu"))
     assert row.endswith("worse")
     assert "same" in row
-    assert "Of these 2 intervals, 0.100 would by chance" in shown
+    assert "Of these 2 intervals, 0.1 would by chance" in shown
 
 
 def test_what_cannot_be_compared_is_a_dash_or_no_row() -> None:
