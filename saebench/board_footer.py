@@ -38,7 +38,7 @@ def run_command(scores: Sequence[Score], name: str) -> str:
     budget = f" --sae-budget {shlex.quote(budgets.pop())}" if len(budgets) == 1 and budgets != {DEFAULT_BUDGET} else ""
     family = names[0].partition("/")[0] if names else ""
     loaded = [family] if set(names) == _members(family) else [name for name in names if not trained_as(name)]
-    trained = dict.fromkeys(trained_as(name) for name in names if trained_as(name))
+    trained = dict.fromkeys(filter(None, map(trained_as, names)))
     chosen = " ".join(
         f"{option} {shlex.quote(name)}"
         for option, named in (("--sae", loaded), ("--sae-arch", trained))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saebench.score import Score
-from saebench.statistics import LEVEL, NORMAL, RESAMPLES, Floats, repetition, seed_of, wider
+from saebench.statistics import LEVEL, NORMAL, RESAMPLES, Floats, repetition, times_drawn, wider
 
 Items = Mapping[str, NDArray[np.generic]]
 FEWEST = 5
@@ -111,8 +111,7 @@ def _shared(items: Items, baseline_items: Items) -> tuple[Floats, bool] | None:
 @lru_cache(maxsize=8)
 def _counts(n: int, repetition: int) -> Floats:
     """(resample, item) how often each item is drawn; the same draws serve all differences over as many items."""
-    drawn = np.random.default_rng(seed_of(f"{n} shared items")).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    return drawn.astype(np.float64)
+    return times_drawn(n, f"{n} shared items", RESAMPLES)[1:]
 
 
 def _deviations(each: Floats) -> tuple[float, float]:

@@ -44,9 +44,11 @@ def table(scores: Sequence[Score], baseline: Matched) -> str:
     A cell is the mean over its SAEs of how much better they are than the architecture at the same L0, with the interval
     of Student's t over these differences, and what it says. Empty where nothing could be compared.
     """
-    trained = [score for score in scores if score.seed == 0 and score.better != "neither" and trained_as(score.sae)]
-    names = dict.fromkeys(trained_as(score.sae) for score in trained)
-    parts = [_part(name, [score for score in trained if trained_as(score.sae) == name], baseline) for name in names]
+    trained: dict[str, list[Score]] = {}
+    for score in scores:
+        if score.seed == 0 and score.better != "neither" and (name := trained_as(score.sae)):
+            trained.setdefault(name, []).append(score)
+    parts = [_part(name, found, baseline) for name, found in trained.items()]
     return "\n".join(part for part in parts if part)
 
 

@@ -47,6 +47,12 @@ def seed_of(purpose: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
+def times_drawn(n: int, purpose: str, resamples: int) -> Floats:
+    """(1 + resample, n) how often each of n is drawn in resamples of as many; the first time, once: the sample itself."""
+    drawn = np.random.default_rng(seed_of(purpose)).multinomial(n, np.full(n, 1 / n), size=resamples)
+    return np.concatenate([np.ones((1, n)), drawn])
+
+
 def ratio_of_sums(numerator: Floats, denominator: Floats, *, purpose: str, n_unit: str = "document") -> Estimate:
     """Pooled ratio sum(numerator) / sum(denominator) of per-cluster sums, with its interval over clusters."""
     items = {"numerator": numerator, "denominator": denominator}
@@ -60,8 +66,8 @@ def ratio_of_tails(numerator: Floats, denominator: Floats, *, purpose: str, n_un
     tells. Where the ratio is the same in all clusters, the interval is that of `ratio_of_sums`.
     """
     estimate = ratio_of_sums(numerator, denominator, purpose=purpose, n_unit=n_unit)
-    n, rng = len(numerator), np.random.default_rng(seed_of(f"{purpose} in standard errors"))
-    counts = np.concatenate([np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)])
+    n = len(numerator)
+    counts = times_drawn(n, f"{purpose} in standard errors", RESAMPLES)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = counts @ numerator / (counts @ denominator)
         left = (counts * (numerator - ratios[:, None] * denominator) ** 2).sum(1)
@@ -150,8 +156,7 @@ def resampled_clusters(sums: Mapping[str, Floats], statistic: Callable[[dict[str
     Equally many clusters are drawn alike, whatever is summed.
     """
     n = len(next(iter(sums.values())))
-    rng = np.random.default_rng(seed_of(f"{n} clusters"))
-    counts = np.concatenate([np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)])
+    counts = times_drawn(n, f"{n} clusters", RESAMPLES)
     with np.errstate(divide="ignore", invalid="ignore"):
         return statistic({name: counts @ np.asarray(values, dtype=np.float64) for name, values in sums.items()})
 
@@ -167,9 +172,11 @@ def honest_rate(estimate: Estimate, words: int) -> Estimate:
     value, error = estimate.value, estimate.controls["minimum_detectable_difference"] / DETECTABLE
     each = estimate.items["contribution"]
     n = min(value * (1 - value) / error**2, words) if error > 0 and 0 < value < 1 else words
-    few = max(min((each > 0).sum(), (each < 1).sum()) - 1, 2)
-    t = stats.t.ppf((1 + LEVEL) / 2, [few, len(each) - 1]) if error > 0 else np.ones(2)
-    normal = NORMAL * max(float(t[0] / t[1]), 1.0)  # the error is already that of so many concepts
+    normal = NORMAL
+    if error > 0:  # it is that of Student's t for all concepts
+        few = max(min((each > 0).sum(), (each < 1).sum()) - 1, 2)
+        of_few, of_all = stats.t.ppf((1 + LEVEL) / 2, [few, len(each) - 1])
+        normal *= max(float(of_few / of_all), 1.0)
     centre, square = (value + normal**2 / (2 * n)) / (1 + normal**2 / n), value * (1 - value) / n
     half = normal / (1 + normal**2 / n) * (square + (normal / (2 * n)) ** 2) ** 0.5
     low, high = min(centre - half, value), max(centre + half, value)

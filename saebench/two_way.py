@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saebench.score import Estimate, Unscored
-from saebench.statistics import DETECTABLE, LEVEL, RESAMPLES, Floats, repetition, seed_of, wider
+from saebench.statistics import DETECTABLE, LEVEL, RESAMPLES, Floats, repetition, seed_of, times_drawn, wider
 
 WORD_BATCH = 100
 
@@ -61,9 +61,7 @@ def resampled_concepts(
 def _over_concepts(each: Floats, drawn: Floats, purpose: str) -> tuple[Floats, Floats]:
     """Mean over concepts of values (concept,) and of those with words drawn anew (resample, concept), which are drawn
     anew as well; and how often each is drawn (1 + resample, concept)."""
-    n = len(each)
-    again = np.random.default_rng(seed_of(f"concepts of {purpose}")).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    counts = np.concatenate([np.ones((1, n)), again])
+    counts = times_drawn(len(each), f"concepts of {purpose}", RESAMPLES)
     return pigeonhole(np.concatenate([each[None], drawn]), counts), counts
 
 

@@ -26,13 +26,14 @@ def run(arguments: argparse.Namespace) -> int:
     if not rows:
         raise ValueError(f"{arguments.a} and {arguments.b} have no property of one SAE in common; try FILE:row")
     pairs = [(score, row, compare(score, row, 0.0, old.difference(score, row, new.store))) for score, row in rows]
-    names = dict.fromkeys(_names(pair) for pair in pairs)
+    several = len({_names(pair) for pair in pairs}) > 1
     chances = _chances(pairs)
-    compared = [(pair, p) for pair, p in zip(pairs, chances, strict=True) if pair[2].difference]
-    if len(names) == 1:
+    if not several:
         print(f"A is {_at(pairs[0][1])}, B is {_at(pairs[0][0])}\n")
-    print(table([_row(pair, p, named=len(names) > 1) for pair, p in compared], HEADER))
-    print("\n".join(_left_out([pair for pair in pairs if not pair[2].difference], named=len(names) > 1)))
+    told = [_row(pair, p, named=several) for pair, p in zip(pairs, chances, strict=True)]
+    print(table([row for row in told if row], HEADER))
+    for line in _left_out(pairs, named=several):
+        print(f"\n{line}")
     alone = len(new.rows) - len(pairs), len({s.identity() for s in old.rows} - {row.identity() for _, row in rows})
     print(f"\nOnly in B: {alone[0]}. Only in A: {alone[1]}.")
     print(f"Intervals are 95%; over the items that both were measured on, or unpaired ({DASH}), which is wider.")
@@ -51,11 +52,11 @@ def _at(score: Score) -> str:
 
 
 def _left_out(pairs: list[Pair], *, named: bool) -> list[str]:
-    """A line for every reason why there is nothing to compare, with the scores that it holds for."""
+    """For every reason why there is nothing to compare the scores that it holds for."""
     reasons: dict[str, list[str]] = {}
-    for pair in pairs:
+    for pair in (pair for pair in pairs if pair[2].difference is None):
         reasons.setdefault(f"{pair[2].verdict}: {pair[2].reason}", []).append(title(pair[0]) + _names(pair) * named)
-    return [f"\n{reason}\n  {', '.join(names)}" for reason, names in reasons.items()]
+    return [f"{reason}\n  {', '.join(names)}" for reason, names in reasons.items()]
 
 
 def _chances(pairs: list[Pair]) -> list[float | None]:
@@ -70,9 +71,11 @@ def _two_sided(difference: Difference) -> float:
 
 
 def _row(pair: Pair, chance: float | None, *, named: bool) -> list[str]:
+    """Empty where there is nothing to compare."""
     score, baseline, result = pair
-    values = [DASH if s.value is None else number(s.value) for s in (baseline, score)]
-    assert result.difference is not None
+    if result.difference is None or score.value is None or baseline.value is None:
+        return []
+    values = [number(baseline.value), number(score.value)]
     # Positive means worse in a Comparison; people read B - A.
     found = result.difference.turned() if score.better == "higher" else result.difference
     sign = "+" if found.value >= 0 else ""
@@ -84,6 +87,6 @@ def _row(pair: Pair, chance: float | None, *, named: bool) -> list[str]:
 def _word(result: Comparison, chance: float | None) -> str:
     if chance is None:
         return "not ranked"
-    if result.verdict == "ok" or result.difference is None:
+    if result.verdict == "ok":
         return "the same within noise"
     return result.verdict if chance <= LEVEL else f"{result.verdict}, perhaps by chance"

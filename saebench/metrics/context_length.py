@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from saebench.metrics.reconstruction import cosines, fvu, loss_recovered
 from saebench.score import Estimate, Unscored
-from saebench.statistics import LEVEL, RESAMPLES, Floats, ratio_of_sums, seed_of
+from saebench.statistics import LEVEL, RESAMPLES, Floats, ratio_of_sums, times_drawn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,8 +99,7 @@ def break_point(trace: Trace) -> Estimate:
     kl = _binned(trace, trace.kl, edges)
     starts = np.array([*edges[inside:-1], edges[-1] + 1], dtype=np.float64)
     threshold = BREAK * _sides(trace, trace.kl)[0]
-    draws = np.random.default_rng(seed_of("context_length.break_point"))
-    weights = draws.multinomial(len(kl), np.full(len(kl), 1 / len(kl)), size=RESAMPLES) / len(kl)
+    weights = times_drawn(len(kl), "context_length.break_point", RESAMPLES)[1:] / len(kl)
     low, high = np.quantile(
         starts[_first_above(weights @ kl[:, inside:], weights @ threshold)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     )

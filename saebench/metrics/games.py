@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saebench.score import Estimate, Unscored
-from saebench.statistics import LEVEL, RESAMPLES, Floats, repetition, seed_of
+from saebench.statistics import LEVEL, RESAMPLES, Floats, repetition, seed_of, times_drawn
 from saebench.two_way import pigeonhole, two_way
 
 Ints = NDArray[np.intp]
@@ -56,11 +56,9 @@ def draws(prompts: int, features: int) -> Draws:
 
 @lru_cache(maxsize=8)
 def _draws(prompts: int, features: int, repetition: int) -> Draws:
-    def counts(n: int, purpose: str) -> Floats:
-        drawn = np.random.default_rng(seed_of(purpose)).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-        return np.concatenate([np.ones((1, n)), drawn])
-
-    return Draws(counts(prompts, "games.prompts"), counts(features, "games.features"))
+    return Draws(
+        times_drawn(prompts, "games.prompts", RESAMPLES), times_drawn(features, "games.features", RESAMPLES)
+    )  # fmt: skip
 
 
 def resampled_auc(table: Table) -> Floats:

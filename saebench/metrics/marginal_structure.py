@@ -84,15 +84,14 @@ def share(own: Floats, controls: Resampled, ceiling: float, *, n: int, n_unit: s
         name = min(scored, key=lambda key: abs(scored[key][0] - ceiling))
         raise Unscored(f"within noise {name} reaches the ceiling, {ceiling:g}: there is no room above the best control")
     with np.errstate(divide="ignore", invalid="ignore"):
-        value = float((own[0] - best[0]) / (ceiling - best[0]))
         each = np.stack([(own - values) / (ceiling - values) for values in scored.values()])
     each = each[np.isfinite(each[:, 0])]  # against the best control it is the least of what it is against any
-    if not np.isfinite(value) or np.isfinite(each[:, 1:]).all(axis=0).sum() < RESAMPLES / 2:
+    if not len(each) or np.isfinite(each[:, 1:]).all(axis=0).sum() < RESAMPLES / 2:
         raise Unscored("it is not defined on most resamples")
     low, high = least(each)
     values = {name: float(values[0]) for name, values in scored.items()}
     return Estimate(
-        value, min(low, value), max(high, value), n, n_unit, floor=0.0, ceiling=1.0,
+        float(each[:, 0].min()), low, high, n, n_unit, floor=0.0, ceiling=1.0,
         controls={"score": float(own[0]), "best_control": float(best[0]), "score_ceiling": ceiling, **values},
     )  # fmt: skip
 
