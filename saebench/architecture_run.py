@@ -3,11 +3,10 @@
 import hashlib
 import importlib.metadata
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from saebench.architectures import is_new
-from saebench.memory import Memory
 from saebench.places import ORGANISM
 from saebench.recipe import source_digest
 from saebench.score import Unscored
@@ -36,21 +35,18 @@ class ArchitectureRun:
     """All SAEs of a run are trained on the same activations, equally many, at the same width."""
 
     run: "Run"
-    shared: Memory = field(default_factory=Memory)
 
     def known(self, spec: SAESpec) -> SAESpec:
         """With the digest of the recipe, which is known before training."""
         return replace(spec, digest=hashlib.sha256(json.dumps(self._recipe(spec), sort_keys=True).encode()).hexdigest())
 
     def _recipe(self, spec: SAESpec) -> "Inputs":
-        from saebench.subject import subject_digest
-
         model, device = self.run.model_name(spec), self.run.resolved_device()
         facts = {name: value for name, value in spec.facts.items() if value is not None}
         texts = {} if self.run.source(spec) is None else {"texts": self.run.corpus(spec).name}
         return {
             "what": "architecture", "version": VERSION, "name": spec.location, "source": source_digest(spec.location),
-            "sae_lens": importlib.metadata.version("sae-lens"), "model": subject_digest(model, device, centred=False),
+            "sae_lens": importlib.metadata.version("sae-lens"), "model": self.run.model_digest(model, centred=False),
             "hook": self.run.hook(spec), "context": spec.context_size or 0, "device": device.partition(":")[0],
             "budget": self.run.budget, **facts, **texts,
         }  # fmt: skip
@@ -85,7 +81,7 @@ class ArchitectureRun:
 
         device = self.run.resolved_device()
         if not is_class(found(spec.location)):
-            source = self.shared.get(("trained", spec.digest), lambda: self._trained(spec), random=False)
+            source = self.run.shelf.sae.get(("trained", spec.digest), lambda: self._trained(spec), random=False)
             return LoadedSAE(spec, source, str(spec.digest), device)
         weights = self.run.cache().get(self._recipe(spec), lambda: self._weights(spec), random=False)
         made = loaded_from(spec, weights, device)
@@ -135,4 +131,4 @@ class ArchitectureRun:
             return {"rows": compact(training_rows(subject, hook, texts, inside, rows, least))}
 
         kept = lambda: self.run.cache().get(key, read, random=False)["rows"]  # noqa: E731
-        return self.shared.get(tuple(key.values()), kept, random=False)
+        return self.run.shelf.place.get(tuple(key.values()), kept, random=False)

@@ -63,6 +63,13 @@ def free_memory(device: str) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def all_memory(device: str) -> int:
+    """Bytes that a device has, whatever else is in them now."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(torch.device(device))[1])
+    return int(psutil.virtual_memory().total)
+
+
 def contexts_that_fit(device: str, positions: int, vocabulary: int) -> int:
     """Contexts per pass whose logits fit into the free memory of a device."""
     one = positions * vocabulary * 4 * COPIES

@@ -1,10 +1,9 @@
 """The part of a run that is about controls: SAEs without training, trained on nothing, or trained on random models."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from saebench.memory import Memory
 from saebench.score import Unscored
 from saebench.spec import transcodes
 
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
     from saebench.activations import Activations
     from saebench.controls import Like
     from saebench.lineup import Dictionary
+    from saebench.memory import Memory
     from saebench.metrics.detectors import Detectors
     from saebench.metrics.distinguishability import Lineup, Rungs
     from saebench.metrics.marginal_structure import Control
@@ -37,13 +37,10 @@ class ControlRun:
     """Everything is made when it is first asked for; what depends on the model alone, once for all SAEs."""
 
     run: "Run"
-    shared: Memory = field(default_factory=Memory)
-    of_sae: Memory = field(default_factory=Memory)
-    """Of the SAE in memory: dropped with it."""
 
     def lineup(self, sae: "LoadedSAE") -> "Lineup":
         self._check_one_place(sae)
-        return self.of_sae.get((sae.digest, "lineup"), lambda: self._lineup(sae))
+        return self.run.shelf.sae.get((sae.digest, "lineup"), lambda: self._lineup(sae))
 
     def _check_one_place(self, sae: "LoadedSAE") -> None:
         if sae.spec.hook_out not in (None, sae.spec.hook):
@@ -73,7 +70,7 @@ class ControlRun:
         inside = sae.spec.context_size or self.run.corpus(sae.spec).context
         activations = self._activations(sae.spec, subject)
         key = ("scene", subject.digest, activations.hook, inside)
-        return self.shared.get(key, lambda: make_scene(activations, inside, SIZES[self.run.budget]))
+        return self.run.shelf.place.get(key, lambda: make_scene(activations, inside, SIZES[self.run.budget]))
 
     def _random_scene(self, sae: "LoadedSAE", kind: str) -> "Scene":
         return self._scene(sae, self._random_model(sae.spec, kind))
@@ -82,7 +79,7 @@ class ControlRun:
         from saebench.lineup import positive_controls
 
         key = ("positive", scene.subject.digest, scene.ask.hook, sae.spec.context_size)
-        return self.shared.get(key, lambda: positive_controls(scene))
+        return self.run.shelf.place.get(key, lambda: positive_controls(scene))
 
     def _dictionary(self, sae: "LoadedSAE", kind: str) -> "Dictionary":
         from saebench.lineup import read_dictionary
@@ -92,11 +89,11 @@ class ControlRun:
         if other.digest == sae.digest:
             raise Unscored("the SAE is itself this control")
         key = ("dictionary", other.digest, scene.subject.digest, scene.ask.hook, sae.spec.context_size)
-        return self.shared.get(key, lambda: read_dictionary(other, scene, self.trace(other, subject)))
+        return self.kept(other).get(key, lambda: read_dictionary(other, scene, self.trace(other, subject)))
 
     def controls(self, sae: "LoadedSAE") -> "dict[str, Control]":
         """Controls of an SAE, by name; each is made when it is measured, or raises Unscored then."""
-        return self.of_sae.get((sae.digest, "controls"), lambda: self._controls(sae))
+        return self.run.shelf.sae.get((sae.digest, "controls"), lambda: self._controls(sae))
 
     def _controls(self, sae: "LoadedSAE") -> "dict[str, Control]":
         from saebench.controls import MODELS
@@ -142,7 +139,7 @@ class ControlRun:
             like = self.like(sae)
             return control_sae(name, replace(like, known=self._known(sae)) if name == ORACLE else like)
 
-        return self.of_sae.get((sae.digest, "control", name), make)
+        return self.run.shelf.sae.get((sae.digest, "control", name), make)
 
     def _known(self, sae: "LoadedSAE") -> "Probe":
         """What is known to be in the activations: the letters of words."""
@@ -157,7 +154,7 @@ class ControlRun:
         key = (sae.digest, "control", kind)
         texts = self.run.corpus(sae.spec)
         make = partial(trained_control, kind, like, subject, hook, self.run.budget, self.run.cache(), texts)
-        return self.of_sae.get(key, make)
+        return self.run.shelf.sae.get(key, make)
 
     def like(self, sae: "LoadedSAE") -> "Like":
         """What a control has in common with an SAE."""
@@ -169,11 +166,16 @@ class ControlRun:
         # To a tenth, so that SAEs of one sparsity share what is fitted to it.
         return Like(sae, x[:: -(-len(x) // SAMPLE)], len(trace.fired), round(l0(trace).value, 1))
 
+    def kept(self, sae: "LoadedSAE") -> "Memory":
+        """Where it is kept what is read off an SAE: one of the zoo serves all, one that was made for an SAE it alone."""
+        shelf, own = self.run.shelf, self.run.holds(sae) or sae.spec.origin is not None
+        return shelf.sae if own else shelf.place
+
     def trace(self, sae: "LoadedSAE", subject: "Subject") -> "Trace":
         from saebench.trace import trace
 
         key = ("trace", sae.digest, subject.digest, sae.spec.context_size)
-        return self.shared.get(key, lambda: trace(sae, self._activations(sae.spec, subject)), random=False)
+        return self.kept(sae).get(key, lambda: trace(sae, self._activations(sae.spec, subject)), random=False)
 
     def _random_words(self, sae: "LoadedSAE") -> "tuple[Study, Detectors]":
         """Random directions that are as sparse at the words, which are not the texts' typical tokens."""
@@ -193,7 +195,7 @@ class ControlRun:
             study = replace(make_study(sae, readings, probe), fvu=0.0)
             return study, find_detectors(study)
 
-        return self.shared.get(("words", sae.digest, subject.digest), measure)
+        return self.kept(sae).get(("words", sae.digest, subject.digest), measure)
 
     def _random_model(self, spec: "SAESpec", kind: str) -> "Subject":
         from saebench.batches import out_of_memory
@@ -203,13 +205,14 @@ class ControlRun:
 
         def make() -> "Subject":
             try:
-                return control_model(name, kind, self.run.resolved_device(), centred=centred)
+                device, dtype = self.run.resolved_device(), self.run.dtype_of(name)
+                return control_model(name, kind, device, centred=centred, dtype=dtype)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
                 raise Unscored("the model with random weights does not fit into memory beside the real one") from error
 
-        return self.shared.get(("model", name, kind, centred), make, random=False)
+        return self.run.shelf.model.get(("model", name, kind, centred), make, random=False)
 
     def _activations(self, spec: "SAESpec", subject: "Subject") -> "Activations":
         return self.run.activations_of(subject, spec)

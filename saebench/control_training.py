@@ -90,7 +90,7 @@ def trained_control(
     make = partial(_trained, member, kind, subject, hook, texts, inside, SAMPLES[budget])
     weights = store.get(key, make, random=False)
     spec = like.sae.spec
-    made = replace(spec, name=f"{spec.name}~{kind}", d_sae=member.d_sae, control=True)
+    made = replace(spec, name=f"{spec.name}~{kind}", d_sae=member.d_sae, control=True, origin=spec)
     return loaded_from(made, weights, like.sae.device)
 
 

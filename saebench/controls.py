@@ -70,10 +70,12 @@ MODELS: dict[str, Callable[..., torch.nn.Module]] = {
 """Models without what training put into them, by name: `change(model, seed=…)`."""
 
 
-def control_model(name: str, control: str, device: str = "cpu", *, centred: bool = False) -> Subject:
+def control_model(
+    name: str, control: str, device: str = "cpu", *, centred: bool = False, dtype: str = "float32"
+) -> Subject:
     """The language model `name`, changed into one of `MODELS`; always the same one."""
     change = partial(MODELS[control], seed=training_seed(control))
-    return load_subject(name, device, change, control, centred=centred)
+    return load_subject(name, device, change, control, centred=centred, dtype=dtype)
 
 
 def training_seed(purpose: str) -> int:
@@ -223,7 +225,7 @@ def control_sae(name: str, like: Like) -> LoadedSAE:
     """A control, to be measured as any SAE is; its hook, model and training context are those of the real one."""
     source, spec = _on(like.sae.device, SAES[name](like)), like.sae.spec
     facts = (spec.digest or like.sae.digest, name, str(round(like.l0, 3)), str(like.d_sae))
-    named = replace(spec, name=f"{spec.name}~{name}", digest=None, d_sae=None, control=True)
+    named = replace(spec, name=f"{spec.name}~{name}", digest=None, d_sae=None, control=True, origin=spec)
     return LoadedSAE(named, source, digest_of(source, *facts), like.sae.device)
 
 

@@ -141,7 +141,7 @@ class Texts:
         shorter = sorted((ids for ids in shorter if len(ids) > SHORTEST), key=len, reverse=True)
         chosen = [*whole, *shorter][: self.documents]
         if not chosen:
-            raise ValueError(f"{self.source.name} holds no document of more than {SHORTEST - 1} tokens")
+            raise ValueError(f"{self.source} holds no document of more than {SHORTEST - 1} tokens")
         width, fill = max(map(len, chosen)), chosen[0][0]
         tokens = torch.tensor([ids + [fill] * (width - len(ids)) for ids in chosen])
         return Rows(tokens, torch.tensor([len(ids) for ids in chosen]))

@@ -57,7 +57,7 @@ class DatasetRun:
     def _firing(self, sae: "LoadedSAE") -> "Firing":
         from saebench.metrics.dataset_shift import Firing
 
-        return self.run.controls.shared.get(("firing", sae.digest), partial(self._read, sae, Firing))
+        return self.run.controls.kept(sae).get(("firing", sae.digest), partial(self._read, sae, Firing))
 
     def _read(self, sae: "LoadedSAE", make: "type[Firing]") -> "Firing":
         from saebench.sparsity import stacked, to_sparse

@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from saebench.folders import read_json
 from saebench.hub import Repo
-from saebench.places import ORGANISM, organism_folder
+from saebench.places import ORGANISM, fixtures_dir, organism_folder
 from saebench.pretrained import model_on_hub
 
 CONFIG = "config.json"
@@ -17,6 +19,8 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 PATTERNS = ("*.json", "*.model", "merges.txt", "model*.safetensors")
 """Files at the top of a model's repository that are fetched; pickled weights are not, nor the same in another form."""
+DTYPES = ("float32", "bfloat16", "float16")
+"""Numbers that a model may be run in."""
 LENGTHS = ("n_positions", "max_position_embeddings", "n_ctx", "max_sequence_length", "seq_length")
 
 
@@ -114,3 +118,25 @@ def model_digest(name: str) -> str:
         if any(fnmatchcase(path.name, pattern) for pattern in patterns):
             sha.update(path.name.encode() + path.read_bytes())
     return sha.hexdigest()
+
+
+def subject_digest(name: str, *, centred: bool, dtype: str) -> str:
+    """The model's digest, with what else its activations depend on."""
+    how = [*(["centred"] if centred else []), *([f"torch.{dtype}"] if dtype != DTYPES[0] else [])]
+    return " ".join([*how, _digest(name)])
+
+
+_digest = cache(model_digest)
+
+
+def default_hook(model: str) -> str | None:
+    """Hook of the family of a model's name, for SAEs that do not say where they read it."""
+    hook: str | None = model_facts(model).get("hook")
+    return hook
+
+
+@cache
+def model_facts(model: str) -> dict[str, Any]:
+    """What the file of a model's name in fixtures/ says, if there is one."""
+    path = fixtures_dir() / f"{model}.toml"
+    return tomllib.loads(path.read_text()) if "/" not in model and path.is_file() else {}

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from saebench.models import DTYPES
 from saebench.run import BUDGETS
 
 DEFAULT = "organism"
@@ -27,6 +28,8 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--sae-scores", metavar="FILE", default=".saebench/scores.jsonl", help="Default: %(default)s")
     add("--sae-budget", choices=list(BUDGETS), default="quick", help="how many documents to read. Default: %(default)s")
     add("--sae-device", metavar="DEVICE", help="Default: cuda where there is one, else cpu")
+    add("--sae-dtype", choices=list(DTYPES), help=(
+        "numbers that the language model is run in. Default: float32 where it fits into memory, else bfloat16"))  # fmt: skip
     add("--sae-model", metavar="NAME", help="language model to run, by name or folder. Default: the SAE's own")
     add("--sae-corpus", metavar="TEXTS", help=(
         "texts to read: a .txt or .jsonl file, or ORG/DATASET of the hub. Default: what the SAE's family says"))  # fmt: skip

@@ -1,38 +1,28 @@
-"""The pytest face: options, status words, summary, exit codes. Only this file and `pytest_fixtures` know pytest."""
+"""The pytest face: options, one test after another, scores and what the gate says. Only `pytest_*.py` beside it know pytest."""
 
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from saebench.gating import Gate, Judgement, nothing_compared
+from saebench.gating import Gate, Judgement
 from saebench.listing import listed
-from saebench.matched_table import architectures_table
 from saebench.options import add_options
 from saebench.properties import Property, from_marker
-from saebench.reported import (
-    JUDGEMENT,
-    NOTES,
-    SCORE,
-    judgement_of,
-    notes_of,
-    params_of,
-    repetition_of,
-    score_of,
-    spec_of,
-)
+from saebench.pytest_errors import end_run, is_worker, of_this_sae, usage_errors, without_frames
+from saebench.pytest_reports import Reports
+from saebench.pytest_workers import Workers
+from saebench.reported import JUDGEMENT, NOTES, SCORE, UNREADABLE, asked_by, params_of, repetition_of
 from saebench.requested import check_gate, header, requested_gate, requested_run
 from saebench.run import Run
-from saebench.score import Estimate, Score, Unscored
+from saebench.score import Estimate, Score, Unreadable, Unscored
 from saebench.statistics import repeated
-from saebench.summary import status_word, summary
 
 RUN = pytest.StashKey["SuiteRun"]()
 PROPERTY = pytest.StashKey[Property]()
-PENDING = pytest.StashKey[Unscored | Score]()
+PENDING = pytest.StashKey[Unscored | Unreadable | Score]()
 RECORDED = pytest.StashKey[Score]()
 pytest_plugins = ["saebench.pytest_fixtures"]
 
@@ -47,7 +37,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     pattern = config.getoption("sae_list")
     if pattern is None:
         return None
-    with usage_errors(pytest.UsageError):
+    with usage_errors():
         print(listed(pattern))
     return 0
 
@@ -58,6 +48,8 @@ def pytest_configure(config: pytest.Config) -> None:
     suite_run = SuiteRun(config)
     config.stash[RUN] = suite_run
     config.pluginmanager.register(suite_run, "saebench.run")
+    config.pluginmanager.register(Workers(suite_run), "saebench.workers")
+    config.pluginmanager.register(Reports(suite_run), "saebench.reports")
     if suite_run.asked_for:
         suite_run.prepare()
 
@@ -82,9 +74,6 @@ class SuiteRun:
         self.gate = Gate()
         self.known: set[str] = set()
         self.expected = 0
-        self.scores: list[Score] = []
-        self.judgements: list[Judgement] = []
-        self.notes: dict[str, None] = {}
         self.started: dict[str, float] = {}
 
     @property
@@ -95,7 +84,7 @@ class SuiteRun:
     def prepare(self) -> Run:
         """Resolve every name before anything heavy is loaded; what is wrong is one sentence and exit code 4."""
         if self.run is None:
-            with usage_errors(pytest.UsageError):
+            with usage_errors():
                 self.gate = requested_gate(self.config.getoption, self.config.rootpath)
                 self.run = requested_run(self.config.getoption)
             self._be_verbose()
@@ -118,10 +107,10 @@ class SuiteRun:
         for item in items:
             marker = item.get_closest_marker("score")
             if marker is not None:
-                with usage_errors(pytest.UsageError):
+                with usage_errors():
                     item.stash[PROPERTY] = from_marker(marker.args, marker.kwargs, item.nodeid)
                 self.expected += 1
-        with usage_errors(pytest.UsageError):
+        with usage_errors():
             self._check_gate([item for item in items if PROPERTY in item.stash])
 
     def _check_gate(self, chosen: list[pytest.Item]) -> None:
@@ -143,28 +132,6 @@ class SuiteRun:
         with repeated(repetition_of(item)):
             return (yield)
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        """https://github.com/pytest-dev/pytest-xdist/blob/master/src/xdist/newhooks.py"""
-        self.expected = len(ids) if self.asked_for else 0
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_setupnodes(self, specs: Sequence[object]) -> None:
-        """https://github.com/pytest-dev/pytest-xdist/blob/master/src/xdist/newhooks.py"""
-        if self.asked_for:
-            from saebench.scheduling import share_cores
-
-            share_cores(len(specs))
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
-        """https://github.com/pytest-dev/pytest-xdist/blob/master/src/xdist/newhooks.py"""
-        if self.run is None or config.getoption("dist") != "load":  # what `-n` alone stands for
-            return None
-        from saebench.scheduling import BySAE
-
-        return BySAE(config, log, [spec.name for spec in self.run.specs])
-
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_sessionstart"""
@@ -177,32 +144,28 @@ class SuiteRun:
 
     def _fetch(self, session: pytest.Session) -> None:
         # Once for all workers of pytest-xdist, and in sight: a download has a progress bar.
-        if (
-            self.run is not None
-            and not session.config.option.collectonly
-            and not hasattr(session.config, "workerinput")
-        ):
+        if self.run is not None and not session.config.option.collectonly and not is_worker(session.config):
             capture: Any = session.config.pluginmanager.getplugin("capturemanager")
-            with capture.global_and_fixture_disabled(), usage_errors(pytest.UsageError):
+            with capture.global_and_fixture_disabled(), usage_errors():
                 self.run.prepare(lambda line: print(f"saebench: {line}", flush=True))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None]:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_runtest_setup"""
         self.started[item.nodeid] = time.perf_counter()
-        if PROPERTY in item.stash:
-            self._resume(item)
         try:
+            if PROPERTY in item.stash:
+                self._resume(item)
             return (yield)
-        except Unscored as reason:
+        except (Unscored, Unreadable) as reason:
             if PROPERTY not in item.stash:
-                raise
-            item.stash[PENDING] = reason
+                pytest.fail(str(reason), pytrace=False)
+            item.stash[PENDING] = without_frames(reason)
 
     def _resume(self, item: pytest.Item) -> None:
         """A score that is stored already needs no SAE, no model and no test body."""
-        with usage_errors():
-            stored = self.prepare().found(item.stash[PROPERTY], spec_of(item), params_of(item))
+        with of_this_sae():
+            stored = self.prepare().recorder.found(asked_by(item, item.stash[PROPERTY]))
         if stored is not None:
             item.stash[PENDING] = stored.model_copy(update={"cached": True})
             item.fixturenames = []  # type: ignore[attr-defined]
@@ -223,19 +186,22 @@ class SuiteRun:
         except Unscored as reason:
             if PROPERTY not in item.stash:
                 raise
-            self.conclude(item, reason)
+            self.conclude(item, without_frames(reason))
+        except (pytest.skip.Exception, pytest.xfail.Exception) as reason:
+            if PROPERTY not in item.stash or RECORDED in item.stash:
+                raise
+            advice = "a property that cannot be evaluated raises Unscored"
+            pytest.fail(f"{item.nodeid} recorded no score ({type(reason).__name__}: {reason}): {advice}", pytrace=False)
         if PROPERTY in item.stash and RECORDED not in item.stash:
             pytest.fail(f"{item.nodeid} recorded no score", pytrace=False)
 
-    def conclude(self, item: pytest.Item, outcome: Estimate | Unscored | Score) -> None:
+    def conclude(self, item: pytest.Item, outcome: Estimate | Unscored | Unreadable | Score) -> None:
         """Store the score, hand it to the report, and let the test pass, fail or stay unscored by it."""
         run, prop = self.prepare(), item.stash[PROPERTY]
-        if isinstance(outcome, Score):
-            score = outcome
-        else:
-            seconds = time.perf_counter() - self.started[item.nodeid]
-            with usage_errors():
-                score = run.record(prop, spec_of(item), params_of(item), outcome, seconds)
+        if isinstance(outcome, Unreadable):
+            item.user_properties.append((UNREADABLE, str(outcome)))
+            pytest.fail(str(outcome), pytrace=False)
+        score = outcome if isinstance(outcome, Score) else self._recorded(item, outcome)
         item.stash[RECORDED] = score
         item.user_properties.append((SCORE, score.to_line()))
         item.user_properties.append((NOTES, "\n".join(run.notes())))
@@ -246,56 +212,17 @@ class SuiteRun:
             reason = f"{score.property}[{score.sae}] unscored: {score.unscored_reason}"
             pytest.fail(reason, pytrace=False) if score.broken else pytest.skip(reason)
 
+    def _recorded(self, item: pytest.Item, outcome: Estimate | Unscored) -> Score:
+        """The score as it stands in the scores file; where it cannot be written there, the run ends."""
+        seconds = time.perf_counter() - self.started[item.nodeid]
+        try:
+            return self.prepare().recorder.record(asked_by(item, item.stash[PROPERTY]), outcome, seconds)
+        except (OSError, ValueError) as error:
+            end_run(item.session, str(error))
+
     def _announce(self, item: pytest.Item, judgement: Judgement) -> None:
         item.user_properties.append((JUDGEMENT, judgement.model_dump_json()))
         if judgement.fails:
             pytest.fail(judgement.line, pytrace=False)
         if judgement.word == "acknowledged":
             pytest.xfail(judgement.line)
-
-    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
-        """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_report_teststatus"""
-        score = score_of(report)
-        if score is None or report.when != "call" or report.outcome == "failed":
-            return None
-        if score.value is None:
-            return "unscored", "u", (f"unscored: {score.unscored_reason}", {"yellow": True})
-        judgement = judgement_of(report)
-        if judgement is not None and judgement.word == "acknowledged":
-            return "acknowledged", "a", (f"{status_word(score)}  {judgement.line}", {"yellow": True})
-        return "passed", ".", (status_word(score, judgement), {"green": True})
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_runtest_logreport"""
-        score = score_of(report)
-        if score is not None and report.when == "call":
-            self.scores.append(score)
-            self.judgements += [found] if (found := judgement_of(report)) is not None else []
-            self.notes |= dict.fromkeys(notes_of(report))
-
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_sessionfinish"""
-        nothing = self.expected and not any(score.value is not None for score in self.scores)
-        nothing = nothing or nothing_compared(self.judgements)
-        if nothing and session.exitstatus == pytest.ExitCode.OK and not session.config.option.collectonly:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_terminal_summary"""
-        if self.run is None or not self.expected or self.config.option.collectonly:
-            return
-        for line in summary(self.scores, self.judgements, self.notes, self.expected, str(self.run.store.path)):
-            terminalreporter.write_line(line)
-        for line in architectures_table(self.scores, self.gate.baseline):
-            terminalreporter.write_line(line)
-
-
-@contextmanager
-def usage_errors(kind: Any = None) -> Iterator[None]:
-    """What cannot be found, read or fitted together ends the run with one sentence and exit code 4."""
-    try:
-        yield
-    except (ImportError, OSError, ValueError) as error:
-        if kind is not None:
-            raise kind(str(error)) from None
-        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)

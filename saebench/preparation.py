@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 @one_sentence
 def prepare(run: "Run", say: Say) -> None:
     """See `Run.prepare`. SAEs come first: their files say which model they need."""
+    from saebench.subject import check_room
+
     specs = [run.own(spec) for spec in run.specs]
     ensure([need for spec in specs for need in of_sae(spec)], say)
     for spec in specs:
@@ -23,6 +25,8 @@ def prepare(run: "Run", say: Say) -> None:
     _compare_tokenizers(run, say)
     for spec in specs:
         check_fit(spec, run.model_name(spec), chosen=run.model is not None)
+    for model in _models(run):
+        check_room(model, run.resolved_device(), run.dtype_of(model))
 
 
 def _compare_tokenizers(run: "Run", say: Say) -> None:
@@ -37,7 +41,7 @@ def _compare_tokenizers(run: "Run", say: Say) -> None:
 
 def needed(run: "Run") -> str:
     """What a run reads, in words."""
-    sources = [source.name for source in _sources(run) if source is not None]
+    sources = [str(source) for source in _sources(run) if source is not None]
     return ", ".join([f"{len(run.specs)} SAEs", *_models(run), *sources])
 
 

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from saebench.naming import nearest
 from saebench.score import Better
@@ -25,8 +25,6 @@ class Property:
     """What a useless SAE gets."""
     ceiling: float | None = None
     """What a perfect SAE gets."""
-    reads: Literal["documents", "words"] = "documents"
-    """What of the model's the score is measured on."""
     machine: bool = False
     """The score holds for the machine that it was measured on, which then is part of its identity."""
 
@@ -39,8 +37,6 @@ class Property:
             raise ValueError(f"property name {self.name!r} is not of the form family.property")
         if self.better not in get_args(Better):
             raise ValueError(f"{self.name}: better={self.better!r} is none of {', '.join(get_args(Better))}")
-        if self.reads not in ("documents", "words"):
-            raise ValueError(f"{self.name}: reads={self.reads!r} is none of documents, words")
         if self.version < 1 or not self.tolerance >= 0:
             raise ValueError(f"{self.name}: version starts at 1 and tolerance at 0")
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from saebench.plugin import RUN, usage_errors
+from saebench.concepts import LETTERS
+from saebench.plugin import RUN
+from saebench.pytest_errors import of_this_sae
 from saebench.run import Run
 from saebench.score import Estimate
 
@@ -40,76 +42,79 @@ def repetition(request: pytest.FixtureRequest) -> int:
 @pytest.fixture(scope="session")
 def sae(request: pytest.FixtureRequest, repetition: int) -> "LoadedSAE":
     """The SAE under test; loaded once, and dropped before the next one."""
-    with usage_errors():
+    with of_this_sae():
         return run_of(request).sae(request.param)
 
 
 @pytest.fixture(scope="session")
 def activations(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "Activations":
     """The language model's activations at the SAE's hook; computed once for all SAEs."""
-    with usage_errors():
+    with of_this_sae():
         return run_of(request).activations(sae)
 
 
 @pytest.fixture(scope="session")
 def trace(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "Trace":
     """One pass of the SAE over the corpus, spliced into the model; computed once for all properties."""
-    with usage_errors():
+    with of_this_sae():
         return run_of(request).trace(sae)
 
 
 @pytest.fixture
 def concepts() -> str:
-    """Concept set that `study`, `detectors` and `speller` are about; parametrize a test with it for another one."""
-    return "letters"
+    """Concept set that `study`, `detectors` and `speller` are about; parametrize a test with it for another one.
+
+    A test that asks for it, or for what asks for it, is measured at words.
+    """
+    return LETTERS
 
 
 @pytest.fixture
 def study(request: pytest.FixtureRequest, sae: "LoadedSAE", concepts: str) -> "Study":
     """The SAE's latents at the words of the concept set."""
-    with usage_errors():
+    with of_this_sae():
         return run_of(request).words.study(sae, concepts)
 
 
 @pytest.fixture
 def detectors(request: pytest.FixtureRequest, sae: "LoadedSAE", concepts: str) -> "Detectors":
     """Latents that detect the concepts, chosen on words that are not scored."""
-    with usage_errors():
+    with of_this_sae():
         return run_of(request).words.detectors(sae, concepts)
 
 
 @pytest.fixture
 def speller(request: pytest.FixtureRequest, sae: "LoadedSAE", concepts: str) -> "Speller":
     """The language model, asked for the concepts of words with edited activations."""
-    with usage_errors():
+    with of_this_sae():
         return run_of(request).words.speller(sae.spec, concepts)
 
 
 @pytest.fixture
 def lineup(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "Lineup":
     """What the model answered about the SAE's features and about made-up ones."""
-    with usage_errors():
+    with of_this_sae():
         return run_of(request).controls.lineup(sae)
 
 
 @pytest.fixture
 def controls(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "dict[str, Control]":
     """SAEs that learned nothing of the model, to be measured as the SAE is."""
-    with usage_errors():
+    with of_this_sae():
         return run_of(request).controls.controls(sae)
 
 
 @pytest.fixture
 def firings(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "tuple[Firing, list[Firing], list[Firing]]":
     """Latents on texts that the model never saw: of an SAE that saw them, of other seeds that did not, of all seeds."""
-    with usage_errors():
+    with of_this_sae():
         return run_of(request).dataset.firings(sae)
 
 
 @pytest.fixture
 def dataset_game(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "Rung":
     """Latents of genres that the model knows, and latents that exist because of one that it does not know."""
-    with usage_errors():
+    with of_this_sae():
         return run_of(request).dataset.game(sae)
 
 

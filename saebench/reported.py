@@ -5,11 +5,15 @@ Reports travel from pytest-xdist's workers as plain texts under these names.
 
 from typing import Any
 
+from saebench.concepts import LETTERS
 from saebench.gating import Judgement
+from saebench.properties import Property
+from saebench.recorder import Asked
 from saebench.score import Score
 from saebench.spec import SAESpec
 
 SCORE, NOTES, JUDGEMENT = "saebench_score", "saebench_notes", "saebench_judgement"
+UNREADABLE = "saebench_unreadable"
 
 
 def spec_of(item: Any) -> SAESpec:
@@ -20,6 +24,16 @@ def spec_of(item: Any) -> SAESpec:
 def params_of(item: Any) -> dict[str, Any]:
     """What the test is parametrized with beside the SAE and the repetition."""
     return {name: value for name, value in item.callspec.params.items() if name not in ("sae", "repetition")}
+
+
+def asked_by(item: Any, prop: Property) -> Asked:
+    """What a test that is marked with a property measures.
+
+    It is measured at words if what it asks for is: everything that is read at words asks for the fixture `concepts`.
+    """
+    params = params_of(item)
+    concepts = str(params.get("concepts", LETTERS)) if "concepts" in item.fixturenames else None
+    return Asked(prop, spec_of(item), params, concepts)
 
 
 def repetition_of(item: Any) -> int:
@@ -43,6 +57,11 @@ def judgement_of(report: Any) -> Judgement | None:
 def notes_of(report: Any) -> list[str]:
     """What a user should read of the run so far."""
     return [line for text in _carried(report, NOTES) for line in text.splitlines()]
+
+
+def unreadable_of(report: Any) -> list[str]:
+    """Why the SAE of the test cannot be read; empty where it can."""
+    return _carried(report, UNREADABLE)
 
 
 def _carried(report: Any, name: str) -> list[str]:

@@ -11,11 +11,12 @@ from saebench.baseline import Baseline, read_baseline
 from saebench.demands import Demand, check_known
 from saebench.gating import Gate
 from saebench.matched import Matched, read_matched, read_own
+from saebench.models import default_hook
 from saebench.options import DEFAULT
 from saebench.places import ORGANISM, suites_dir
 from saebench.questions import definitions
 from saebench.registry import resolve_all
-from saebench.run import Run, default_hook
+from saebench.run import Run
 from saebench.settings import Settings, read_settings
 from saebench.store import Store
 
@@ -32,7 +33,7 @@ def requested_run(option: Option) -> Run:
     specs = resolve_all(option("sae") or ([] if architectures else [DEFAULT]))
     run = Run(
         [*specs, *trained], Store(option("sae_scores")), option("sae_budget"), option("sae_device"),
-        option("sae_model"), option("sae_fresh"), option("sae_corpus"),
+        option("sae_model"), option("sae_fresh"), option("sae_corpus"), option("sae_dtype"),
     )  # fmt: skip
     run.open()
     return run
@@ -72,6 +73,7 @@ def header(run: Run, gate: Gate, option: Option) -> list[str]:
     return [
         f"saebench {__version__}: {chosen}: {len(run.specs)} SAEs, budget {run.budget}{seeds}",
         f"scores: {run.store.path}{known}",
+        *(f"model: {model} in {dtype} on {run.device}" for model, dtype in run.dtypes.items()),
         *([_compared(gate, run.budget)] if option("sae_arch") else []),
     ]
 

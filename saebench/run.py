@@ -1,27 +1,26 @@
 """One benchmark run: what it was asked for, what it holds in memory, and how an estimate becomes a score."""
 
 import gc
-import tomllib
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from saebench.architecture_run import ArchitectureRun
 from saebench.control_run import ControlRun
 from saebench.dataset_run import DatasetRun
-from saebench.memory import Memory
-from saebench.needs import Say, ensure, model_of, of_corpus, of_model, revisions
-from saebench.places import ORGANISM, fixtures_dir
+from saebench.memory import Shelf
+from saebench.models import default_hook, subject_digest
+from saebench.needs import Say, model_of, of_corpus, of_model
+from saebench.places import ORGANISM
 from saebench.preparation import prepare
 from saebench.pretrained import model_on_hub
-from saebench.properties import Property
-from saebench.provenance import environment, machine
-from saebench.score import Estimate, Score, Unscored, identity
+from saebench.recorder import Recorder
+from saebench.score import Score, Unscored
 from saebench.spec import SAESpec
-from saebench.statistics import repetition
 from saebench.store import Store
 from saebench.texts import DEFAULT, WORLD, Source, source_of
+from saebench.told import content_of, told
 from saebench.word_run import WordRun
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ BUDGETS = {"smoke": 16, "quick": 96, "standard": 384, "full": 1536}
 """Documents per corpus."""
 CONTEXT = 256
 """Tokens per document, or twice the SAE's training context where that is more; never more than the model has."""
-Params = dict[str, str | int | float | bool | None]
-"""What a test is parametrized with beside the SAE, by name."""
 
 
 @dataclass
@@ -52,19 +49,25 @@ class Run:
     fresh: bool = False
     texts: str | None = None
     """What `--sae-corpus` says."""
+    dtype: str | None = None
+    """What `--sae-dtype` says."""
     stored: dict[str, Score] = field(default_factory=dict)
     """Scores by identity that earlier runs left in the scores file."""
-    _subjects: "dict[tuple[str, bool], Subject]" = field(default_factory=dict)
-    _activations: "dict[tuple[str, ...], Activations]" = field(default_factory=dict)
+    dtypes: dict[str, str] = field(default_factory=dict)
+    """The numbers that each model is run in, by its name."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """By the name of an SAE, why it cannot be read: said of each of its tests, and not tried again."""
+    shelf: Shelf = field(default_factory=Shelf)
+    _notes: dict[str, list[str]] = field(default_factory=dict)
     _cache: "Cache | None" = None
     _sae: "LoadedSAE | None" = None
-    _of_sae: Memory = field(default_factory=Memory)
 
     def __post_init__(self) -> None:
         self.words = WordRun(self)
         self.controls = ControlRun(self)
         self.dataset = DatasetRun(self)
         self.architectures = ArchitectureRun(self)
+        self.recorder = Recorder(self)
 
     def open(self) -> None:
         """Mend a torn scores file and read what is there already."""
@@ -83,18 +86,38 @@ class Run:
         return spec.origin or spec
 
     def sae(self, spec: SAESpec) -> "LoadedSAE":
-        """The SAE in memory; the one before it is dropped first."""
+        """The SAE in memory; the one before it is dropped first.
+
+        Raises ValueError or OSError, with one sentence, where it cannot be read; it is not tried again then.
+        """
+        if spec.name in self.unreadable:
+            raise ValueError(self.unreadable[spec.name])
         if self._sae is None or self._sae.spec.name != spec.name:
             self._sae = None
-            self._of_sae.clear()
-            self.words.of_sae.clear()
-            self.controls.of_sae.clear()
+            self.shelf.sae.clear()
             gc.collect()
-            self._sae = self._loaded(spec)
-            # An object may name a model that was not known of before.
-            told = self._sae.spec
-            ensure([*of_model(self.model_name(told)), *of_corpus(self.source(told))], print)
+            try:
+                self._sae = self._read(spec)
+            except (ImportError, OSError, ValueError) as error:
+                self.unreadable[spec.name] = str(error)
+                raise
         return self._sae
+
+    def _read(self, spec: SAESpec) -> "LoadedSAE":
+        found = self._loaded(spec)
+        model, source = self.model_name(found.spec), self.source(found.spec)
+        # An object may name a model that was not known of before; nothing is downloaded in the middle of a test.
+        for need in (*of_model(model), *of_corpus(source)):
+            if need.lacking():
+                advice = f"saebench fetch --sae-model {model}"
+                raise ValueError(f"{spec.name} reads {need.what}, which is not on this machine: {advice}")
+        place = self.hook(found.spec), found.spec.hook_out, self.corpus(found.spec).name
+        self.shelf.turn_to(model=(model, found.spec.centred), place=place)
+        return found
+
+    def holds(self, sae: "LoadedSAE") -> bool:
+        """Whether it is the SAE in memory."""
+        return self._sae is not None and self._sae.digest == sae.digest
 
     def _loaded(self, spec: SAESpec) -> "LoadedSAE":
         from saebench.loaders import load_sae
@@ -116,22 +139,42 @@ class Run:
         return replace(made, spec=replace(made.spec, name=spec.name, control=True))
 
     def known(self, spec: SAESpec) -> SAESpec:
-        """The spec with all that its files say, which for some formats only loading tells."""
+        """The spec with all that its files say, which for some formats only loading tells: once, as it is kept."""
+        return self.shelf.sae.get(("known", spec.name), lambda: self._known(spec), random=False)
+
+    def _known(self, spec: SAESpec) -> SAESpec:
         if spec.loader == "architecture":
             return self.architectures.known(spec)
-        return spec if spec.digest and spec.format == "sae_lens" else self.sae(spec).spec
+        if (content := content_of(spec)) is not None:
+            return told(spec, content, self.cache(), lambda: self.sae(spec))
+        found = self.sae(spec)
+        return replace(found.spec, digest=found.digest)
 
     def subject(self, spec: SAESpec) -> "Subject":
         """The model that an SAE is read from; `spec` is that of the loaded SAE."""
+        name = self.model_name(spec)
+        return self.shelf.model.get(("subject", name, spec.centred), lambda: self._subject(name, spec), random=False)
+
+    def _subject(self, name: str, spec: SAESpec) -> "Subject":
         from saebench.batches import contexts_that_fit
         from saebench.subject import load_subject
 
-        name, device = self.model_name(spec), self.resolved_device()
-        if (name, spec.centred) not in self._subjects:
-            subject = load_subject(name, device, centred=spec.centred)
-            subject.batch.size = contexts_that_fit(device, self.corpus(spec).context, subject.bridge.cfg.d_vocab)
-            self._subjects[name, spec.centred] = subject
-        return self._subjects[name, spec.centred]
+        device = self.resolved_device()
+        subject = load_subject(name, device, centred=spec.centred, dtype=self.dtype_of(name))
+        subject.batch.size = contexts_that_fit(device, self.corpus(spec).context, subject.bridge.cfg.d_vocab)
+        self._notes[name] = subject.batch.notes
+        return subject
+
+    def dtype_of(self, model: str) -> str:
+        """The numbers that a model is run in: those that were asked for, else those that fit into memory."""
+        if model not in self.dtypes:
+            from saebench.subject import dtype_that_fits
+
+            self.dtypes[model] = self.dtype or dtype_that_fits(model, self.resolved_device())
+        return self.dtypes[model]
+
+    def model_digest(self, model: str, *, centred: bool) -> str:
+        return subject_digest(model, centred=centred, dtype=self.dtype_of(model))
 
     def source(self, spec: SAESpec) -> Source | None:
         """Where the texts come from that an SAE is read on; None for the embedded model's world."""
@@ -155,16 +198,15 @@ class Run:
         from saebench.activations import compute_activations
 
         corpus, hook, out = self.corpus(spec), self.hook(spec), spec.hook_out or self.hook(spec)
-        key = (subject.digest, hook, out, corpus.name)
-        if key not in self._activations:
-            self._activations[key] = compute_activations(subject, hook, corpus, self.cache(), out)
-        return self._activations[key]
+        key = ("activations", subject.digest, hook, out, corpus.name)
+        make = partial(compute_activations, subject, hook, corpus, self.cache(), out)
+        return self.shelf.place.get(key, make, random=False)
 
     def trace(self, sae: "LoadedSAE") -> "Trace":
         """One pass of the SAE over the corpus; what it could not do is remembered as well."""
         from saebench.trace import trace
 
-        return self._of_sae.get((sae.digest, "trace"), lambda: trace(sae, self.activations(sae)), random=False)
+        return self.shelf.sae.get((sae.digest, "trace"), lambda: trace(sae, self.activations(sae)), random=False)
 
     def cache(self) -> "Cache":
         """One for the whole run: where it computes anew, it does so once per key."""
@@ -198,91 +240,6 @@ class Run:
             self.device = "cuda" if torch.cuda.is_available() else "cpu"
         return self.device
 
-    def found(self, prop: Property, spec: SAESpec, params: Params) -> Score | None:
-        """The stored score of this very measurement, if there is one."""
-        return self.stored.get(identity(**self._identifying(prop, spec, params))) if self.stored else None
-
-    def record(
-        self, prop: Property, spec: SAESpec, params: Params, outcome: Estimate | Unscored, seconds: float
-    ) -> Score:
-        """Make the score and append it to the scores file at once."""
-        estimate = outcome if isinstance(outcome, Estimate) else None
-        score = Score(
-            **self._identifying(prop, spec, params), **_outcome(prop, outcome), **self._about_sae(spec), **environment(),
-            better=prop.better, unit=prop.unit, seconds=round(seconds, 3), device=self.resolved_device(),
-        )  # fmt: skip
-        return self.store.append(score, estimate.items if estimate and estimate.items else None)
-
-    def _identifying(self, prop: Property, spec: SAESpec, params: Params) -> dict[str, Any]:
-        from saebench.subject import subject_digest
-
-        spec = self.known(spec)
-        model = self.model_name(spec)
-        words = prop.reads == "words"
-        corpus = self.words.plan(spec, str(params.get("concepts", "letters"))).name if words else self.corpus(spec).name
-        return {
-            "property": prop.name, "version": prop.version,
-            "params": {**params, **({"machine": machine()} if prop.machine else {})},
-            "sae_digest": spec.digest or self.sae(spec).digest, "model_digest": subject_digest(model, self.resolved_device(), centred=spec.centred),
-            "corpus": corpus, "seed": repetition(),
-        }  # fmt: skip
-
-    def _about_sae(self, spec: SAESpec) -> dict[str, Any]:
-        """Its name, hook and model, and the L0 and FVU measured in this run, whatever order the tests came in."""
-        sae = self.sae(spec)
-        measured = self._of_sae.get((sae.digest, "l0 and fvu"), lambda: self._l0_and_fvu(sae), random=False)
-        names = {"sae": spec.name, "model": self.model_name(sae.spec), "hook": self.hook(sae.spec)}
-        subject = self.subject(sae.spec)
-        run_with = {"dtype": subject.dtype, "batch_size": subject.batch.size}
-        pinned = revisions(self.own(spec), names["model"], self.source(sae.spec))
-        about = {"control": spec.control, "architecture": _architecture(sae.spec), "budget": self.budget}
-        return {**names, **about, **measured, **run_with, "revisions": pinned}
-
     def notes(self) -> list[str]:
         """What happened that a user should read: where memory did not suffice."""
-        return [f"{name}: {note}" for (name, _), subject in self._subjects.items() for note in subject.batch.notes]
-
-    def _l0_and_fvu(self, sae: "LoadedSAE") -> dict[str, float | int | None]:
-        from saebench.metrics import reconstruction
-
-        try:
-            trace = self.trace(sae)
-            found = {"l0": reconstruction.l0(trace).value, "fvu": reconstruction.fvu(trace).value}
-        except Unscored:
-            return {"d_sae": sae.spec.d_sae}
-        return {**found, "d_sae": len(trace.fired)}
-
-
-def _architecture(spec: SAESpec) -> str | None:
-    """The one it was trained as, which is not always the one that it is used as."""
-    trained_as = spec.facts.get("training_architecture")
-    return str(trained_as) if trained_as else spec.architecture
-
-
-def default_hook(model: str) -> str | None:
-    """Hook of the family of a model's name, for SAEs that do not say where they read it."""
-    hook: str | None = model_facts(model).get("hook")
-    return hook
-
-
-@cache
-def model_facts(model: str) -> dict[str, Any]:
-    """What the file of a model's name in fixtures/ says, if there is one."""
-    path = fixtures_dir() / f"{model}.toml"
-    return tomllib.loads(path.read_text()) if "/" not in model and path.is_file() else {}
-
-
-def _outcome(prop: Property, outcome: Estimate | Unscored) -> dict[str, Any]:
-    if isinstance(outcome, Unscored):
-        return {
-            "unscored_reason": outcome.reason,
-            "broken": outcome.broken,
-            "floor": prop.floor,
-            "ceiling": prop.ceiling,
-        }
-    return {
-        "value": outcome.value, "ci_low": outcome.ci_low, "ci_high": outcome.ci_high, "n": outcome.n,
-        "n_unit": outcome.n_unit, "controls": outcome.controls,
-        "floor": prop.floor if outcome.floor is None else outcome.floor,
-        "ceiling": prop.ceiling if outcome.ceiling is None else outcome.ceiling,
-    }  # fmt: skip
+        return [f"{name}: {note}" for name, notes in self._notes.items() for note in notes]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,6 +24,10 @@ class Unscored(Exception):
         super().__init__(reason)
         self.reason = reason
         self.broken = broken
+
+
+class Unreadable(ValueError):
+    """An SAE, or what it is measured with, cannot be read: its tests fail with one sentence, and all others run."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ class Score(BaseModel):
     model: str
     model_digest: str
     hook: str
+    reading: dict[str, str | int | float | bool | None] = {}
+    """What else than weights, model, hook and texts it depends on how the SAE was read: see `SAESpec.reading`."""
     corpus: str
     value: float | None = None
     unscored_reason: str | None = None
@@ -110,10 +117,10 @@ class Score(BaseModel):
         return self
 
     def identity(self) -> str:
-        """Hash of what was measured on what: property, version, params, SAE, model, corpus."""
+        """Hash of what was measured on what: property, version, params, SAE and how it is read, model, corpus."""
         return identity(
             property=self.property, version=self.version, params=self.params, sae_digest=self.sae_digest,
-            model_digest=self.model_digest, corpus=self.corpus, seed=self.seed,
+            model_digest=self.model_digest, hook=self.hook, reading=self.reading, corpus=self.corpus, seed=self.seed,
         )  # fmt: skip
 
     def half_width(self) -> float | None:
@@ -134,12 +141,14 @@ def identity(
     *,
     property: str,
     version: int,
-    params: dict[str, Any],
+    params: Mapping[str, object],
     sae_digest: str,
     model_digest: str,
+    hook: str,
+    reading: Mapping[str, object],
     corpus: str,
     seed: int = 0,
 ) -> str:
     """Hash that names one measurement; never the pytest node id, which changes with a rename."""
-    key = [property, version, params, sae_digest, model_digest, corpus, *([seed] if seed else [])]
+    key = [property, version, params, sae_digest, model_digest, hook, reading, corpus, *([seed] if seed else [])]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]

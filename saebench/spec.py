@@ -1,10 +1,16 @@
 """What there is to know about an SAE before anything heavy is imported."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 TEXTS = ("name", "model", "corpus", "hook", "hook_out", "normalisation", "architecture", "revision", "repo")
 NUMBERS = ("context_size", "d_in", "d_sae")
 LONGEST, LARGEST = 300, 2**40
+READING = (
+    "format", "release", "hook_out", "context_size", "prepend_bos", "normalisation", "architecture", "control",
+)  # fmt: skip
+"""What scores depend on beside an SAE's weights, its hook, model and texts, which a score names itself."""
+TRAINING = ("training_architecture", "trained_on", "decoder", "aimed_l0", "tokens_seen", "seed")
+"""Of the recorded facts, those by which controls and twins of an SAE are found."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,15 @@ class SAESpec:
             value = getattr(self, name)
             if value is not None and not (type(value) is int and 0 < value < LARGEST):
                 raise ValueError(f"{self.name}: {name} is {value!r:.90}, and should be a positive whole number")
+
+    def reading(self) -> dict[str, str | int | float | bool | None]:
+        """How it is read, by name, as far as it is not read as an SAE usually is: part of the identity of its scores."""
+        said = {name: getattr(self, name) for name in READING}
+        said |= {name: self.facts.get(name) for name in TRAINING}
+        return {name: value for name, value in said.items() if value not in (None, USUAL.get(name))}
+
+
+USUAL = {field.name: field.default for field in fields(SAESpec)}
 
 
 def transcodes(spec: SAESpec) -> str:

@@ -3,15 +3,14 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from saebench.batches import Batch, free_memory
+from saebench.batches import Batch, all_memory, free_memory
 from saebench.hub import gigabytes
-from saebench.models import layers_of, model_digest, model_folder
+from saebench.models import layers_of, model_folder, subject_digest
 from saebench.naming import nearest, one_sentence
 from saebench.places import ORGANISM
 from saebench.weights import header
@@ -26,6 +25,8 @@ STREAM = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out",
 """Hooks whose activation is the residual stream, or is added to it."""
 SPARE = 1.3
 """How much more than its weights a model needs."""
+SHARE = 0.9
+"""Of a device's memory that a model can have: the rest is the system's."""
 
 
 @dataclass(frozen=True)
@@ -137,23 +138,24 @@ def layer_of(hook: str) -> int:
 @one_sentence
 def load_subject(
     name: str = ORGANISM, device: str = "cpu", change: Change | None = None, changed: str = "changed",
-    *, centred: bool = False,
+    *, centred: bool = False, dtype: str = "float32",
 ) -> Subject:  # fmt: skip
     """Load the organism, or a Hugging Face causal language model by folder or name, and `change` it if asked to.
 
-    `changed` says how, and is part of the digest. Raises OSError or ValueError with one sentence if it is not on this
-    machine, or cannot be loaded.
+    `changed` says how, and is part of the digest, as `dtype` is where it is another than float32. Raises OSError or
+    ValueError with one sentence if it is not on this machine, or cannot be loaded.
     """
     import transformers
     from transformer_lens.model_bridge import TransformerBridge
 
-    folder, dtype = str(model_folder(name)), dtype_for(name, device)
+    folder = str(model_folder(name))
+    check_room(name, device, dtype)
     try:
         # Said outright: where it is left open, transformers asks the user whether to run a model's own code.
         here = {"local_files_only": True, "trust_remote_code": False}
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **here)
         model, found = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **here
+            folder, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **here
         )
         _check_weights(model, found["missing_keys"])
     except (ImportError, KeyError, RuntimeError, TypeError, ValueError, OSError) as error:
@@ -166,7 +168,7 @@ def load_subject(
     bridge = TransformerBridge.boot_transformers(folder, hf_model=model, tokenizer=tokenizer, device=device)
     if centred and not any(isinstance(module, torch.nn.LayerNorm) for module in model.modules()):
         raise ValueError(f"an SAE of centred activations is of a model with LayerNorm, and {name} has none")
-    digest = subject_digest(name, device, centred=centred)
+    digest = subject_digest(name, centred=centred, dtype=dtype)
     return Subject(name, f"{changed} {digest}" if change else digest, bridge, tokenizer, device, centred)
 
 
@@ -179,31 +181,28 @@ def _check_weights(model: torch.nn.Module, missing: Iterable[str]) -> None:
             raise ValueError(f"{name} holds values that are NaN or infinite")
 
 
-def subject_digest(name: str, device: str, *, centred: bool) -> str:
-    """The model's digest, with what else its activations depend on."""
-    dtype = dtype_for(name, device)
-    how = [*(["centred"] if centred else []), *([str(dtype)] if dtype is not torch.float32 else [])]
-    return " ".join([*how, _digest(name)])
+def dtype_that_fits(name: str, device: str) -> str:
+    """float32 where the weights fit into the memory of the device, else bfloat16.
 
-
-_digest = cache(model_digest)
-
-
-@cache
-def dtype_for(name: str, device: str) -> torch.dtype:
-    """float32 where the weights fit into the memory that is free at first, else bfloat16.
-
-    Raises ValueError where neither fits.
+    Not into what is free at the moment: the numbers are part of every score's identity, and every worker and every
+    later run on this machine must choose the same.
     """
-    folder = model_folder(name)
-    sizes = [array.size for path in folder.glob("*.safetensors") for array in header(path).values()]
+    return "float32" if SPARE * _size(name) <= SHARE * all_memory(device) else "bfloat16"
+
+
+def check_room(name: str, device: str, dtype: str) -> None:
+    """Raise ValueError with one sentence where the weights do not fit into the memory that is free."""
+    needed, free = SPARE * _size(name) * getattr(torch, dtype).itemsize / 4, free_memory(device)
+    if needed > free:
+        advice = ": close what fills it, or choose --sae-dtype bfloat16" if dtype == "float32" else ""
+        raise ValueError(
+            f"the model {name} takes {gigabytes(needed)} in {dtype}, and {gigabytes(free)} are free on {device}{advice}"
+        )
+
+
+def _size(name: str) -> int:
+    """Bytes of a model's weights in float32. Raises ValueError where it promises more layers than its files can hold."""
+    sizes = [array.size for path in model_folder(name).glob("*.safetensors") for array in header(path).values()]
     if (layers := layers_of(name) or 0) > len(sizes):
         raise ValueError(f"the model {name} says that it has {layers} layers, and its files hold {len(sizes)} arrays")
-    needed, free = SPARE * sum(sizes), free_memory(device)
-    if needed <= free:
-        return torch.float32
-    if needed / 2 <= free:
-        return torch.bfloat16
-    raise ValueError(
-        f"the model {name} takes {gigabytes(needed / 2)} in bfloat16, and {gigabytes(free)} are free on {device}"
-    )
+    return sum(sizes)

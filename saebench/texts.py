@@ -40,9 +40,13 @@ class FileSource:
 
     path: Path
 
+    def __str__(self) -> str:
+        return str(self.path)
+
     @property
     def name(self) -> str:
-        return f"{self.path.name}@{self.revision}"
+        # Not what the file is called: a score is of what stands in it.
+        return f"{self.path.suffix.removeprefix('.')}@{self.revision}"
 
     @cached_property
     def revision(self) -> str:
@@ -84,6 +88,9 @@ class HubSource:
     """The first documents of the `train` split of a data set, at the revision at which it was fetched."""
 
     repo: Repo
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def name(self) -> str:

@@ -1,9 +1,8 @@
 """The part of a run that is about words: readings and probes for all SAEs, studies of the one in memory."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from saebench.memory import Memory
 from saebench.score import Unscored
 from saebench.spec import transcodes
 
@@ -28,16 +27,12 @@ class WordRun:
     """Everything is made when it is first asked for."""
 
     run: "Run"
-    shared: Memory = field(default_factory=Memory)
-    """Of models: kept for all SAEs."""
-    of_sae: Memory = field(default_factory=Memory)
-    """Of the SAE in memory: dropped with it."""
 
     def plan(self, spec: "SAESpec", concepts: str) -> "Plan":
         """Which words are read; the table [words] of the model's file in fixtures/ says how letters are asked for."""
         from saebench.concepts import LETTERS, Plan, load_concepts
         from saebench.corpora import reference_name
-        from saebench.run import model_facts
+        from saebench.models import model_facts
         from saebench.vocabulary import WordFilter
 
         prefixes, most = BUDGETS[self.run.budget]
@@ -63,7 +58,7 @@ class WordRun:
 
         hook, plan = self.run.hook(spec), self.plan(spec, concepts)
         key = ("readings", subject.digest, hook, plan.name)
-        return self.shared.get(key, lambda: read_words(subject, hook, plan, self.run.cache()))
+        return self.run.shelf.place.get(key, lambda: read_words(subject, hook, plan, self.run.cache()))
 
     def probe(self, spec: "SAESpec", concepts: str) -> "Probe":
         return self.probe_of(self.run.subject(spec), spec, concepts)
@@ -73,7 +68,7 @@ class WordRun:
 
         readings = self.readings_of(subject, spec, concepts)
         key = ("probe", subject.digest, readings.hook, readings.plan.name)
-        return self.shared.get(key, lambda: read_probe(subject, readings, self.run.cache()))
+        return self.run.shelf.place.get(key, lambda: read_probe(subject, readings, self.run.cache()))
 
     def speller(self, spec: "SAESpec", concepts: str) -> "Speller":
         from saebench.spelling import make_speller
@@ -81,7 +76,7 @@ class WordRun:
         subject, readings = self.run.subject(spec), self.readings(spec, concepts)
         key = ("speller", subject.digest, readings.hook, readings.plan.name)
         probe = self.probe(spec, concepts)
-        return self.shared.get(key, lambda: make_speller(subject, readings, probe, self.run.cache()))
+        return self.run.shelf.place.get(key, lambda: make_speller(subject, readings, probe, self.run.cache()))
 
     def study(self, sae: "LoadedSAE", concepts: str) -> "Study":
         from saebench.study import make_study
@@ -89,10 +84,10 @@ class WordRun:
         if sae.spec.hook_out not in (None, sae.spec.hook):
             raise Unscored(transcodes(sae.spec))
         readings, probe = self.readings(sae.spec, concepts), self.probe(sae.spec, concepts)
-        return self.of_sae.get((sae.digest, "study", concepts), lambda: make_study(sae, readings, probe))
+        return self.run.shelf.sae.get((sae.digest, "study", concepts), lambda: make_study(sae, readings, probe))
 
     def detectors(self, sae: "LoadedSAE", concepts: str) -> "Detectors":
         from saebench.metrics.detectors import find_detectors
 
         study = self.study(sae, concepts)
-        return self.of_sae.get((sae.digest, "detectors", concepts), lambda: find_detectors(study))
+        return self.run.shelf.sae.get((sae.digest, "detectors", concepts), lambda: find_detectors(study))

@@ -47,12 +47,12 @@ def test_fvu_retention(trace, controls, record):
     record(marginal_structure.of_trace("fvu_retention", trace, controls))
 
 
-@pytest.mark.score("marginal_structure.first_letter_f1", 1, "higher", "share", reads="words", **SHARE)
+@pytest.mark.score("marginal_structure.first_letter_f1", 1, "higher", "share", **SHARE)
 def test_first_letter_f1(study, detectors, controls, record):
     record(marginal_structure.first_letter_f1(study, detectors, controls))
 
 
-@pytest.mark.score("marginal_structure.k_sparse_f1", 1, "higher", "share", reads="words", **SHARE)
+@pytest.mark.score("marginal_structure.k_sparse_f1", 1, "higher", "share", **SHARE)
 def test_k_sparse_f1(study, detectors, controls, record):
     record(marginal_structure.k_sparse_f1(study, detectors, controls))
 

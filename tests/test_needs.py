@@ -14,7 +14,7 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import Any, NoReturn
 
 import hub_repos as repos
 import pytest
@@ -23,7 +23,7 @@ from hub import Hub, environment, redirect, serve
 from safetensors.torch import load, save
 
 from saebench import hub as hubs
-from saebench import needs, subject, texts
+from saebench import models, needs, texts
 from saebench.cli import main
 from saebench.files import here
 from saebench.folders import digest_of_files
@@ -121,7 +121,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 def forget() -> None:
     """What a new process would not know."""
-    for known in (subject.dtype_for, subject._digest, texts._read):
+    for known in (models._digest, texts._read):
         known.cache_clear()
 
 
@@ -795,7 +795,7 @@ def test_a_pinned_model_stays_what_it_was_and_has_a_digest_of_its_own(hub: Hub) 
     for name in names:
         assert fetch("--sae-model", name) == 0
     assert [revision_of_model(name) for name in names] == [first, second, second]
-    digests = [subject.subject_digest(name, "cpu", centred=False) for name in names]
+    digests = [models.subject_digest(name, centred=False, dtype="float32") for name in names]
     assert digests[0] != digests[1] == digests[2]
 
 
@@ -933,6 +933,32 @@ def test_what_was_fetched_is_run_without_a_single_request(
     assert {s.corpus.split("@")[0] for s in found} == {DATA}
 
 
+def test_a_finished_run_is_resumed_without_a_look_at_any_weights(
+    project: pytest.Pytester, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What loading told is kept: of SAEs of the hub by their commit, of local files by their content."""
+    assert fetch("./mine.toml") == 0
+    facts = f'model = "{MODEL}"\ncorpus = "{DATA}"\nhook = "{HOOK}"\n'
+    (project.path / "own.toml").write_text(f'{facts}[sae.alone]\nlocation = "alone.npz"\n')
+    (project.path / "alone.npz").write_bytes(sae(0))
+    names = ["--sae", "./mine.toml", "--sae", "./own.toml"]
+    assert run_suite(project, *names).ret == 0
+    before = len(scores(project))
+
+    def load(*_: object) -> NoReturn:
+        pytest.fail("an SAE is loaded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("saebench.loaders.load_sae", load)
+        result = run_suite(project, *names)
+        assert result.ret == 0
+        result.stdout.fnmatch_lines([f"*{before} scores expected, {before} recorded ({before} from earlier runs)*"])
+    assert len(scores(project)) == before
+    (project.path / "alone.npz").write_bytes(sae(1))
+    assert run_suite(project, *names).ret == 0
+    assert len(scores(project)) == before + 2
+
+
 def test_scores_of_two_revisions_are_two_measurements(project: pytest.Pytester, hub: Hub) -> None:
     first, second = pinned(hub)
     names = [f"./mine.toml@{first}", "./mine.toml"]
@@ -975,24 +1001,22 @@ def test_a_local_model_and_file_need_no_hub(
     assert hub.log == []
 
 
-def test_what_an_object_names_is_fetched_when_it_is_made(
-    project: pytest.Pytester, hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_an_object_names_is_not_fetched_in_the_middle_of_a_test(project: pytest.Pytester, hub: Hub) -> None:
+    """Which model it reads is known when it is made: what is missing then is a sentence with the command that brings it."""
     result = run_suite(project, "--sae", "my_saes:OfHub", "--collect-only")
     assert result.ret == 0
+    result = run_suite(project, "--sae", "my_saes:OfHub")
+    assert result.ret == 4
+    result.stdout.fnmatch_lines(
+        [f"*not read: my_saes:OfHub reads the model {MODEL}, *: saebench fetch --sae-model {MODEL}"]
+    )
+    assert "Traceback" not in result.stdout.str()
     assert hub.log == []
-    with monkeypatch.context() as patch:
-        offline(patch)
-        result = run_suite(project, "--sae", "my_saes:OfHub")
-        assert result.ret == 4
-        result.stdout.fnmatch_lines([f"*HF_HUB_OFFLINE is set*the model {MODEL} (*"])
-        assert "Traceback" not in result.stdout.str()
+    assert fetch("--sae-model", MODEL, "--sae-corpus", DATA) == 0
+    asked = len(hub.log)
     assert run_suite(project, "--sae", "my_saes:OfHub").ret == 0
     found = scores(project)
     assert {(s.model, s.revisions.get("model")) for s in found} == {(MODEL, hub.commit(MODEL, "main")[0])}
-    assert files_got(hub).count("model.safetensors") == 1
-    asked = len(hub.log)
-    assert run_suite(project, "--sae", "my_saes:OfHub", "--sae-fresh").ret == 0
     assert len(hub.log) == asked
 
 

@@ -42,6 +42,7 @@ def encode_only(): return EncodeOnly()
 def shrunk(): return Shrunk(0.9)
 def more_shrunk(): return Shrunk(0.6)
 def not_an_sae(): return 3
+def leaves(): raise SystemExit(0)
 """
 SUITE = """
 import os, pathlib, pytest
@@ -129,8 +130,84 @@ def test_an_unknown_name_is_one_sentence_and_exit_code_4(project, name, sentence
 def test_an_object_that_cannot_be_loaded_is_one_sentence_and_exit_code_4(project, name):
     result = run(project, sae=name)
     assert result.ret == 4
-    assert name in result.stdout.str() + result.stderr.str()
+    result.stdout.fnmatch_lines([f"saebench: not read: {name}: *", "saebench: 3 scores expected, 0 recorded*"])
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+def of_sae(file, sae):
+    scores = [score for score in Store(file).read() if score.sae == sae]
+    return {score.property: (score.value, score.ci_low, score.ci_high) for score in scores}
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]])
+@pytest.mark.parametrize("bad", ["my_saes:not_an_sae", "my_saes:missing", "my_saes:leaves"])
+def test_an_sae_that_cannot_be_read_fails_its_own_tests_and_all_others_run(project, bad, workers):
+    """Between two good ones, whose scores are those of a run without it."""
+    run(project, "--sae", "my_saes:shrunk", file="alone.jsonl")
+    result = run(project, "--sae", bad, "--sae", "my_saes:shrunk", *workers)
+    assert result.ret == 1
+    result.assert_outcomes(passed=6, failed=3)
+    said = result.stdout.str() + result.stderr.str()
+    assert said.count(f"saebench: not read: {bad}: ") == 1
+    assert "Traceback" not in said
+    assert "INTERNALERROR" not in said
+    for sae in ("my_saes:identity", "my_saes:shrunk"):
+        assert of_sae(project.path / "s.jsonl", sae) == of_sae(project.path / "alone.jsonl", sae) != {}
+
+
+SKIPPED = """
+import pytest
+
+@pytest.mark.score("reconstruction.fvu", 1, "lower", "fraction")
+def test_fvu(trace, record):
+    pytest.OUTCOME("not today")
+"""
+
+
+@pytest.mark.parametrize("outcome", ["skip", "xfail"])
+def test_a_test_that_leaves_without_a_score_fails(project, outcome):
+    (project.path / "suites" / "test_small.py").write_text(SKIPPED.replace("OUTCOME", outcome))
+    result = run(project)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["*recorded no score (*: not today): a property that cannot be evaluated raises Unscored"]
+    )
+
+
+ENDS = """
+import pathlib, pytest
+from saebench.metrics import reconstruction
+
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.score("reconstruction.fvu", 1, "lower", "fraction")
+def test_fvu(trace, record, number):
+    folder = pathlib.Path("scores")
+    if not (folder / "s.jsonl").is_dir():
+        (folder / "s.jsonl").unlink(missing_ok=True)
+        (folder / "s.jsonl").mkdir(parents=True)
+    record(reconstruction.fvu(trace))
+"""
+
+
+@pytest.mark.parametrize(("workers", "code"), [([], 4), (["-n", "2"], 2)])
+def test_where_scores_cannot_be_kept_the_run_ends_with_a_sentence(project, workers, code):
+    (project.path / "suites" / "test_small.py").write_text(ENDS)
+    result = run(project, *workers, file="scores/s.jsonl")
+    assert result.ret == code
+    said = result.stdout.str() + result.stderr.str()
+    assert "a score cannot be written" in said
+    assert "INTERNALERROR" not in said
+    assert "Traceback" not in said
+
+
+def test_numbers_of_the_model_are_said_and_can_be_chosen(project):
+    result = run(project)
+    result.stdout.fnmatch_lines(["model: organism in float32 on cpu"])
+    for workers in ([], ["-n", "2"]):
+        result = run(project, "--sae-dtype", "bfloat16", *workers, file=f"half{len(workers)}.jsonl")
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(["model: organism in bfloat16 on cpu"])
+        assert {score.dtype for score in Store(project.path / f"half{len(workers)}.jsonl").read()} == {"bfloat16"}
 
 
 def test_a_second_run_computes_nothing_and_shows_the_same(project):

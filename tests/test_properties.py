@@ -28,14 +28,8 @@ def test_unknown_keyword_gets_the_nearest(keyword: str, nearest: str) -> None:
         marked(**{keyword: 1})
     message = str(caught.value)
     assert message.startswith(f"{WHERE}: ")
-    assert "Known: name, version, better, unit, tolerance, floor, ceiling, reads, machine" in message
+    assert "Known: name, version, better, unit, tolerance, floor, ceiling, machine" in message
     assert "\n" not in message
-
-
-def test_what_is_read_is_documents_or_words() -> None:
-    assert marked(reads="words").reads == "words"
-    with pytest.raises(ValueError, match="reads='wrods' is none of documents, words"):
-        marked(reads="wrods")
 
 
 def test_keyword_like_no_other_gets_the_list() -> None:

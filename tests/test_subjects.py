@@ -30,6 +30,7 @@ from saebench.metrics.probes import fit_probe
 from saebench.perturb import Perturber
 from saebench.properties import Property
 from saebench.readings import Readings, after_prefix, prompts, read_words
+from saebench.recorder import Asked
 from saebench.run import Run
 from saebench.sae import LoadedSAE
 from saebench.score import Estimate, Unscored
@@ -1153,16 +1154,14 @@ def test_that_memory_did_not_suffice_stands_in_the_summary_and_in_the_score(
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path) -> Path:
     for name, content in hub_repos.gpt2_model(16, 2, heads=2).items():
         (tmp_path / name).write_bytes(content)
-    subjects.dtype_for.cache_clear()
-    yield tmp_path
-    subjects.dtype_for.cache_clear()
+    return tmp_path
 
 
-def with_free(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
-    subjects.dtype_for.cache_clear()
+def with_memory(monkeypatch: pytest.MonkeyPatch, *, of_device: float, free: float) -> None:
+    monkeypatch.setattr(subjects, "all_memory", lambda device: of_device)
     monkeypatch.setattr(subjects, "free_memory", lambda device: free)
 
 
@@ -1174,32 +1173,46 @@ def weight_of(folder: Path) -> int:
         return 4 * sum(file.get_tensor(name).numel() for name in file.keys())
 
 
-def test_the_numbers_are_those_that_fit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def run_on(folder: Path, **options: Any) -> Run:
+    return Run([], Store(folder / "s.jsonl"), "smoke", device="cpu", model=str(folder), **options)
+
+
+@pytest.mark.parametrize("free", [0.0, 0.5, 1.0, 100.0])
+def test_the_numbers_are_those_that_fit_into_the_device_whatever_is_free(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, free: float
+) -> None:
     size = weight_of(folder)
-    for free, expected in ((2 * size, torch.float32), (size, torch.bfloat16), (0.7 * size, torch.bfloat16)):
-        with_free(monkeypatch, free)
-        assert subjects.dtype_for(str(folder), "cpu") is expected
+    for has, expected in ((2, "float32"), (1, "bfloat16"), (0.5, "bfloat16")):
+        with_memory(monkeypatch, of_device=has * size, free=free * size)
+        assert run_on(folder).dtype_of(str(folder)) == expected
 
 
-def test_a_model_that_does_not_fit_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_free(monkeypatch, 0.4 * weight_of(folder))
-    for ask in (lambda: load_subject(str(folder)), lambda: subjects.subject_digest(str(folder), "cpu", centred=False)):
-        with pytest.raises(ValueError, match=r"takes [\d.]+ MB in bfloat16, and [\d.]+ MB are free on cpu") as raised:
-            ask()
-        assert "\n" not in str(raised.value)
+def test_numbers_that_are_asked_for_are_those_of_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for has in (0.5, 100):
+        with_memory(monkeypatch, of_device=has * weight_of(folder), free=0)
+        assert run_on(folder, dtype="bfloat16").dtype_of(str(folder)) == "bfloat16"
+        assert run_on(folder, dtype="float32").dtype_of(str(folder)) == "float32"
 
 
-def test_what_is_free_later_does_not_change_the_numbers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once the model is loaded, there is less."""
-    assert subjects.dtype_for(str(folder), "cpu") is torch.float32
-    monkeypatch.setattr(subjects, "free_memory", lambda device: 0)
-    assert subjects.dtype_for(str(folder), "cpu") is torch.float32
+@pytest.mark.parametrize(("dtype", "factor", "advice"), [
+    ("float32", 1.0, ": close what fills it, or choose --sae-dtype bfloat16$"), ("bfloat16", 0.5, "cpu$"),
+])  # fmt: skip
+def test_a_model_for_which_there_is_no_room_is_one_sentence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, factor: float, advice: str
+) -> None:
+    size = weight_of(folder)
+    with_memory(monkeypatch, of_device=100 * size, free=factor * size)
+    with pytest.raises(
+        ValueError, match=rf"takes [\d.]+ MB in {dtype}, and [\d.]+ MB are free on .*{advice}"
+    ) as raised:
+        load_subject(str(folder), dtype=dtype)
+    assert "\n" not in str(raised.value)
+    with_memory(monkeypatch, of_device=100 * size, free=1.4 * factor * size)
+    load_subject(str(folder), dtype=dtype)
 
 
-def test_a_model_in_bfloat16_is_run_and_named_as_such(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = load_subject(str(folder))
-    with_free(monkeypatch, weight_of(folder))
-    half = load_subject(str(folder))
+def test_a_model_in_bfloat16_is_run_and_named_as_such(folder: Path) -> None:
+    whole, half = load_subject(str(folder)), load_subject(str(folder), dtype="bfloat16")
     assert (whole.dtype, half.dtype) == ("float32", "bfloat16")
     assert {p.dtype for p in half.bridge.original_model.parameters()} == {torch.bfloat16}
     assert whole.digest != half.digest
@@ -1211,14 +1224,12 @@ def test_a_model_in_bfloat16_is_run_and_named_as_such(folder: Path, monkeypatch:
     torch.testing.assert_close(same.float(), half.logits(ids).float(), rtol=1e-2, atol=1e-2)
 
 
-def test_digests_tell_everything_that_activations_depend_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [subjects.subject_digest(str(folder), "cpu", centred=centred) for centred in (False, True)]
-    with_free(monkeypatch, weight_of(folder))
-    found += [subjects.subject_digest(str(folder), "cpu", centred=centred) for centred in (False, True)]
+def test_digests_tell_everything_that_activations_depend_on(folder: Path) -> None:
+    ways = [{"centred": centred, "dtype": dtype} for dtype in ("float32", "bfloat16") for centred in (False, True)]
+    found = [subjects.subject_digest(str(folder), **way) for way in ways]
     assert len(set(found)) == 4
-    assert load_subject(str(folder)).digest == found[2]
-    assert load_subject(str(folder), centred=True).digest == found[3]
-    changed = load_subject(str(folder), change=copy.deepcopy, changed="redrawn")
+    assert [load_subject(str(folder), **way).digest for way in ways] == found
+    changed = load_subject(str(folder), change=copy.deepcopy, changed="redrawn", dtype="bfloat16")
     assert changed.digest not in found
 
 
@@ -1286,5 +1297,5 @@ def test_a_score_tells_dtype_and_batch_size(gemma: Small) -> None:
     prop = Property("x.y", 1, "lower", "nat", tolerance=0.1)
     ones = np.ones(4)
     estimate: Estimate = ratio_of_sums(ones, ones, purpose="x")
-    score = gemma.run.record(prop, sae.spec, {}, estimate, 1.0)
+    score = gemma.run.recorder.record(Asked(prop, sae.spec, {}, None), estimate, 1.0)
     assert (score.dtype, score.batch_size, score.revisions) == ("float32", MOST, {})

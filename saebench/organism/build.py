@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from saebench.models import default_hook
 from saebench.organism.world import World
 from saebench.organism.zoo import SAMPLES, ZOO, Member
 from saebench.places import ORGANISM, organism_folder
 from saebench.provenance import provenance
-from saebench.run import default_hook
 
 WORK = Path(".saebench/organism")
 """Checkpoints and activations; 4 GB that can be deleted once the recipe is through."""

@@ -72,4 +72,4 @@ def windows(subject: Subject, world: World, mixture: Mixture) -> Iterator[Tensor
 
 def model_for(data: Data, subject: Subject) -> Subject:
     """The language model whose activations a data set holds."""
-    return control_model(subject.name, data, subject.device) if data in MODELS else subject
+    return control_model(subject.name, data, subject.device, dtype=subject.dtype) if data in MODELS else subject

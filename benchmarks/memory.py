@@ -1,0 +1,54 @@
+"""Memory of a run over many SAEs, SAE by SAE: what belongs to one must not outlive it.
+
+`python benchmarks/memory.py [SAE …]` runs all suites at `smoke` and prints gigabytes in use at the end of each SAE, and
+the peak, as JSON. Without names, ten SAEs of the embedded model.
+"""
+
+import gc
+import json
+import resource
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+SAES = (
+    "topk-16", "batchtopk-16", "standard-16", "gated-16", "jumprelu-16", "matryoshka-16", "topk-32", "standard-32",
+    "batchtopk-16-seed1", "topk-16-wide",
+)  # fmt: skip
+
+
+class PerSAE:
+    """Reads the memory in use when the first test of the next SAE begins, and at the end."""
+
+    def __init__(self) -> None:
+        self.used: dict[str, float] = {}
+        self.now = ""
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        name = item.callspec.params["sae"].name if hasattr(item, "callspec") else ""
+        if name != self.now:
+            self.read()
+            self.now = name
+
+    def read(self) -> None:
+        if self.now:
+            gc.collect()
+            self.used[self.now] = round(psutil.Process().memory_info().rss / 1e9, 3)
+
+
+def main(saes: list[str]) -> dict[str, Any]:
+    plugin = PerSAE()
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = [argument for sae in saes for argument in ("--sae", sae)]
+        scores = ["--sae-scores", str(Path(folder) / "scores.jsonl"), "--sae-budget", "smoke", "-q"]
+        pytest.main(["suites/", *arguments, *scores, "-p", "no:cacheprovider"], plugins=[plugin])
+    plugin.read()
+    return {"used": plugin.used, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1:] or [f"organism/{name}" for name in SAES])))
