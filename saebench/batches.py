@@ -8,6 +8,9 @@ from typing import TypeVar
 import psutil
 import torch
 
+from saebench.naming import shown
+from saebench.score import Unscored
+
 T = TypeVar("T")
 MOST = 16
 """Contexts per pass: more are hardly faster."""
@@ -34,9 +37,12 @@ class Batch:
             try:
                 done.append(run(slice(start, min(start + now, count))))
                 start += now
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if now == 1 or not out_of_memory(error):
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError, Unscored) as error:
+                if not out_of_memory(error) or (now == 1 and isinstance(error, Unscored)):
                     raise
+                if now == 1:
+                    said = f"memory does not suffice for a single one: {type(error).__name__}: {error}"
+                    raise Unscored(shown(said)) from error
                 now = self._halved(now, contexts=size is None)
         return done
 
@@ -52,7 +58,12 @@ class Batch:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: on a CPU, and by CUDA's libraries, torch raises a RuntimeError for it."""
+    """Whether memory ran out: on a CPU, and by CUDA's libraries, torch raises a RuntimeError for it.
+
+    In an SAE's own code it is the cause of what the guard says.
+    """
+    if isinstance(error, Unscored):
+        return error.__cause__ is not None and out_of_memory(error.__cause__)
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in WORDS)
 
 
