@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._tensor_str import printoptions
 
 from saebench.naming import shown
 from saebench.process import kept_settings
@@ -29,14 +30,20 @@ Told = Callable[[BaseException], Exception]
 
 @contextmanager
 def guard(told: Told, *, seed: int = SEED) -> Iterator[None]:
-    """Run strangers' code in here; whatever it raises becomes what `told` makes of it.
+    """Run strangers' code in here: nothing that it does to the process stays, and what it raises is one sentence."""
+    with in_words(told), isolated(seed):
+        yield
+
+
+@contextmanager
+def in_words(told: Told) -> Iterator[None]:
+    """Whatever is raised in here becomes what `told` makes of it.
 
     That holds for what ends programs or tests as well, but not for the user's Ctrl-C, nor for an Unscored, which is a
     sentence already. Where memory ran out, that is the sentence's cause: fewer rows may do, see `saebench.batches`.
     """
     try:
-        with isolated(seed):
-            yield
+        yield
     except (Unscored, KeyboardInterrupt):
         raise
     except BaseException as error:
@@ -58,7 +65,7 @@ def said(error: BaseException) -> str:
     """An exception in words, of which its own class may be strangers' code too."""
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:
+    except BaseException:
         return type(error).__name__
 
 
@@ -84,6 +91,7 @@ def _contexts() -> Iterator[AbstractContextManager[Any]]:
     yield _kept_random()
     yield np.errstate()
     yield np.printoptions()
+    yield printoptions()
     yield _warnings_shown()
     yield chdir(Path.cwd())
     yield kept_entries(os.environ)

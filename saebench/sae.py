@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from saebench.digests import UNDIGESTED
-from saebench.guard import SEED, broken, guard
+from saebench.guard import SEED, broken, in_words, isolated
 from saebench.score import Unscored
 from saebench.spec import SAESpec
 
@@ -78,9 +78,11 @@ class LoadedSAE:
 
     def asked(self, what: str, *given: Tensor, seed: int = SEED) -> Tensor:
         """What its own `encode`, `decode` or `restore` makes of tensors (token, …), checked."""
-        with guard(partial(broken, f"{what} of shape {tuple(given[0].shape)}"), seed=seed):
-            copies = [tensor.clone() for tensor in given] if self.strange else given
-            values = _real(what, self.raw(what)(*copies))
+        copies = [tensor.clone() for tensor in given] if self.strange else given
+        with in_words(partial(broken, f"{what} of shape {tuple(given[0].shape)}")):
+            with isolated(seed):
+                found = self.raw(what)(*copies)
+            values = _real(what, found)
             if values.shape[:-1] != given[0].shape[:-1]:
                 shapes = f"{tuple(given[0].shape)} into {tuple(values.shape)}"
                 raise Unscored(f"{what} turned shape {shapes}", broken=True)
@@ -126,12 +128,13 @@ def _real(what: str, values: Any) -> Tensor:
     """A plain tensor of real numbers: whole numbers become floats, and what is stored sparsely is written out."""
     if not isinstance(values, Tensor):
         raise Unscored(f"{what} returned a {type(values).__name__}, not a tensor", broken=True)
-    values = values.detach().as_subclass(Tensor)
+    values = values.detach()
     if values.is_complex() or values.is_meta:
         kind = "values that are only shapes" if values.is_meta else f"{values.dtype} values".removeprefix("torch.")
         raise Unscored(f"{what} returned {kind}, where real numbers are expected", broken=True)
     values = values.dequantize() if values.is_quantized else values
-    values = values.to_dense() if values.layout is not torch.strided else values
+    values = values if values.layout is torch.strided else values.to_dense()
+    values = values if type(values) is Tensor else values.as_subclass(Tensor)
     return values if values.dtype in FLOATS else values.float()
 
 
