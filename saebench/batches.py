@@ -8,6 +8,9 @@ from typing import TypeVar
 import psutil
 import torch
 
+from saebench.naming import shown
+from saebench.score import Unscored
+
 T = TypeVar("T")
 MOST = 16
 """Contexts per pass: more are hardly faster."""
@@ -29,14 +32,20 @@ class Batch:
     def over(self, count: int, run: Callable[[slice], T], size: int | None = None) -> list[T]:
         """The results of `run` for rows 0 to `count`, some at a time: `size`, or as many contexts as fit."""
         done, start = list[T](), 0
-        now = size or self.size
+        now, before = size or self.size, (self.size, list(self.notes))
         while start < count:
             try:
                 done.append(run(slice(start, min(start + now, count))))
                 start += now
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if now == 1 or not out_of_memory(error):
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError, Unscored) as error:
+                if not out_of_memory(error):
                     raise
+                if now == 1 and isinstance(error, Unscored):
+                    self.size, self.notes[:] = before  # an SAE that fits in no way says nothing about others
+                    raise
+                if now == 1:
+                    said = f"memory does not suffice for a single one: {type(error).__name__}: {error}"
+                    raise Unscored(shown(said)) from error
                 now = self._halved(now, contexts=size is None)
         return done
 
@@ -52,8 +61,13 @@ class Batch:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: on a CPU, and by CUDA's libraries, torch raises a RuntimeError for it."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in WORDS)
+    """Whether memory ran out: on a CPU, and by CUDA's libraries, torch raises a RuntimeError for it.
+
+    In an SAE's own code it is the cause of what the guard says.
+    """
+    cause = error.__cause__ if isinstance(error, Unscored) else error
+    ran_out = isinstance(cause, torch.OutOfMemoryError | MemoryError)
+    return cause is not None and (ran_out or any(word in str(error) for word in WORDS))
 
 
 def free_memory(device: str) -> int:

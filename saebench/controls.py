@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from saebench.damage import DAMAGED
+from saebench.digests import digest_of
 from saebench.directions import Linear, random_directions
 from saebench.metrics.probes import Probe
-from saebench.sae import LoadedSAE, digest_of
+from saebench.sae import LoadedSAE
 from saebench.score import Unscored
 from saebench.statistics import seed_of
 from saebench.subject import Subject, load_subject

@@ -1,7 +1,7 @@
 """What a test may ask for by name: the SAE, what was measured of it once for all properties, and `record`."""
 
-import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from saebench.metrics.distinguishability import Lineup
     from saebench.metrics.ladder import Rung
     from saebench.metrics.marginal_structure import Control
+    from saebench.metrics.throughput import Operation
     from saebench.sae import LoadedSAE
     from saebench.spelling import Speller
     from saebench.study import Study
     from saebench.trace import Trace
 
 ROUNDS = 30
-Operation = Callable[[], Any]
 
 
 def run_of(request: pytest.FixtureRequest) -> Run:
@@ -126,21 +126,23 @@ def record(request: pytest.FixtureRequest) -> Callable[[Estimate], None]:
 
 
 @pytest.fixture
-def timings(benchmark: Any) -> Callable[[Operation, Operation], tuple[list[float], list[float]]]:
-    """Seconds per round of two operations, run in turns so that the machine treats both alike.
+def timings(benchmark: Any) -> "Callable[[Operation, Operation], tuple[list[float], list[float]]]":
+    """Seconds per round of an SAE's operation and of a bare one, run in turns so that the machine treats both alike.
 
     pytest-benchmark times the first, and its `--benchmark-*` options hold. Where it is disabled there are no seconds.
     """
 
-    def run(operation: Operation, reference: Operation) -> tuple[list[float], list[float]]:
-        reference_seconds: list[float] = []
+    def run(operation: "Operation", reference: "Operation") -> tuple[list[float], list[float]]:
+        seconds: list[float] = []
+        with ExitStack() as guarded:
 
-        def time_reference() -> None:
-            begun = time.perf_counter()
-            reference()
-            reference_seconds.append(time.perf_counter() - begun)
+            def turn() -> tuple[tuple[Any], dict[str, Any]]:
+                guarded.close()
+                seconds.append(reference.seconds())
+                guarded.enter_context(operation.guard())
+                return (operation.fresh(),), {}
 
-        benchmark.pedantic(operation, setup=time_reference, rounds=ROUNDS, warmup_rounds=3)
-        return (list(benchmark.stats.stats.data), reference_seconds[-ROUNDS:]) if benchmark.stats else ([], [])
+            benchmark.pedantic(operation, setup=turn, rounds=ROUNDS, warmup_rounds=3)
+        return (list(benchmark.stats.stats.data), seconds[-ROUNDS:]) if benchmark.stats else ([], [])
 
     return run

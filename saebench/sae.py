@@ -1,21 +1,21 @@
 """What an SAE must be: `encode`, and `decode` or `W_dec`. Nothing else is required."""
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from types import FunctionType, ModuleType
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from saebench.batches import out_of_memory
-from saebench.naming import shown
+from saebench.digests import UNDIGESTED
+from saebench.guard import SEED, broken, in_words, isolated
 from saebench.score import Unscored
 from saebench.spec import SAESpec
 
 DIRECTIONS = 1024
 """Decoder rows that are read off at a time."""
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @runtime_checkable
@@ -31,43 +31,35 @@ class SAE(Protocol):
 class LoadedSAE:
     """An SAE in memory with the facts that suites need, whatever object its loader found.
 
-    `encode` and `decode` check what the object returns: wrong shapes, NaN and infinities raise a broken `Unscored`.
+    Its own code runs in `saebench.guard`, and what it returns is checked: an error, wrong shapes, NaN and infinities
+    raise a broken `Unscored`.
     """
 
     spec: SAESpec
     source: Any
     digest: str
     device: str
+    doubts: tuple[str, ...] = field(default=(), metadata=UNDIGESTED)
+    """Sentences that a user should read beside its scores."""
+    unresumable: str = field(default="", metadata=UNDIGESTED)
+    """Why stored scores of this digest may be of another SAE; empty where they cannot."""
 
-    @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """Activations (token, d_in) to latents (token, d_sae)."""
-        latents = _called("encode", self.source.encode, x)
-        if latents.shape[:-1] != x.shape[:-1]:
-            raise Unscored(f"encode turned shape {tuple(x.shape)} into {tuple(latents.shape)}", broken=True)
-        return _finite(latents, "encode")
+        return self.asked("encode", x)
 
-    @torch.no_grad()
     def decode(self, latents: Tensor, x: Tensor | None = None) -> Tensor:
         """Latents (token, d_sae) to reconstructions (token, d_out).
 
         An SAE that normalises its input, or hands some of it on past the latents, needs the activations x (token,
         d_in) that they are of; without them it leaves that out.
         """
-        reconstruction = _called("decode", self._decoder(), latents)
-        reconstruction = reconstruction if x is None else self.restore(reconstruction, x)
-        if reconstruction.shape[:-1] != latents.shape[:-1]:
-            shapes = f"{tuple(latents.shape)} into {tuple(reconstruction.shape)}"
-            raise Unscored(f"decode turned shape {shapes}", broken=True)
-        return _finite(reconstruction, "decode")
+        return self.asked("decode", latents) if x is None else self.asked("decode", latents, x)
 
-    @torch.no_grad()
     def restore(self, y: Tensor, x: Tensor) -> Tensor:
         """What latents reconstruct, with what does not go through them but comes from the activations x (token, d_in)."""
-        own = getattr(self.source, "restore", None)
-        return _called("restore", lambda made: own(made, x), y) if callable(own) else y
+        return self.asked("restore", y, x)
 
-    @torch.no_grad()
     def directions(self, d_sae: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         """Unit decoder directions (d_sae, d_in) and the norms (d_sae,) they had, both on the CPU.
 
@@ -84,29 +76,66 @@ class LoadedSAE:
         norms = rows.norm(dim=1)
         return torch.where(norms[:, None] > 0, rows / norms[:, None].clamp(min=1e-30), rows), norms
 
-    def _decoder(self) -> Callable[[Tensor], Tensor]:
-        if callable(getattr(self.source, "decode", None)):
-            return self.source.decode  # type: ignore[no-any-return]
+    def asked(self, what: str, *given: Tensor, seed: int = SEED) -> Tensor:
+        """What its own `encode`, `decode` or `restore` makes of tensors (token, …), checked."""
+        copies = [tensor.clone() for tensor in given] if self.strange else given
+        with in_words(partial(broken, f"{what} of shape {tuple(given[0].shape)}")):
+            with isolated(seed):
+                found = self.raw(what)(*copies)
+            values = _real(what, found)
+            if values.shape[:-1] != given[0].shape[:-1]:
+                shapes = f"{tuple(given[0].shape)} into {tuple(values.shape)}"
+                raise Unscored(f"{what} turned shape {shapes}", broken=True)
+            # What strangers' code returns, it may still hold and change.
+            values = values.clone(memory_format=torch.contiguous_format) if self.strange else values
+            return _finite(values, what)
+
+    @property
+    def strange(self) -> bool:
+        """Whether its code is not known to leave alone what it is given, as that of files' SAEs is."""
+        return self.spec.loader != "files"
+
+    def raw(self, what: str) -> Callable[..., Any]:
+        """Its own `encode`, `decode` or `restore` as it is, to be called in a guard."""
+        return {"encode": self._encoded, "decode": self._decoded, "restore": self._restored}[what]
+
+    def _encoded(self, x: Tensor) -> Any:
+        return self.source.encode(x)
+
+    def _decoded(self, latents: Tensor, x: Tensor | None = None) -> Any:
+        own = getattr(self.source, "decode", None)
+        made = own(latents) if callable(own) else self._by_matrix(latents)
+        return made if x is None else self._restored(made, x)
+
+    def _restored(self, y: Tensor, x: Tensor) -> Any:
+        own = getattr(self.source, "restore", None)
+        return own(y, x) if callable(own) else y
+
+    def _by_matrix(self, latents: Tensor) -> Tensor:
+        """Of an SAE that has only a matrix."""
         if not hasattr(self.source, "W_dec"):
             raise Unscored("the SAE has neither decode nor W_dec")
-        bias = getattr(self.source, "b_dec", 0.0)
-        return lambda latents: latents @ self.source.W_dec + bias
+        w_dec, bias = self.source.W_dec, getattr(self.source, "b_dec", 0.0)
+        w_dec, bias = (v if isinstance(v, Tensor) else torch.as_tensor(v).to(latents) for v in (w_dec, bias))
+        d_sae = latents.shape[-1]
+        if w_dec.ndim == 2 and len(w_dec) != d_sae == w_dec.shape[1]:
+            now, right = tuple(w_dec.shape), tuple(w_dec.T.shape)
+            raise Unscored(f"W_dec {now} is transposed: its rows are latents, so it should be {right}", broken=True)
+        return latents @ w_dec + bias
 
 
-def _called(what: str, function: Callable[[Tensor], Tensor], argument: Tensor) -> Tensor:
-    """Call an SAE's own code, whatever it may raise."""
-    try:
-        values = function(argument)
-    except Unscored:
-        raise
-    except Exception as error:
-        if out_of_memory(error):  # fewer at a time may do
-            raise
-        message = f"{what} of shape {tuple(argument.shape)} raised {type(error).__name__}: {error}"
-        raise Unscored(shown(message), broken=True) from error
+def _real(what: str, values: Any) -> Tensor:
+    """A plain tensor of real numbers: whole numbers become floats, and what is stored sparsely is written out."""
     if not isinstance(values, Tensor):
         raise Unscored(f"{what} returned a {type(values).__name__}, not a tensor", broken=True)
-    return values
+    values = values.detach()
+    if values.is_complex() or values.is_meta:
+        kind = "values that are only shapes" if values.is_meta else f"{values.dtype} values".removeprefix("torch.")
+        raise Unscored(f"{what} returned {kind}, where real numbers are expected", broken=True)
+    values = values.dequantize() if values.is_quantized else values
+    values = values if values.layout is torch.strided else values.to_dense()
+    values = values if type(values) is Tensor else values.as_subclass(Tensor)
+    return values if values.dtype in FLOATS else values.float()
 
 
 def _finite(values: Tensor, what: str) -> Tensor:
@@ -114,37 +143,3 @@ def _finite(values: Tensor, what: str) -> Tensor:
     if bad:
         raise Unscored(f"{what} returned {bad} values of {values.numel()} that are NaN or infinite", broken=True)
     return values
-
-
-def digest_of(source: Any, *facts: str) -> str:
-    """sha256 over every tensor, number and text that an SAE holds, by its path in the object, and over `facts`."""
-    sha = hashlib.sha256("\n".join(facts).encode())
-    for path, value in sorted(_state(source, "", set()), key=lambda entry: entry[0]):
-        sha.update(f"{path}:{_fingerprint(value)}\n".encode())
-    return sha.hexdigest()
-
-
-def _fingerprint(value: Any) -> str:
-    if not isinstance(value, Tensor):
-        return repr(value)
-    data = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b""
-    return f"{tuple(value.shape)} {value.dtype} {hashlib.sha256(data).hexdigest()}"
-
-
-def _state(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """Walk attributes, modules, lists and dictionaries down to tensors, numbers and texts."""
-    if isinstance(value, Tensor | str | int | float | None):
-        yield path, value
-    elif id(value) not in seen:
-        seen.add(id(value))
-        for key, inner in _inside(value):
-            yield from _state(inner, f"{path}.{key}", seen)
-
-
-def _inside(value: Any) -> Iterable[tuple[Any, Any]]:
-    if isinstance(value, list | tuple):
-        return enumerate(value)
-    if isinstance(value, dict):
-        return value.items()
-    foreign = isinstance(value, type | ModuleType | FunctionType)
-    return () if foreign else getattr(value, "__dict__", {}).items()

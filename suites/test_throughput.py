@@ -5,16 +5,16 @@ import pytest
 from saebench.metrics import throughput
 
 
-@pytest.mark.score("throughput.encode", 1, "higher", "ratio", tolerance=0.1, floor=0.0, machine=True)
+@pytest.mark.score("throughput.encode", 2, "higher", "ratio", tolerance=0.1, floor=0.0, machine=True)
 def test_encode(sae, activations, timings, record):
     record(throughput.relative_speed(*timings(*throughput.operations(sae, activations)["encode"])))
 
 
-@pytest.mark.score("throughput.decode", 1, "higher", "ratio", tolerance=0.1, floor=0.0, machine=True)
+@pytest.mark.score("throughput.decode", 2, "higher", "ratio", tolerance=0.1, floor=0.0, machine=True)
 def test_decode(sae, activations, timings, record):
     record(throughput.relative_speed(*timings(*throughput.operations(sae, activations)["decode"])))
 
 
-@pytest.mark.score("throughput.memory", 1, "lower", "ratio", tolerance=0.25, machine=True)
+@pytest.mark.score("throughput.memory", 2, "lower", "ratio", tolerance=0.25, machine=True)
 def test_memory(sae, activations, record):
     record(throughput.relative_memory(sae, activations))

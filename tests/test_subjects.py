@@ -871,7 +871,7 @@ def test_what_was_done_before_memory_ran_out_is_kept() -> None:
 def test_it_gives_up_at_one_row() -> None:
     for error in ERRORS.values():
         batch, device = Batch(), Memory(0, error)
-        with pytest.raises(type(error())):
+        with pytest.raises(Unscored, match=f"memory does not suffice for a single one: {type(error()).__name__}"):
             batch.over(5, device)
         assert device.tried == [5, 5, 4, 2, 1]  # with room for 16, 8, 4, 2, 1
         assert batch.size == 1

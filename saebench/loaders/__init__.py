@@ -11,8 +11,12 @@ from saebench.spec import SAESpec
 def load_sae(spec: SAESpec, device: str = "cpu") -> LoadedSAE:
     """Load an SAE into memory by its spec; nothing is downloaded.
 
-    Raises ValueError or OSError, with one sentence that names the SAE, if it cannot be loaded.
+    Raises ValueError or OSError, with one sentence that names the SAE, if it cannot be loaded. What libraries warn of
+    meanwhile is shown, and no error.
     """
-    module = importlib.import_module(f"saebench.loaders.{spec.loader}")
-    loaded: LoadedSAE = module.load(spec, device)
+    from saebench.guard import isolated
+
+    with isolated():
+        module = importlib.import_module(f"saebench.loaders.{spec.loader}")
+        loaded: LoadedSAE = module.load(spec, device)
     return loaded

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,21 +23,59 @@ if TYPE_CHECKING:
 TOKENS = 4096
 
 
-def operations(
-    sae: LoadedSAE, activations: Activations
-) -> dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]]:
+@dataclass(frozen=True)
+class Operation:
+    """What is timed: the bare call, done when the device has done it. Copies are made, and results checked, elsewhere."""
+
+    name: str
+    run: Callable[[Tensor], Any]
+    given: Tensor
+
+    def fresh(self) -> Tensor:
+        """What it is given in a round, which it may change."""
+        return _done(self.given.clone())
+
+    def __call__(self, x: Tensor) -> Any:
+        found = self.run(x)
+        _done(x)
+        return found
+
+    def seconds(self) -> float:
+        x = self.fresh()
+        begun = time.perf_counter()
+        self(x)
+        return time.perf_counter() - begun
+
+    def guard(self) -> AbstractContextManager[None]:
+        """For the round of an SAE, which may not slow down or speed up the bare product of the next one."""
+        from saebench.guard import broken, guard
+
+        return guard(partial(broken, f"{self.name} of shape {tuple(self.given.shape)}"))
+
+
+def _done(x: Tensor) -> Tensor:
+    """A GPU is told what to do, and does it later."""
+    import torch
+
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
+    return x
+
+
+def operations(sae: LoadedSAE, activations: Activations) -> dict[str, tuple[Operation, Operation]]:
     """For encode and decode: the SAE's operation on 4,096 tokens, and the bare matrix product of its shape."""
     import torch
 
     x, _ = activations.inside(activations.residual.shape[1])
     x = x.repeat(-(-TOKENS // len(x)), 1)[:TOKENS].to(sae.device)
     latents = sae.encode(x)
+    sae.decode(latents)
     generator = torch.Generator().manual_seed(seed_of("throughput"))
     w_enc = torch.randn(x.shape[1], latents.shape[1], generator=generator).to(x)
-    w_dec = w_enc.T.contiguous()
+    w_dec, codes = w_enc.T.contiguous(), latents.to(x)
     return {
-        "encode": (lambda: sae.encode(x), lambda: x @ w_enc),
-        "decode": (lambda: sae.decode(latents), lambda: latents @ w_dec),
+        "encode": (Operation("encode", sae.raw("encode"), x), Operation("bare", lambda x: x @ w_enc, x)),
+        "decode": (Operation("decode", sae.raw("decode"), latents), Operation("bare", lambda y: y @ w_dec, codes)),
     }
 
 
@@ -57,17 +99,22 @@ def relative_speed(sae_seconds: Sequence[float], bare_seconds: Sequence[float]) 
 def relative_memory(sae: LoadedSAE, activations: Activations) -> Estimate:
     """Peak memory allocated by encode and decode over what both bare products need for their results.
 
-    Counted by torch's profiler allocation by allocation, so it has no noise.
+    Counted by torch's profiler allocation by allocation, so it has no noise. Neither is charged for the search for NaN.
     """
-    pairs = operations(sae, activations)
-    used = max(peak_bytes(pair[0]) for pair in pairs.values())
-    bare = max(peak_bytes(pair[1]) for pair in pairs.values())
+    pairs = operations(sae, activations).values()
+    used, bare = (max(_peak(operation) for operation in side) for side in zip(*pairs, strict=True))
     return Estimate(
         used / bare, used / bare, used / bare, 1, "run", controls={"bytes": float(used), "bare": float(bare)}
     )
 
 
-def peak_bytes(operation: Callable[[], Tensor]) -> int:
+def _peak(operation: Operation) -> int:
+    x = operation.fresh()
+    with operation.guard():
+        return peak_bytes(lambda: operation(x))
+
+
+def peak_bytes(operation: Callable[[], Any]) -> int:
     """Highest sum of bytes allocated and not yet freed while `operation` runs."""
     import torch
 
