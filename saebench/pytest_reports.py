@@ -59,7 +59,7 @@ class Reports:
         run = self.suite_run.run
         if run is None or not self.suite_run.expected or self.suite_run.config.option.collectonly:
             return
-        notes = [*self.notes, *(f"not read: {reason}" for reason in self.unreadable)]
+        notes = [*self.notes, *self.unreadable]
         for line in summary(self.scores, self.judgements, notes, self.suite_run.expected, str(run.store.path)):
             terminalreporter.write_line(line)
         for line in architectures_table(self.scores, self.suite_run.gate.baseline):

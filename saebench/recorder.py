@@ -34,8 +34,9 @@ class Recorder:
     run: "Run"
 
     def found(self, asked: Asked) -> Score | None:
-        """The stored score of this very measurement, if there is one."""
-        return self.run.stored.get(identity(**self.identifying(asked))) if self.run.stored else None
+        """The stored score of this very measurement, if there is one, and it is certain that it is of this SAE."""
+        found = self.run.stored.get(identity(**self.identifying(asked))) if self.run.stored else None
+        return None if found is None or self.run.unresumable(asked.spec) else found
 
     def record(self, asked: Asked, outcome: Estimate | Unscored, seconds: float) -> Score:
         """Make the score and append it to the scores file at once."""

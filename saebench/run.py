@@ -136,7 +136,8 @@ class Run:
             made = self.controls.made(own, name)
         except Unscored as reason:
             made = unmade(own, name, reason)
-        return replace(made, spec=replace(made.spec, name=spec.name, control=True))
+        named = replace(made.spec, name=spec.name, control=True)
+        return replace(made, spec=named, unresumable=own.unresumable)
 
     def known(self, spec: SAESpec) -> SAESpec:
         """The spec with all that its files say, which for some formats only loading tells: once, as it is kept."""
@@ -239,6 +240,15 @@ class Run:
 
             self.device = "cuda" if torch.cuda.is_available() else "cpu"
         return self.device
+
+    def unresumable(self, spec: SAESpec) -> str:
+        """Why scores of earlier runs may be of another SAE, though all that can be seen of it is the same."""
+        if content_of(spec) is not None or spec.loader == "architecture":
+            return ""
+        reason = self.sae(spec).unresumable
+        if reason:
+            self._notes[spec.name] = [f"its stored scores are not taken: {reason}"]
+        return reason
 
     def notes(self) -> list[str]:
         """What happened that a user should read: where memory did not suffice."""

@@ -39,8 +39,6 @@ class LoadedSAE:
     source: Any
     digest: str
     device: str
-    doubts: tuple[str, ...] = field(default=(), metadata=UNDIGESTED)
-    """Sentences that a user should read beside its scores."""
     unresumable: str = field(default="", metadata=UNDIGESTED)
     """Why stored scores of this digest may be of another SAE; empty where they cannot."""
 

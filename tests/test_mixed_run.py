@@ -10,8 +10,8 @@ import pytest
 from saebench.score import Score
 from saebench.store import Store
 
-SUITES = Path(__file__).parent.parent / "suites"
-CHOSEN = "test_fvu or test_l0 or test_kl or test_f1 or test_recall or test_angle"
+SUITES = [Path(__file__).parent.parent / "suites" / f"test_{name}.py" for name in ("reconstruction", "first_letter")]
+CHOSEN = "test_fvu or test_l0 or test_kl or test_f1 or test_recall or test_ablation_share"
 SAES = """
 import warnings
 import torch
@@ -73,7 +73,7 @@ class Global(TopK):
         torch.use_deterministic_algorithms(True)
         return super().encode(x)
 """
-GOOD, BAD = ("good", "good_too"), ("Warns", "InPlace", "Trains", "Broken", "unreadable", "Global")
+GOOD = ("good", "good_too")
 ORDER = ("InPlace", "good", "Broken", "Warns", "Global", "unreadable", "Trains", "good_too")
 LIKE_GOOD = ("Warns", "InPlace", "Trains", "Global")
 """Whatever they do beside it, they compute what `good` computes."""
@@ -90,7 +90,7 @@ def run(folder: Path, names: tuple[str, ...], *arguments: str, file: str) -> sub
     saes = [argument for name in names for argument in ("--sae", f"my_saes:{name}")]
     options = [*saes, "--sae-budget", "smoke", "--sae-scores", file, "-k", CHOSEN, "-p", "no:cacheprovider"]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", str(SUITES), "--rootdir", str(folder), *options, *arguments],
+        [sys.executable, "-m", "pytest", *map(str, SUITES), "--rootdir", str(folder), *options, *arguments],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
@@ -107,7 +107,7 @@ def alone(folder: Path) -> dict[str, dict[str, object]]:
     for name in GOOD:
         assert run(folder, (name,), file=f"{name}.jsonl").returncode == 0
         found[name] = values(folder, f"{name}.jsonl", name)
-        assert len(found[name]) >= 8
+        assert len(found[name]) >= 7
     return found
 
 
@@ -133,7 +133,7 @@ def test_bad_ones_fail_with_a_sentence_and_the_run_goes_on(mixed, folder, alone)
     assert code == 1
     assert "Traceback" not in said
     assert "INTERNALERROR" not in said
-    assert said.count("saebench: not read: my_saes:unreadable: ") == 1
+    assert said.count("saebench: my_saes:unreadable cannot be read: SystemExit: 0") == 1
     count = len(alone["good"])
     assert f"{2 * count} failed" in said
     broken = [score for score in Store(folder / mixed[0]).read() if score.sae == "my_saes:Broken"]

@@ -1008,7 +1008,7 @@ def test_what_an_object_names_is_not_fetched_in_the_middle_of_a_test(project: py
     result = run_suite(project, "--sae", "my_saes:OfHub")
     assert result.ret == 4
     result.stdout.fnmatch_lines(
-        [f"*not read: my_saes:OfHub reads the model {MODEL}, *: saebench fetch --sae-model {MODEL}"]
+        [f"saebench: my_saes:OfHub reads the model {MODEL}, *: saebench fetch --sae-model {MODEL}"]
     )
     assert "Traceback" not in result.stdout.str()
     assert hub.log == []
