@@ -23,6 +23,10 @@ DETECTABLE = 2**0.5 * DETECTED
 """The same in standard errors of one of two independent scores."""
 
 
+MDD = "minimum_detectable_difference"
+"""Its name among the numbers beside a score."""
+ROUNDING = 1e-9
+"""Of a value: an interval that is no longer has no length."""
 _REPETITION: ContextVar[int] = ContextVar("repetition", default=0)
 
 
@@ -60,24 +64,28 @@ def ratio_of_sums(numerator: Floats, denominator: Floats, *, purpose: str, n_uni
 
 
 def ratio_of_tails(numerator: Floats, denominator: Floats, *, purpose: str, n_unit: str) -> Estimate:
-    """`ratio_of_sums` where a few clusters make up most of both sums: a bootstrap of Student's t (Hall 1988).
+    """`ratio_of_sums` of what is positive, where a few clusters make up most of both sums.
 
-    A sample without the tail looks as if it were certain; so does each of its resamples, whose own standard error
-    tells. Where the ratio is the same in all clusters, the interval is that of `ratio_of_sums`.
+    A bootstrap of Student's t (Hall 1988) on the logarithm, below which there is nothing. A sample without the tail
+    looks as if it were certain; so does each of its resamples, whose own standard error tells. Where the ratio is the
+    same in all clusters, the interval is that of `ratio_of_sums`.
     """
     estimate = ratio_of_sums(numerator, denominator, purpose=purpose, n_unit=n_unit)
-    n = len(numerator)
+    n, value = len(numerator), estimate.value
     counts = times_drawn(n, f"{purpose} in standard errors", RESAMPLES)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = counts @ numerator / (counts @ denominator)
         left = (counts * (numerator - ratios[:, None] * denominator) ** 2).sum(1)
-        errors = (left * n / (n - 1)) ** 0.5 / (counts @ denominator)
-        t = (ratios[1:] - ratios[0]) / errors[1:]
+        errors = (left * n / (n - 1)) ** 0.5 / (counts @ numerator)  # of the logarithm
+        t = np.log(ratios[1:] / ratios[0]) / errors[1:]
     if np.isfinite(t).mean() < (1 + LEVEL) / 2:
         return estimate
     below, above = np.quantile(t[np.isfinite(t)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) * errors[0]
-    value = estimate.value
-    return replace(estimate, ci_low=min(value - float(above), value), ci_high=max(value - float(below), value))
+    with np.errstate(over="ignore"):
+        low, high = value * np.exp([-above, -below])
+    if not np.isfinite(high):
+        raise Unscored(f"{purpose} is of a few {n_unit}s that outweigh all others: its interval has no end")
+    return replace(estimate, ci_low=min(float(low), value), ci_high=max(float(high), value))
 
 
 def bootstrap(
@@ -183,6 +191,20 @@ def honest_rate(estimate: Estimate, words: int) -> Estimate:
     detectable = max(DETECTABLE * error, high - low if error == 0 else 0.0)
     controls = {**estimate.controls, "minimum_detectable_difference": detectable}
     return replace(estimate, ci_low=max(low, 0.0), ci_high=min(high, 1.0), controls=controls)
+
+
+def never_certain(estimate: Estimate, lowest: float, highest: float) -> Estimate:
+    """The estimate, with an interval that has length also where all of its items are equal.
+
+    That says little of those that were not seen: with 95% confidence, up to a share of 1 - .025^(1/n) of them is
+    otherwise (Clopper & Pearson 1934), and lies between `lowest` and `highest`.
+    """
+    if estimate.ci_high - estimate.ci_low > ROUNDING * max(1.0, abs(estimate.value)):
+        return estimate
+    value, share = estimate.value, 1 - ((1 - LEVEL) / 2) ** (1 / estimate.n)
+    low, high = value - share * max(value - lowest, 0.0), value + share * max(highest - value, 0.0)
+    known = {MDD: high - low} if MDD in estimate.controls else {}
+    return replace(estimate, ci_low=low, ci_high=high, controls={**estimate.controls, **known})
 
 
 def proportion(successes: int, n: int, *, n_unit: str) -> Estimate:

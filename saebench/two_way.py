@@ -26,15 +26,8 @@ def over_concepts(
     is that of percentiles, as `two_way` scales them. The minimum detectable difference, with 80% power, is between two
     SAEs that are measured independently. Raises Unscored where fewer than two concepts have a value.
     """
-    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in sums.items()}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        each = statistic({name: values.sum(axis=0) for name, values in arrays.items()})
+    each, means = _resampled(sums, statistic, purpose)
     found = np.isfinite(each)
-    if found.sum() < 2:
-        raise Unscored(f"{purpose} is defined for {found.sum()} of {len(each)} concepts, and an interval needs two")
-    drawn = _redrawn(arrays, statistic)[:, found]
-    both, counts = _over_concepts(each[found], drawn, purpose)
-    means = two_way(both, np.concatenate([each[found][None], drawn]), counts, len(next(iter(arrays.values()))))
     value, means = float(means[0]), means[1:][np.isfinite(means[1:])]
     low, high = (float(end) for end in np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
     return Estimate(
@@ -47,22 +40,26 @@ def over_concepts(
 def resampled_concepts(
     sums: Mapping[str, Floats], statistic: Callable[[dict[str, Floats]], Floats], purpose: str
 ) -> Floats:
-    """(1 + resample,) mean over concepts of what `over_concepts` is of; the first is that of the sample.
+    """(1 + resample,) the mean over concepts that `over_concepts` is of; the first is that of the sample.
 
     Two sets of sums over the same words are drawn alike, so that their difference can be taken.
     """
+    return _resampled(sums, statistic, purpose)[1]
+
+
+def _resampled(
+    sums: Mapping[str, Floats], statistic: Callable[[dict[str, Floats]], Floats], purpose: str
+) -> tuple[Floats, Floats]:
+    """(concept,) values of the sample, and (1 + resample,) their means with words and concepts drawn anew."""
+    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in sums.items()}
     with np.errstate(divide="ignore", invalid="ignore"):
-        each = statistic({name: values.sum(axis=0) for name, values in sums.items()})
+        each = statistic({name: values.sum(axis=0) for name, values in arrays.items()})
     found = np.isfinite(each)
-    drawn = _redrawn({name: np.asarray(values, dtype=np.float64) for name, values in sums.items()}, statistic)
-    return _over_concepts(each[found], drawn[:, found], purpose)[0]
-
-
-def _over_concepts(each: Floats, drawn: Floats, purpose: str) -> tuple[Floats, Floats]:
-    """Mean over concepts of values (concept,) and of those with words drawn anew (resample, concept), which are drawn
-    anew as well; and how often each is drawn (1 + resample, concept)."""
-    counts = times_drawn(len(each), f"concepts of {purpose}", RESAMPLES)
-    return pigeonhole(np.concatenate([each[None], drawn]), counts), counts
+    if found.sum() < 2:
+        raise Unscored(f"{purpose} is defined for {found.sum()} of {len(each)} concepts, and an interval needs two")
+    drawn = np.concatenate([each[None], _redrawn(arrays, statistic)])[:, found]
+    counts = times_drawn(drawn.shape[1], f"concepts of {purpose}", RESAMPLES)
+    return each, two_way(pigeonhole(drawn, counts), drawn, counts, len(next(iter(arrays.values()))))
 
 
 def pigeonhole(drawn: Floats, counts: Floats) -> Floats:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
 from saebench.score import Estimate, Unscored
 from saebench.statistics import (
@@ -12,6 +13,7 @@ from saebench.statistics import (
     bootstrap,
     honest_rate,
     least,
+    never_certain,
     proportion,
     ratio_of_sums,
     ratio_of_tails,
@@ -251,3 +253,50 @@ def test_least_of_constants_is_certain_and_resamples_without_a_value_are_left_ou
     holed = together(0.5, 0.6)
     holed[1, 5:50] = np.nan
     assert least(holed) == pytest.approx(least(together(0.5, 0.6)), abs=0.02)
+
+
+def test_a_ratio_of_what_is_positive_has_no_interval_below_zero() -> None:
+    """One prompt in a hundred outweighs all others: the interval is wide, and ends above 0."""
+    for number in range(20):
+        rng = np.random.default_rng(number)
+        sums = np.exp(rng.normal(0, 2.5, 24)), np.exp(rng.normal(0, 1.0, 24))
+        found = ratio_of_tails(*sums, purpose="tails", n_unit="prompt")
+        assert 0 < found.ci_low <= found.value <= found.ci_high
+
+
+def test_it_means_the_same_upside_down() -> None:
+    rng = np.random.default_rng(0)
+    one, other = np.exp(rng.normal(0, 1, 48)), np.exp(rng.normal(0, 1, 48))
+    found = ratio_of_tails(one, other, purpose="tails", n_unit="prompt")
+    turned = ratio_of_tails(other, one, purpose="tails", n_unit="prompt")
+    assert turned.value == pytest.approx(1 / found.value)
+    assert [turned.ci_low, turned.ci_high] == pytest.approx([1 / found.ci_high, 1 / found.ci_low], rel=0.15)
+
+
+@pytest.mark.parametrize(("n", "share"), [(2, 0.842), (3, 0.708), (23, 0.148), (300, 0.0122)])
+def test_equal_items_say_little_of_those_that_were_not_seen(n: int, share: float) -> None:
+    """0 of n seen: the upper end of Clopper and Pearson's interval for how many others there are."""
+    exact = stats.binomtest(0, n).proportion_ci(0.95, method="exact").high
+    assert share == pytest.approx(exact, rel=0.01)
+    for value, low, high in ((1.0, 1 - exact, 1.0), (0.0, 0.0, exact), (0.5, 0.5 * (1 - exact), 0.5 * (1 + exact))):
+        equal = Estimate(value, value, value, n, "concept", controls={"minimum_detectable_difference": 0.0})
+        found = never_certain(equal, 0.0, 1.0)
+        assert [found.ci_low, found.value, found.ci_high] == pytest.approx([low, value, high])
+        assert found.controls == {"minimum_detectable_difference": pytest.approx(high - low)}
+
+
+def test_an_interval_that_has_length_stays_as_it_is() -> None:
+    estimate = Estimate(0.5, 0.49, 0.52, 3, "concept")
+    assert never_certain(estimate, 0.0, 1.0) is estimate
+
+
+def test_the_interval_of_equal_items_contains_the_truth() -> None:
+    """A twentieth of concepts are split; samples of 23 in which none is have the truth in their interval."""
+    rng = np.random.default_rng(0)
+    missed = 0
+    for _ in range(400):
+        counts = 1.0 + (rng.random(23) < 0.05)
+        if counts.std() == 0:
+            equal = Estimate(1.0, 1.0, 1.0, 23, "concept")
+            missed += not never_certain(equal, 1.0, 2.0).ci_high >= 1.05
+    assert missed == 0
