@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from saebench.folders import read_json
 from saebench.hub import Repo
+from saebench.json_files import read_json
 from saebench.places import ORGANISM, organism_folder
 from saebench.pretrained import model_on_hub
 
