@@ -124,13 +124,13 @@ def _entry(entry: dict[str, Any]) -> Array:
 def _npz(path: Path) -> dict[str, Array]:
     with zipfile.ZipFile(path) as archive:
         _check_entries(path, archive)
-        return dict(once([(e.filename.removesuffix(".npy"), _member(path, archive, e)) for e in archive.infolist()]))
+        return {entry.filename.removesuffix(".npy"): _member(path, archive, entry) for entry in archive.infolist()}
 
 
 def _check_entries(path: Path, archive: zipfile.ZipFile) -> None:
     if (many := len(archive.infolist())) > MOST:
         raise ValueError(f"{path} holds {many} arrays, more than an SAE has")
-    if len(set(archive.namelist())) < many:
+    if len({name.removesuffix(".npy") for name in archive.namelist()}) < many:
         raise ValueError(f"{path} holds two arrays of one name")
 
 

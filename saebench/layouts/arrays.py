@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from saebench.layouts.fields import brief, unknown
-from saebench.naming import nearest
 from saebench.weights import Array
 
 Sizes = dict[str, int]
@@ -25,9 +24,8 @@ class Arrays:
 
     def check(self, found: Mapping[str, Array], where: object) -> Sizes:
         """Sizes of the SAE. Raises ValueError with one sentence for an array that is unknown, one too many or misshapen."""
-        for name in found:
-            if name not in self.known:
-                raise ValueError(unknown("array", name, where, nearest(str(name), self.known)))
+        if strange := [name for name in found if name not in self.known]:
+            raise ValueError(unknown("array", strange, where, self.known))
         for names in self.either:
             if len(both := [name for name in names if name in found]) > 1:
                 raise ValueError(f"{where} has {both[0]} and {both[1]}, which contradict each other: keep one of them")
@@ -48,9 +46,14 @@ def _unify(name: str, shape: tuple[int, ...], dimensions: str, sizes: Sizes, whe
     if not fitting or 0 in shape:
         many = " or ".join(NUMBER[len(way)] for way in ways)
         raise ValueError(f"{where}: {name} has shape {brief(shape)}, and should have {many}, none of them empty")
-    wanted = tuple(sizes.get(dimension, size) for dimension, size in zip(fitting[0], shape, strict=True))
-    if shape != wanted:
-        raise ValueError(f"{where}: {name} has shape {brief(shape)}, where the encoder's shape asks for {wanted}")
+    wanted = [sizes.get(dimension, size) for dimension, size in zip(fitting[0], shape, strict=True)]
+    if [*shape] != wanted:
+        asked = ", ".join(str(sizes.get(dimension, "any")) for dimension in fitting[0])
+        transposed = all(sizes.get(way, size) == size for way, size in zip(fitting[0], reversed(shape), strict=True))
+        hint = ": it is transposed" if transposed else ""
+        raise ValueError(
+            f"{where}: {name} has shape {brief(shape)}, where the encoder's shape asks for ({asked}){hint}"
+        )
     sizes.update(zip(fitting[0], shape, strict=True))
 
 

@@ -5,7 +5,10 @@ from saebench.layouts.fields import Fields
 from saebench.layouts.layout import Config, Layout
 
 TRAINER = Fields(
-    obeyed=("dict_class", "activation_dim", "dict_size", "k", "layer", "lm_name", "submodule_name"),
+    obeyed={
+        "dict_class": str, "activation_dim": int, "dict_size": int, "k": int, "layer": int | None, "lm_name": str | None,
+        "submodule_name": str | None,
+    },
     harmless=(
         "trainer_class", "lr", "steps", "seed", "device", "wandb_name", "warmup_steps", "decay_start", "auxk_alpha",
         "top_k_aux", "threshold_beta", "threshold_start_step", "bandwidth", "target_l0", "l1_penalty", "sparsity_penalty",
@@ -16,7 +19,7 @@ TRAINER = Fields(
     ),
 )  # fmt: skip
 BUFFER = Fields(
-    obeyed=("io", "ctx_len", "d_submodule"),
+    obeyed={"io": str, "ctx_len": int | None, "d_submodule": int | None},
     harmless=(
         "n_ctxs", "refresh_batch_size", "out_batch_size", "device", "remove_bos", "add_special_tokens", "dtype",
         # Which tokens were trained on.

@@ -27,20 +27,21 @@ SCOPE_TRANSCODER = Arrays(
 SCOPE_2 = Arrays({**WEIGHTS, "threshold": "sae", "affine_skip_connection": "in out"}, {}, SMALL)
 HANNA = Arrays({"W_enc": "sae in", "W_dec": "sae out", "b_enc": "sae", "b_dec": "out"}, {})
 SCOPE_2_CONFIG = Fields(
-    obeyed=("model_name", "hf_hook_point_in", "hf_hook_point_out", "width", "affine_connection"),
+    obeyed={
+        "model_name": str,
+        "hf_hook_point_in": str,
+        "hf_hook_point_out": str | None,
+        "width": int | None,
+        "affine_connection": bool | None,
+    },
     harmless=("l0",),
     only={"architecture": ("jump_relu",), "type": ("sae", "transcoder")},
 )
 
 
-def _config(config: Config) -> Fields:
-    """Beside a bare file of arrays there may be anybody's configuration; Gemma Scope 2's says where it reads."""
-    return SCOPE_2_CONFIG if "hf_hook_point_in" in config else Fields(free=True)
-
-
 def _check(config: Config, arrays: set[str]) -> None:
     told, has = config.get("affine_connection"), "affine_skip_connection" in arrays
-    if "hf_hook_point_in" in config and told is not None and told is not has:
+    if told is not None and told is not has:
         raise ValueError(
             f"affine_connection is {told!r:.60}, and there is {'an' if has else 'no'} affine_skip_connection"
         )
@@ -50,7 +51,7 @@ _SCOPE_2_SIZES = {"width": "sae"}
 LAYOUTS = {
     "arrays": Layout(LONE),
     "params_npz": Layout(LONE),
-    "params_safetensors": Layout(LONE, {"{path}/config.json": _config}, _SCOPE_2_SIZES, _check),
+    "params_safetensors": Layout(LONE, {"{path}/config.json": SCOPE_2_CONFIG}, _SCOPE_2_SIZES, _check),
     "gemma_2": Layout(SCOPE),
     "gemma_2_transcoder": Layout(SCOPE_TRANSCODER),
     "gemma_3": Layout(SCOPE_2, {"{path}/config.json": SCOPE_2_CONFIG}, _SCOPE_2_SIZES, _check),

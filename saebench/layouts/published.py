@@ -5,9 +5,12 @@ from saebench.layouts.fields import Fields
 from saebench.layouts.layout import Config, Layout
 
 LINEAR = {"encoder.weight": "sae in", "decoder.weight": "in sae", "encoder.bias": "sae", "decoder.bias": "in"}
-NORMS = Fields(obeyed=("in", "out"))
+NORMS = Fields(obeyed={"in": int | float, "out": int | float})
 OPENMOSS = Fields(
-    obeyed=("d_model", "d_sae", "expansion_factor", "hook_point_in", "hook_point_out", "jump_relu_threshold"),
+    obeyed={
+        "d_model": int, "d_sae": int, "expansion_factor": int | float, "hook_point_in": str, "hook_point_out": str | None,
+        "jump_relu_threshold": int | float,
+    },
     harmless=(
         "device", "seed", "dtype", "bias_init_method", "decoder_exactly_fixed_norm", "init_decoder_norm",
         "init_encoder_norm", "init_encoder_with_decoder_transpose", "lp", "l1_coefficient", "l1_coefficient_warmup_steps",
@@ -26,7 +29,7 @@ OPENMOSS = Fields(
     tables={"dataset_average_activation_norm": NORMS},
 )  # fmt: skip
 KISSANE = Fields(
-    obeyed=("act_size", "dict_size", "act_name"),
+    obeyed={"act_size": int, "dict_size": int, "act_name": str},
     harmless=(
         "seq_len", "dict_mult", "seed", "batch_size", "buffer_mult", "lr", "num_tokens", "l1_coeff", "beta1", "beta2", "enc_dtype", "model_name",
         "site", "layer", "device", "reinit", "head", "resample_scheme", "anthropic_neuron_resample_scale",

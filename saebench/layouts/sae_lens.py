@@ -7,21 +7,25 @@ sae-lens obeys what is listed here. `tests/test_layouts.py` compares this with s
 from typing import Any
 
 from saebench.layouts.arrays import Arrays
-from saebench.layouts.fields import Fields
+from saebench.layouts.fields import Fields, Kind
 from saebench.layouts.layout import Config, Layout
 
 FIRST = "6.0.0"
 """The first version with `metadata`, by whose rules it is read."""
-BASE = ("architecture", "d_in", "d_sae", "apply_b_dec_to_input", "normalize_activations")
+BASE: dict[str, Kind] = {
+    "architecture": str | None, "d_in": int, "d_sae": int, "apply_b_dec_to_input": bool,
+    "normalize_activations": str | bool | None,
+}  # fmt: skip
 PLACE = ("device", "dtype", "sae_lens_version", "sae_lens_training_version")
 """Where and in which precision it was saved: it runs in float32, on the device that was asked for."""
 SHAPED: dict[str, tuple[str | None, ...]] = {"reshape_activations": ("none", "hook_z", None)}
 """Attention's heads are read side by side in either case."""
-ARCHITECTURES: dict[str, tuple[str, ...]] = {
-    "standard": (), "gated": (), "jumprelu": (), "topk": ("k", "rescale_acts_by_decoder_norm"),
-    "abstopk": ("k", "rescale_acts_by_decoder_norm"),
-    "matching_pursuit": ("residual_threshold", "max_iterations", "stop_on_duplicate_support"),
-    **dict.fromkeys(("transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder"), ("d_out",)),
+TOPK: dict[str, Kind] = {"k": int, "rescale_acts_by_decoder_norm": bool}
+TRANSCODERS = ("transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder")
+ARCHITECTURES: dict[str, dict[str, Kind]] = {
+    "standard": {}, "gated": {}, "jumprelu": {}, "topk": TOPK, "abstopk": TOPK,
+    "matching_pursuit": {"residual_threshold": int | float, "max_iterations": int | None, "stop_on_duplicate_support": bool},
+    **{name: {"d_out": int} for name in TRANSCODERS},
 }  # fmt: skip
 """What each obeys beside the base."""
 SPARSE = ("use_sparse_activations", "aux_loss_coefficient", "decoder_init_norm")
@@ -42,14 +46,17 @@ UNSUPPORTED = {
     "temporal": "reads whole contexts, and cannot be told about one token at a time",
 }
 MODEL = Fields(
-    obeyed=("center_writing_weights",),
+    obeyed={"center_writing_weights": bool},
     # None of these moves what is read in the residual stream, in an MLP or behind attention.
     harmless=("center_unembed", "fold_ln", "n_ctx", "dtype", "torch_dtype", "device", "n_devices", "move_to_device", "trust_remote_code"),
     only={"fold_value_biases": (False,), "first_n_layers": (None,)},
 )  # fmt: skip
 """How transformer-lens was to load the model."""
 METADATA = Fields(
-    obeyed=("model_name", "hook_name", "hook_name_out", "context_size", "prepend_bos", "hf_hook_name"),
+    obeyed={
+        "model_name": str | None, "hook_name": str | None, "hook_name_out": str | None, "context_size": int | None,
+        "prepend_bos": bool | None, "hf_hook_name": str | None,
+    },
     harmless=(
         *PLACE, "hf_hook_name_out", "model_class_name", "dataset_path", "dataset_trust_remote_code", "neuronpedia_id",
         "exclude_special_tokens", "seqpos_slice", "training_architecture", "training_architecture_details",
@@ -60,7 +67,7 @@ METADATA = Fields(
     free=True,
 )  # fmt: skip
 BEFORE_6 = Fields(
-    obeyed=(*METADATA.obeyed, "hook_point", "activation_fn", "activation_fn_str"),
+    obeyed={**METADATA.obeyed, "hook_point": str},
     harmless=(
         *METADATA.harmless, "metadata", "hook_layer", "hook_point_layer", "hook_eval", "hook_point_eval", "streaming",
         "is_dataset_tokenized", "use_chat_formatting", "use_cached_activations", "cached_activations_path",
@@ -84,16 +91,16 @@ BEFORE_6 = Fields(
         **METADATA.only, **SHAPED, "hook_point_head_index": (None,), "finetuning_scaling_factor": (False, None),
         "activation_fn": ("relu", "topk"), "activation_fn_str": ("relu", "topk"),
     },
-    tables={**METADATA.tables, "activation_fn_kwargs": Fields(obeyed=("k",))},
+    tables={**METADATA.tables, "activation_fn_kwargs": Fields(obeyed={"k": int})},
 )  # fmt: skip
 
 
 def fields_of(config: Config) -> Fields:
     """Known fields by the architecture and the version; raises ValueError for an architecture that is not evaluated."""
     architecture = architecture_of(config)
-    own = (*BASE, *ARCHITECTURES[architecture])
+    own = {**BASE, **ARCHITECTURES[architecture]}
     if "metadata" not in config:
-        return Fields((*BEFORE_6.obeyed, *own), BEFORE_6.harmless, BEFORE_6.only, BEFORE_6.tables)
+        return Fields({**BEFORE_6.obeyed, **own}, BEFORE_6.harmless, BEFORE_6.only, BEFORE_6.tables)
     return Fields(own, (*PLACE, *TRAINING.get(architecture, ())), SHAPED, {"metadata": METADATA})
 
 

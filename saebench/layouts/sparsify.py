@@ -5,7 +5,10 @@ from saebench.layouts.fields import Fields
 from saebench.layouts.layout import Config, Layout
 
 CODER = Fields(
-    obeyed=("k", "d_in", "num_latents", "expansion_factor", "activation", "transcode", "skip_connection", "signed"),
+    obeyed={
+        "k": int, "d_in": int, "num_latents": int | None, "expansion_factor": int | float, "activation": str,
+        "transcode": bool | None, "skip_connection": bool | None, "signed": bool | None,
+    },
     harmless=(
         "normalize_decoder",  # after each step of training
         "multi_topk",  # a second loss
@@ -15,7 +18,7 @@ CODER = Fields(
     only={"embed_skip": (False, None), "gram_lookup": (False, None)},
 )  # fmt: skip
 RUN = Fields(
-    obeyed=("model", "ctx_len", "transcode", "sae"),
+    obeyed={"model": str, "ctx_len": int, "transcode": bool | None, "sae": dict},
     harmless=(
         "batch_size", "grad_acc_steps", "micro_acc_steps", "loss_fn", "optimizer", "lr", "lr_warmup_steps", "lr_scheduler",
         "weight_decay", "k_decay_steps", "auxk_alpha", "dead_feature_threshold", "exclude_tokens", "hookpoints", "init_seeds",
