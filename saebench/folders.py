@@ -1,17 +1,16 @@
 """SAEs that lie on this machine: their facts, read from configuration files and from the headers of weights."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from saebench.formats import FORMATS, detect_folder
+from saebench.json_files import read_json, typed
+from saebench.layouts import PICKLED, check
 from saebench.naming import nearest, one_sentence, shown
 from saebench.spec import SAESpec
-from saebench.weights import inspect
-
-T = TypeVar("T")
+from saebench.weights import header
 
 
 @one_sentence
@@ -25,13 +24,31 @@ def spec_from_folder(folder: str | Path, name: str) -> SAESpec:
     if form is None:
         raise ValueError(_not_an_sae(folder))
     files = [folder.parent / name for name in FORMATS[form].required(folder.name)]
-    for file in files:
-        if file.suffix not in (".json", ".yaml"):
-            inspect(file)
+    _check(folder, form, files)
     facts = _facts(folder, form)
     return SAESpec(
         name=name, loader="files", location=str(folder), format=form, digest=digest_of_files(files), **facts
     )  # fmt: skip
+
+
+def _check(folder: Path, form: str, files: list[Path]) -> None:
+    """Refuse what is damaged, or not understood, by headers alone; what is in a torch checkpoint is seen when it is loaded."""
+    for file in files:
+        if file.suffix in PICKLED:
+            header(file)
+    if (config := _configured(folder)) is not None:
+        raise ValueError(
+            f"{folder} is part of an SAE whose {config.name} says how to read it: name its folder {folder.parent}"
+        )
+    check(form, folder.name, lambda name: found if (found := folder.parent / name).is_file() else None)
+
+
+def _configured(file: Path) -> Path | None:
+    """The configuration that a lone file belongs to, where it is one of the files of a folder with an SAE."""
+    form = detect_folder(file.parent.absolute()) if file.is_file() else None
+    required = FORMATS[form].required(file.parent.absolute().name) if form is not None else []
+    configs = [file.parent / Path(name).name for name in required if name.endswith(".json")]
+    return next(iter(configs), None) if file.name in {Path(name).name for name in required} else None
 
 
 def _not_an_sae(folder: Path) -> str:
@@ -67,13 +84,6 @@ def _normalisation(config: Mapping[str, Any], where: Path) -> str:
     return typed(config, "normalize_activations", str, where) or "none"
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        return typed({"content": json.loads(path.read_bytes())}, "content", dict, path) or {}
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
-
-
 def digest_of_files(files: Iterable[Path]) -> str:
     """sha256 over their names and contents."""
     return hashlib.sha256("\n".join(map(_digest, files)).encode()).hexdigest()
@@ -87,13 +97,6 @@ def _digest(path: Path) -> str:
 def scalars(table: Mapping[str, Any], *without: str) -> dict[str, Any]:
     kept = {k: v for k, v in table.items() if k not in without and isinstance(v, str | int | float | None)}
     return {shown(str(k)): shown(v) if isinstance(v, str) else v for k, v in kept.items()}
-
-
-def typed(table: Mapping[str, Any], key: str, kind: type[T], where: Path | str) -> T | None:
-    value = table.get(key)
-    if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-        raise ValueError(f"{where}: {key} is {value!r}, and should be {kind.__name__}")
-    return value
 
 
 def check_keys(table: Mapping[str, Any], known: Mapping[str, type], where: str) -> None:

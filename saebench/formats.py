@@ -16,13 +16,14 @@ class Format:
     optional: tuple[str, ...] = ()
 
     def required(self, path: str) -> list[str]:
-        return [_filled(file, path) for file in self.files]
+        return [filled(file, path) for file in self.files]
 
     def all(self, path: str) -> list[str]:
-        return [_filled(file, path) for file in (*self.files, *self.optional)]
+        return [filled(file, path) for file in (*self.files, *self.optional)]
 
 
-def _filled(file: str, path: str) -> str:
+def filled(file: str, path: str) -> str:
+    """The name of a file of the SAE that is at a path."""
     parent = "" if PurePosixPath(path).parent == PurePosixPath(".") else f"{PurePosixPath(path).parent}/"
     found = file.replace("{stem}", path.removesuffix(PurePosixPath(path).suffix)).replace("{parent}/", parent)
     return found.replace("{path}", path).removeprefix("/")

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from saebench.folders import read_json
 from saebench.hub import Repo
+from saebench.json_files import read_json
 from saebench.places import ORGANISM, fixtures_dir, organism_folder
 from saebench.pretrained import model_on_hub
 

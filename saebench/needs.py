@@ -7,8 +7,8 @@ from typing import Any
 
 from saebench import hub
 from saebench.files import file_of, format_of, here, missing, names_of, place_of, repo_of
-from saebench.folders import read_json
 from saebench.hub import Repo, Wanted, gigabytes
+from saebench.json_files import read_json
 from saebench.models import (
     CONFIG,
     PATTERNS,

@@ -7,20 +7,32 @@ import json
 import math
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 
-from saebench.naming import one_sentence
+from saebench.json_files import once
+from saebench.naming import one_sentence, shown
 
 FLOATS = ("float16", "float32", "float64", "bfloat16")
-SAFETENSORS = {"F16": "float16", "F32": "float32", "F64": "float64", "BF16": "bfloat16"}
-WIDTH = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+WHOLE = ("int32", "int64", "uint8", "int16", "int8")
+"""What a single number, as k, may be."""
+SAFETENSORS = {
+    "F16": "float16", "F32": "float32", "F64": "float64", "BF16": "bfloat16", "I32": "int32", "I64": "int64",
+    "I16": "int16", "I8": "int8", "U8": "uint8",
+}  # fmt: skip
+WIDTH = {
+    "float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "int32": 4, "int64": 8, "int16": 2, "int8": 1, "uint8": 1,
+}  # fmt: skip
 MOST = 1_000
 """Arrays in a file of an SAE."""
 LONGEST_HEADER = 100_000_000
+LONGEST_OF_SAE = 1_000_000
+"""Bytes of a header; an SAE has few arrays, whose names and shapes take a kilobyte."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +54,26 @@ def inspect(path: Path) -> dict[str, Array]:
 
     Raises ValueError with one sentence also where they are no floating-point numbers, or do not fit into memory.
     """
-    arrays = header(path)
+    arrays = header(path, LONGEST_OF_SAE)
     for name, array in arrays.items():
-        if array.dtype not in FLOATS:
-            raise ValueError(f"{path}: {name!r} holds {array.dtype}, where weights are {', '.join(FLOATS)}")
+        if array.dtype not in FLOATS and not (array.size == 4 and array.dtype in WHOLE):
+            raise ValueError(
+                f"{path}: {shown(repr(name), 60)} holds {array.dtype}, where weights are {', '.join(FLOATS)}"
+            )
     _check_fits(path, sum(array.size for array in arrays.values()))
     return arrays
 
 
 @one_sentence
-def header(path: Path) -> dict[str, Array]:
+def header(path: Path, longest: int = LONGEST_HEADER) -> dict[str, Array]:
     """Arrays of a `.safetensors` or `.npz` file by name; nothing for a torch checkpoint, whose header is a pickle.
 
     Raises ValueError with one sentence for a file that is damaged, or of another format.
     """
-    kind = {".safetensors": _safetensors, ".npz": _npz, ".pt": _torch, ".pth": _torch}.get(path.suffix)
+    kinds: dict[str, Callable[[Path], dict[str, Array]]] = {
+        ".safetensors": partial(_safetensors, longest=longest), ".npz": _npz, ".pt": _torch, ".pth": _torch,
+    }  # fmt: skip
+    kind = kinds.get(path.suffix)
     if kind is None:
         raise ValueError(f"{path} is not a file of weights: expected .safetensors, .npz or .pt")
     try:
@@ -74,14 +91,15 @@ def _size(path: Path) -> str:
     return f"it has {path.stat().st_size} bytes"
 
 
-def _safetensors(path: Path) -> dict[str, Array]:
+def _safetensors(path: Path, longest: int) -> dict[str, Array]:
     """The header is its length in 8 bytes, then JSON; the data follow, and nothing else."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        content = file.read(length) if length <= longest else b""
+    if longest < length <= path.stat().st_size:
+        raise ValueError(f"{path} has a header of {length} bytes, more than the names of an SAE's arrays take")
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > LONGEST_HEADER:
-                raise ValueError
-            header = json.loads(file.read(length))
+        header = json.loads(content, object_pairs_hook=once)
         header.pop("__metadata__", None)
         found = {name: _entry(entry) for name, entry in header.items()}
         end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
@@ -105,9 +123,15 @@ def _entry(entry: dict[str, Any]) -> Array:
 
 def _npz(path: Path) -> dict[str, Array]:
     with zipfile.ZipFile(path) as archive:
-        if len(archive.infolist()) > MOST:
-            raise ValueError(f"{path} holds {len(archive.infolist())} arrays, more than an SAE has")
+        _check_entries(path, archive)
         return {entry.filename.removesuffix(".npy"): _member(path, archive, entry) for entry in archive.infolist()}
+
+
+def _check_entries(path: Path, archive: zipfile.ZipFile) -> None:
+    if (many := len(archive.infolist())) > MOST:
+        raise ValueError(f"{path} holds {many} arrays, more than an SAE has")
+    if len({name.removesuffix(".npy") for name in archive.namelist()}) < many:
+        raise ValueError(f"{path} holds two arrays of one name")
 
 
 def _member(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Array:
@@ -138,8 +162,11 @@ def _torch(path: Path) -> dict[str, Array]:
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is damaged, or not a torch checkpoint of version 1.6 or later: {_size(path)}")
     with zipfile.ZipFile(path) as archive:
+        _check_entries(path, archive)
         entries = archive.infolist()
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise ValueError(f"{path} is compressed, which no torch checkpoint is")
+    if any(entry.filename.endswith("data.pkl") and entry.file_size > LONGEST_OF_SAE for entry in entries):
+        raise ValueError(f"{path} has a longer header than the names of an SAE's arrays take")
     _check_fits(path, sum(entry.file_size for entry in entries))
     return {}

@@ -1,7 +1,10 @@
-"""A plain file of arrays: `W_enc` (d_in, d_sae), `W_dec` (d_sae, d_out), `b_enc`, `b_dec`, and `threshold` for a JumpReLU.
+"""A plain file of arrays: `W_enc` (d_in, d_sae), `W_dec` (d_sae, d_out), `b_enc`, `b_dec`, and what its activation is.
+
+That is a JumpReLU where there is a `threshold` or, as it is trained, a `log_threshold`; the largest `k`; or else a ReLU.
+A `W_skip` (d_out, d_in), as sae-lens and sparsify call it, makes a transcoder with a skip connection.
 
 Also Gemma Scope's `params.npz` and Gemma Scope 2's `params.safetensors`, whose names begin with a small letter, and
-whose `affine_skip_connection` (d_in, d_out) makes a transcoder with a skip connection; and Hanna's transcoders of Qwen 3,
+whose `affine_skip_connection` is (d_in, d_out); and Hanna's transcoders of Qwen 3,
 whose W_enc is (d_sae, d_in), and whose training context sae-lens takes from the size of a batch.
 """
 
@@ -9,28 +12,37 @@ import re
 from typing import Any
 
 from saebench.files import file_of, here, place_of
-from saebench.folders import read_json, typed
 from saebench.formats import HANNA, SUFFIXES
 from saebench.hub import one_line
-from saebench.loaders.build import built, matrix, tensors
+from saebench.json_files import read_json, typed
+from saebench.loaders.build import built, matrix, tensors, whole
 from saebench.spec import SAESpec
-
-NAMES = {"affine_skip_connection": "W_skip"}
 
 
 def read(spec: SAESpec, device: str) -> Any:
-    """The arrays as an SAE of sae-lens: ReLU, or JumpReLU where there is a threshold; nothing is subtracted first."""
+    """The arrays as an SAE of sae-lens; nothing is subtracted first."""
     path = next(path for path in here(spec) if path.suffix in SUFFIXES)
     arrays = {_name(name): value for name, value in tensors(path).items()}
     if spec.format == HANNA:
         arrays["W_enc"] = matrix(arrays, "W_enc", transposed=True)
-    if "W_skip" in arrays:
-        arrays["W_skip"] = matrix(arrays, "W_skip", transposed=True)
-    return built(_config(spec, arrays), arrays, device)
+    if "affine_skip_connection" in arrays:
+        arrays["W_skip"] = matrix(arrays, "affine_skip_connection", transposed=True)
+    if "log_threshold" in arrays:
+        arrays["threshold"] = arrays["log_threshold"].float().exp()
+    config = _config(spec, arrays)
+    sae = built(config, arrays, device)
+    return with_k(sae, arrays) if "k" in arrays else sae
+
+
+def with_k(sae: Any, arrays: dict[str, Any]) -> Any:
+    """Let the k largest latents pass, also in a transcoder, of which sae-lens has none with a k."""
+    from sae_lens.saes.topk_sae import TopK
+
+    sae.activation_fn = TopK(whole("k", arrays["k"], most=sae.cfg.d_sae))
+    return sae
 
 
 def _name(name: str) -> str:
-    name = NAMES.get(name, name)
     return f"W_{name[2:]}" if name.startswith("w_") else name
 
 
@@ -39,15 +51,14 @@ def _config(spec: SAESpec, arrays: dict[str, Any]) -> dict[str, Any]:
     told = _told(spec)
     (d_in, d_sae), d_out = matrix(arrays, "W_enc").shape, matrix(arrays, "W_dec").shape[1]
     metadata = {"hook_name": spec.hook, "hook_name_out": spec.hook_out, **told}
-    config = {
-        "d_in": d_in, "d_sae": d_sae, "apply_b_dec_to_input": False, "metadata": metadata,
-        "architecture": "jumprelu" if "threshold" in arrays else "standard",
-    }  # fmt: skip
+    config = {"d_in": d_in, "d_sae": d_sae, "apply_b_dec_to_input": False, "metadata": metadata}
     transcodes = "W_skip" in arrays or metadata.get("hook_name_out") is not None
     if not transcodes and d_out != d_in:
         raise ValueError(f"W_enc reads {d_in} dimensions and W_dec writes {d_out}: a transcoder needs a `hook_out`")
+    if not transcodes and "k" in arrays:
+        return {**config, "architecture": "topk", "k": whole("k", arrays["k"], most=d_sae)}
     if not transcodes:
-        return config
+        return {**config, "architecture": "jumprelu" if "threshold" in arrays else "standard"}
     skip = "skip_" if "W_skip" in arrays else ""
     jump = "jumprelu_" if "threshold" in arrays else ""
     return {**config, "architecture": f"{jump}{skip}transcoder", "d_out": d_out}

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from saebench.weights import FLOATS
+from saebench.naming import shown
+from saebench.weights import FLOATS, Array
 
 Config = dict[str, Any]
 Weights = dict[str, Any]
@@ -37,10 +38,7 @@ def matrix(weights: Weights, name: str, *, transposed: bool = False) -> Any:
     """A weight with two dimensions."""
     if name not in weights:
         raise ValueError(f"it has no {name}; it has {', '.join(sorted(map(str, weights)))[:200]}")
-    found = weights[name]
-    if found.ndim != 2 or not found.numel():
-        raise ValueError(f"{name} has shape {tuple(found.shape)}, and should have two dimensions")
-    return found.T.contiguous() if transposed else found
+    return weights[name].T.contiguous() if transposed else weights[name]
 
 
 def tensors(path: Path) -> Weights:
@@ -57,22 +55,35 @@ def tensors(path: Path) -> Weights:
     return checkpoint(path)
 
 
-def checkpoint(path: Any, **_: Any) -> Weights:
-    """A torch checkpoint of whole tensors; nothing else is unpickled, and no tensor is larger than what is stored."""
+def checkpoint(path: Any, *, mmap: bool = False, **_: Any) -> Weights:
+    """A torch checkpoint of whole tensors and numbers; nothing else is unpickled, and no tensor is larger than stored."""
     import torch
 
-    found = torch.serialization.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise ValueError(f"it holds a {type(found).__name__}, where a dictionary of tensors is expected")
+    found = torch.serialization.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds a {type(found).__name__}, where a dictionary of tensors is expected")
+    found = {name: torch.tensor(value) if type(value) in (int, float) else value for name, value in found.items()}
     for name, value in found.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            kind = f"a {type(value).__name__} called {shown(repr(name), 60)}"
+            raise ValueError(f"{path} holds {kind}, where a dictionary of tensors is expected")
         if value.layout is not torch.strided or value.nbytes > value.untyped_storage().nbytes():
-            raise ValueError(f"{name!s:.80} is no whole tensor: it says that it is larger than what is stored")
+            raise ValueError(f"{shown(name, 60)} is no whole tensor: it says that it is larger than what is stored")
     return found
 
 
-def whole(name: str, value: Any) -> int:
-    """A number from a configuration, or from a checkpoint as a tensor of one."""
+def pickled_header(path: Path) -> dict[str, Array]:
+    """What a torch checkpoint says that it holds; its numbers stay on the disk."""
+    found = checkpoint(path, mmap=True)
+    return {name: Array(tuple(value.shape), str(value.dtype).removeprefix("torch.")) for name, value in found.items()}
+
+
+def whole(name: str, value: Any, most: int | None = None) -> int:
+    """A number from a configuration, or from a checkpoint as a tensor of one; at least 1 where there is a most."""
     found = value.item() if hasattr(value, "item") and value.numel() == 1 else value
+    found = int(found) if isinstance(found, float) and hasattr(value, "item") and found.is_integer() else found
     if type(found) is not int or found < 0:
         raise ValueError(f"{name} is {found!r:.80}, and should be a whole number")
+    if most is not None and not 0 < found <= most:
+        raise ValueError(f"{name} is {found}, and the SAE has {most} latents")
     return found

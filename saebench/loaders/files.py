@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from saebench import layouts
 from saebench.files import digested, file_of, format_of, here, missing, place_of
 from saebench.folders import digest_of_files
-from saebench.formats import ARRAYS
+from saebench.formats import ARRAYS, SUFFIXES
 from saebench.hub import one_line
+from saebench.json_files import read_json
+from saebench.layouts.sae_lens import ARCHITECTURES, UNFINISHED, current
 from saebench.loaders import arrays, dictionary_learning, sparsify
-from saebench.loaders.build import checkpoint
+from saebench.loaders.build import checkpoint, pickled_header
 from saebench.loaders.normalised import normalised
 from saebench.pretrained import model_on_hub
 from saebench.sae import LoadedSAE
@@ -33,6 +36,8 @@ READERS: dict[str, Reader] = {
 }  # fmt: skip
 """Formats that are not left to sae-lens's converters."""
 UNREGISTERED = "local/files"
+AS_SAVED = dict.fromkeys(("batchtopk", "matryoshka", *UNFINISHED), "jumprelu")
+"""Architectures that become another one when they are saved."""
 
 
 def load(spec: SAESpec, device: str) -> LoadedSAE:
@@ -41,12 +46,22 @@ def load(spec: SAESpec, device: str) -> LoadedSAE:
     if form is None or missing(spec):
         raise ValueError(f"{spec.name}: not on this machine: {', '.join(missing(spec))}")
     for path in here(spec):
-        if path.suffix in (".safetensors", ".npz", ".pt", ".pth"):
+        if path.suffix in SUFFIXES:
             inspect(path)
+    with _sentences(spec, form), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        sizes = layouts.check(form, place_of(spec), partial(file_of, spec), pickled_header)
+        _check_facts(spec, {"d_in": sizes.get("in"), "d_sae": sizes.get("sae")})
+        sae = READERS[form](spec, device) if form in READERS else _converted(form, spec, device)
+        _check_facts(spec, {"architecture": sae.cfg.architecture()})
+    return _loaded(sae, spec, device)
+
+
+@contextmanager
+def _sentences(spec: SAESpec, form: str) -> Iterator[None]:
+    """Say in one sentence why an SAE cannot be read."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            sae = READERS[form](spec, device) if form in READERS else _converted(form, spec, device)
+        yield
     except (Unscored, OSError, ImportError):
         raise
     except UserWarning:
@@ -55,10 +70,23 @@ def load(spec: SAESpec, device: str) -> LoadedSAE:
     except pickle.UnpicklingError:
         reason = "its checkpoint holds code or objects beside tensors, which are never loaded"
         raise ValueError(f"{spec.name}: {reason}") from None
+    except ValueError as error:
+        raise ValueError(f"{spec.name}: {one_line(error)}") from error
     except Exception as error:  # a file of another shape than its format has fails in many ways
         message = f"{spec.name} cannot be read as {form}: {type(error).__name__}: {one_line(error)}"
         raise ValueError(message) from error
-    return _loaded(sae, spec, device)
+
+
+def _check_facts(spec: SAESpec, found: dict[str, Any]) -> None:
+    """Hold what a family file says against the SAE; sae-lens's releases are held against its registry, in tests."""
+    for fact, value in found.items() if spec.release is None else ():
+        said = getattr(spec, fact)
+        if (
+            None not in (said, value)
+            and AS_SAVED.get(said, said) != value
+            and (fact != "architecture" or said in ARCHITECTURES)
+        ):
+            raise ValueError(f"{fact} is said to be {said}, and by its files it is {value}: correct its family file")
 
 
 def _loaded(sae: Any, spec: SAESpec, device: str) -> LoadedSAE:
@@ -129,12 +157,26 @@ def _convert(
     """sae-lens's converter, told the shapes that are in the file where it would take them from a name."""
     from sae_lens.loading.pretrained_sae_loaders import NAMED_PRETRAINED_SAE_LOADERS
 
+    if form == "sae_lens":
+        return (*_own(spec, device, cfg_overrides), None)
     if form in ("gemma_2", "gemma_2_transcoder"):
         cfg_overrides = {**cfg_overrides, **_shapes(here(spec)[0], form)}
     config, weights, _log_sparsity = NAMED_PRETRAINED_SAE_LOADERS[form](
         repo_id=repo_id, folder_name=folder_name, device=device, force_download=False, cfg_overrides=cfg_overrides
     )
     return config, weights, None
+
+
+def _own(spec: SAESpec, device: str, overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """sae-lens's own format; versions before 6 are told by the table that they lack, and not by a number."""
+    from sae_lens.loading.pretrained_sae_loaders import read_sae_components_from_disk
+
+    config_path, path = here(spec)[:2]
+    config = {"finetuning_scaling_factor": False, **current(read_json(config_path)), **overrides}
+    config, weights = read_sae_components_from_disk(config, path, device)
+    if "log_threshold" in weights:
+        weights["threshold"] = weights.pop("log_threshold").exp()
+    return config, weights
 
 
 def _shapes(path: Path, form: str) -> dict[str, int]:
