@@ -57,11 +57,13 @@ def missing(spec: SAESpec) -> list[str]:
     return [name for name in FORMATS[form].required(place_of(spec)) if file_of(spec, name) is None]
 
 
-def digested(spec: SAESpec) -> list[Path]:
-    """The files that make it what it is; others may be absent."""
+def digested(spec: SAESpec) -> dict[str, Path]:
+    """The files that make it what it is, by their role; others may be absent."""
     form = format_of(spec)
-    found = [file_of(spec, name) for name in (FORMATS[form].required(place_of(spec)) if form is not None else [])]
-    return [path for path in found if path is not None]
+    if form is None:
+        return {}
+    found = zip(FORMATS[form].roles, FORMATS[form].required(place_of(spec)), strict=True)
+    return {role: path for role, name in found if (path := file_of(spec, name)) is not None}
 
 
 def here(spec: SAESpec) -> list[Path]:

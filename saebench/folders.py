@@ -1,7 +1,7 @@
 """SAEs that lie on this machine: their facts, read from configuration files and from the headers of weights."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def spec_from_folder(folder: str | Path, name: str) -> SAESpec:
     _check(folder, form, files)
     facts = _facts(folder, form)
     return SAESpec(
-        name=name, loader="files", location=str(folder), format=form, digest=digest_of_files(files), **facts
+        name=name, loader="files", location=str(folder), format=form, digest=digest_of_files(dict(zip(FORMATS[form].roles, files, strict=True))), **facts
     )  # fmt: skip
 
 
@@ -84,14 +84,14 @@ def _normalisation(config: Mapping[str, Any], where: Path) -> str:
     return typed(config, "normalize_activations", str, where) or "none"
 
 
-def digest_of_files(files: Iterable[Path]) -> str:
-    """sha256 over their names and contents."""
-    return hashlib.sha256("\n".join(map(_digest, files)).encode()).hexdigest()
+def digest_of_files(files: Mapping[str, Path]) -> str:
+    """sha256 over their contents, each with its role (`Format.roles`): a file that is renamed is the same SAE."""
+    return hashlib.sha256("\n".join(f"{role} {_digest(path)}" for role, path in files.items()).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}"
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def scalars(table: Mapping[str, Any], *without: str) -> dict[str, Any]:

@@ -15,6 +15,11 @@ class Format:
     files: tuple[str, ...]
     optional: tuple[str, ...] = ()
 
+    @property
+    def roles(self) -> list[str]:
+        """What each file is to the SAE, whatever the SAE itself is called."""
+        return [PurePosixPath(file).name for file in self.files]
+
     def required(self, path: str) -> list[str]:
         return [filled(file, path) for file in self.files]
 

@@ -87,7 +87,7 @@ def _contexts() -> Iterator[AbstractContextManager[Any]]:
     yield torch.no_grad()
     yield torch.autograd.set_detect_anomaly(False)
     yield from (torch.autocast(device, enabled=False) for device in _devices())
-    yield torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ())
+    yield torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ())  # type: ignore[no-untyped-call]
     yield _kept_random()
     yield np.errstate()
     yield np.printoptions()
@@ -123,7 +123,7 @@ def _kept_random() -> Iterator[None]:
 def _warnings_shown() -> Iterator[None]:
     """Warnings that are errors, by a user's `-W error`, are only shown: they are about libraries, not about the SAE."""
     with warnings.catch_warnings():
-        warnings.filters[:] = [("default", *rest) if action == "error" else (action, *rest) for action, *rest in warnings.filters]  # type: ignore[index, misc]  # fmt: skip
+        warnings.filters[:] = [("default", *rest) if action == "error" else (action, *rest) for action, *rest in warnings.filters]  # type: ignore[index]  # fmt: skip
         yield
 
 

@@ -95,7 +95,10 @@ class LoadedSAE:
 
     def raw(self, what: str) -> Callable[..., Any]:
         """Its own `encode`, `decode` or `restore` as it is, to be called in a guard."""
-        return {"encode": self._encoded, "decode": self._decoded, "restore": self._restored}[what]
+        own: dict[str, Callable[..., Any]] = {
+            "encode": self._encoded, "decode": self._decoded, "restore": self._restored,
+        }  # fmt: skip
+        return own[what]
 
     def _encoded(self, x: Tensor) -> Any:
         return self.source.encode(x)
@@ -132,8 +135,8 @@ def _real(what: str, values: Any) -> Tensor:
         raise Unscored(f"{what} returned {kind}, where real numbers are expected", broken=True)
     values = values.dequantize() if values.is_quantized else values
     values = values if values.layout is torch.strided else values.to_dense()
-    values = values if type(values) is Tensor else values.as_subclass(Tensor)
-    return values if values.dtype in FLOATS else values.float()
+    plain: Tensor = values if type(values) is Tensor else values.as_subclass(Tensor)
+    return plain if plain.dtype in FLOATS else plain.float()
 
 
 def _finite(values: Tensor, what: str) -> Tensor:

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import hub_repos
+import numpy as np
 import pytest
 from factories import make_score
 
 import saebench
+from saebench.folders import spec_from_folder
+from saebench.places import organism_folder
 from saebench.properties import Property
 from saebench.recorder import Asked
 from saebench.run import Run
@@ -184,3 +187,26 @@ def test_a_score_whose_reading_is_not_known_is_not_taken(setting: Setting) -> No
     run.known = lambda spec: spec  # type: ignore[method-assign]
     facts = run.recorder.identifying(Asked(PROPERTY, SPEC, {}, None))
     assert identity(**{**facts, "reading": {}}) != identity(**facts)
+
+
+def test_a_file_that_is_renamed_or_moved_is_the_same_sae(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {
+        "W_enc": rng.normal(size=(4, 8)),
+        "W_dec": rng.normal(size=(8, 4)),
+        "b_enc": np.zeros(8),
+        "b_dec": np.zeros(4),
+    }
+    (tmp_path / "elsewhere").mkdir()
+    for name, factor in (("one.npz", 1), ("elsewhere/two.npz", 1), ("three.npz", 2)):
+        np.savez(tmp_path / name, **{key: factor * value.astype(np.float32) for key, value in arrays.items()})
+    one, two, three = (
+        spec_from_folder(tmp_path / name, "a/b").digest for name in ("one.npz", "elsewhere/two.npz", "three.npz")
+    )
+    assert one == two != three
+
+
+def test_the_digest_of_a_published_sae_is_what_it_was() -> None:
+    spec = spec_from_folder(organism_folder() / "saes" / "topk-16", "organism/topk-16")
+    published = Store(Path(__file__).parent.parent / "leaderboards" / "organism.jsonl").read()
+    assert {score.sae_digest for score in published if score.sae == spec.name} == {spec.digest}

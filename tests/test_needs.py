@@ -25,7 +25,7 @@ from safetensors.torch import load, save
 from saebench import hub as hubs
 from saebench import models, needs, texts
 from saebench.cli import main
-from saebench.files import here
+from saebench.files import digested, here
 from saebench.folders import digest_of_files
 from saebench.hub import Repo, gigabytes
 from saebench.models import missing_of_model, model_folder, revision_of_model
@@ -783,7 +783,7 @@ def test_a_pinned_sae_stays_what_it_was(hub: Hub) -> None:
     assert fetch(f"./mine.toml@{first}", "./mine.toml") == 0
     assert len(hub.log) == asked, "what was fetched stays as it is until it is asked for by a revision"
     assert fetch(f"./mine.toml@{third}") == 0
-    digests = [digest_of_files(here(resolve(f"./mine.toml@{at}")[0])) for at in (first, second, third)]
+    digests = [digest_of_files(digested(resolve(f"./mine.toml@{at}")[0])) for at in (first, second, third)]
     assert len(set(digests)) == 3
     assert needs.revisions(old, MODEL, None) == {"sae": first, "model": hub.commit(MODEL, "main")[0]}
 

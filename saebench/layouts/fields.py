@@ -66,9 +66,9 @@ class Fields:
 
 def check_kind(name: str, value: Any, kind: Kind, where: object) -> None:
     """Whether it is of its kind: true is no number, and NaN and infinity are none."""
-    numeric = type(value) in (int, float)
+    endless = isinstance(value, float) and not isfinite(value)
     truth = isinstance(value, bool) and bool not in (get_args(kind) or (kind,))
-    if not isinstance(value, kind) or truth or (numeric and not isfinite(value)):
+    if not isinstance(value, kind) or truth or endless:
         names = " or ".join("null" if one is NoneType else one.__name__ for one in get_args(kind) or (kind,))
         raise ValueError(f"{where}: {name} is {brief(value)}, and should be {names}")
 

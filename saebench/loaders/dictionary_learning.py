@@ -31,7 +31,7 @@ def read(spec: SAESpec, device: str) -> Any:
     d_in, d_sae = weights["W_enc"].shape
     buffer = config.get("buffer") or {}
     told = spec.hook is not None and (spec.hook_out is not None or buffer.get("io") != "in_and_out")
-    metadata = _metadata(trainer, buffer, told=told)
+    metadata = metadata_of(trainer, buffer, told=told)
     return built({"d_in": d_in, "d_sae": d_sae, "metadata": metadata, **architecture}, weights, device)
 
 
@@ -75,7 +75,7 @@ def _k(found: Weights, trainer: dict[str, Any]) -> int:
     return k
 
 
-def _metadata(trainer: dict[str, Any], buffer: dict[str, Any], *, told: bool) -> dict[str, Any]:
+def metadata_of(trainer: dict[str, Any], buffer: dict[str, Any], *, told: bool) -> dict[str, Any]:
     """Hooks, model and context, as far as the trainer says; a family file that says the hook is believed."""
     hook, out = (None, None) if told or trainer.get("layer") is None else _hooks(trainer, buffer.get("io", "out"))
     return {

@@ -35,7 +35,7 @@ def read(spec: SAESpec, device: str) -> Any:
     # Its first transcoders subtracted the bias as SAEs do, and only the run's configuration said what they were.
     transcodes = own or typed(run, "transcode", bool, "config.json") is True
     told = spec.hook is not None and (spec.hook_out is not None or not transcodes)
-    metadata = _metadata(place, run, transcodes, told=told)
+    metadata = metadata_of(place, run, transcodes, told=told)
     known = {"d_in": d_in, "d_sae": d_sae, "metadata": metadata, "apply_b_dec_to_input": not own}
     if transcodes or weights["W_skip"] is not None:
         sae = built(*_transcoder(known, weights), device)
@@ -98,7 +98,7 @@ def _path(spec: SAESpec, name: str) -> Any:
     return file_of(spec, name.removeprefix("/"))
 
 
-def _metadata(place: str, run: dict[str, Any], transcodes: bool, *, told: bool) -> dict[str, Any]:
+def metadata_of(place: str, run: dict[str, Any], transcodes: bool, *, told: bool) -> dict[str, Any]:
     """Model, context and hooks; a family file that says the hook is believed."""
     hook, out = (None, None) if told else _hooks(place, transcodes)
     return {

@@ -96,9 +96,12 @@ def _configuration(where: str, config: Any) -> Iterator[tuple[str, Any]]:
         yield f"{where}metadata.", metadata
     if isinstance(trainer := _read(config, "trainer"), Mapping):
         table = dict(trainer)
-        yield f"{where}trainer.", table | dictionary_learning._metadata(table, _read(config, "buffer"))
+        yield (
+            f"{where}trainer.",
+            table | dictionary_learning.metadata_of(table, _read(config, "buffer") or {}, told=False),
+        )
     if isinstance(place := _read(config, "hookpoint"), str):
-        yield f"{where}hookpoint: ", sparsify._metadata(place, {}, bool(_read(config, "transcode")))
+        yield f"{where}hookpoint: ", sparsify.metadata_of(place, {}, bool(_read(config, "transcode")), told=False)
 
 
 def _read(place: Any, name: str) -> Any:
