@@ -87,7 +87,7 @@ def _contexts() -> Iterator[AbstractContextManager[Any]]:
     yield torch.no_grad()
     yield torch.autograd.set_detect_anomaly(False)
     yield from (torch.autocast(device, enabled=False) for device in _devices())
-    yield torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ())
+    yield torch.random.fork_rng(range(torch.cuda.device_count()) if _on_gpu() else ())
     yield _kept_random()
     yield np.errstate()
     yield np.printoptions()
@@ -100,7 +100,12 @@ def _contexts() -> Iterator[AbstractContextManager[Any]]:
 
 
 def _devices() -> list[str]:
-    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    return ["cpu", "cuda"] if _on_gpu() else ["cpu"]
+
+
+def _on_gpu() -> bool:
+    """Asking whether there is one would take it."""
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
 def _global_hooks() -> list[MutableMapping[Any, Any]]:
@@ -123,7 +128,7 @@ def _kept_random() -> Iterator[None]:
 def _warnings_shown() -> Iterator[None]:
     """Warnings that are errors, by a user's `-W error`, are only shown: they are about libraries, not about the SAE."""
     with warnings.catch_warnings():
-        warnings.filters[:] = [("default", *rest) if action == "error" else (action, *rest) for action, *rest in warnings.filters]  # type: ignore[index, misc]  # fmt: skip
+        warnings.filters[:] = [("default", *rest) if action == "error" else (action, *rest) for action, *rest in warnings.filters]  # type: ignore[index]  # fmt: skip
         yield
 
 
