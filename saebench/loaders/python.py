@@ -30,12 +30,15 @@ from saebench.spec import SAESpec
 
 WIDTHS, WIDEST = 12, 2**16
 """Most numbers of dimensions, and the largest, that are tried where an object does not say how many it reads."""
+DOUBT = (
+    "its code changes torch's {} for the whole process: that was put back once it was loaded, and it computes without"
+)
 UNKNOWN = "it does not say how many dimensions it reads: give it an attribute `d_in`"
 
 
 def load(spec: SAESpec, device: str) -> LoadedSAE:
     """Call the callable. Where it reads, and what else it says of itself, is read off the object."""
-    with _reading(spec):
+    with _reading(spec) as changed:
         source, config = _with_configuration(_called(spec))
         source = _moved(source, device)
         told = told_by(source, spec, config)
@@ -46,10 +49,12 @@ def load(spec: SAESpec, device: str) -> LoadedSAE:
     with _reading(spec):
         held = _ever(before, held_by(source))
     used = Unmade(Unscored(seen.refused, broken=True)) if seen.refused else sae.source
-    return replace(sae, source=used, digest=digest(held, spec.location, seen.fingerprint), unresumable=seen.unknown)
+    doubts = tuple(DOUBT.format(name) for name in changed)
+    found = digest(held, spec.location, seen.fingerprint)
+    return replace(sae, source=used, digest=found, doubts=doubts, unresumable=seen.unknown)
 
 
-def _reading(spec: SAESpec) -> AbstractContextManager[None]:
+def _reading(spec: SAESpec) -> AbstractContextManager[list[str]]:
     return guard(partial(unreadable, spec.name))
 
 
