@@ -198,7 +198,7 @@ def own(module: object) -> bool:
     found = sys.modules.get(module) if isinstance(module, str) else None
     file = getattr(found, "__file__", None)
     if file is None:
-        return found is not None and found.__spec__ is None
+        return found is not None and getattr(found, "__spec__", None) is None
     place = Path(file).resolve()
     return not {"site-packages", "dist-packages"} & set(place.parts) and not any(map(place.is_relative_to, _foreign()))
 

@@ -29,10 +29,10 @@ Told = Callable[[BaseException], Exception]
 
 
 @contextmanager
-def guard(told: Told, *, seed: int = SEED) -> Iterator[None]:
+def guard(told: Told, *, seed: int = SEED) -> Iterator[list[str]]:
     """Run strangers' code in here: nothing that it does to the process stays, and what it raises is one sentence."""
-    with in_words(told), isolated(seed):
-        yield
+    with in_words(told), isolated(seed) as changed:
+        yield changed
 
 
 @contextmanager
@@ -70,24 +70,27 @@ def said(error: BaseException) -> str:
 
 
 @contextmanager
-def isolated(seed: int = SEED) -> Iterator[None]:
-    """Put back whatever of the process is changed in here; in here, nothing needs a gradient and no warning is an error."""
+def isolated(seed: int = SEED) -> Iterator[list[str]]:
+    """Put back whatever of the process is changed in here; in here, nothing needs a gradient and no warning is an error.
+
+    It gives a list that in the end names the settings that were changed and with which an SAE may have meant to compute.
+    """
     with ExitStack() as stack:
+        changed = stack.enter_context(kept_settings())
         for context in _contexts():
             stack.enter_context(context)
         torch.manual_seed(seed)
         np.random.seed(seed)
         random.seed(seed)
-        yield
+        yield changed
 
 
 def _contexts() -> Iterator[AbstractContextManager[Any]]:
-    yield kept_settings()
     yield torch.inference_mode(False)  # tensors that are made in that mode can be used nowhere else
     yield torch.no_grad()
     yield torch.autograd.set_detect_anomaly(False)
     yield from (torch.autocast(device, enabled=False) for device in _devices())
-    yield torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ())  # type: ignore[no-untyped-call]
+    yield torch.random.fork_rng(range(torch.cuda.device_count()) if _on_gpu() else ())
     yield _kept_random()
     yield np.errstate()
     yield np.printoptions()
@@ -100,7 +103,12 @@ def _contexts() -> Iterator[AbstractContextManager[Any]]:
 
 
 def _devices() -> list[str]:
-    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    return ["cpu", "cuda"] if _on_gpu() else ["cpu"]
+
+
+def _on_gpu() -> bool:
+    """Asking whether there is one would take it."""
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
 def _global_hooks() -> list[MutableMapping[Any, Any]]:

@@ -6,13 +6,19 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import backends
 
-Setting = tuple[Callable[[], Any], Callable[[Any], Any]]
-"""How it is read, and how it is set."""
+
+class Setting(NamedTuple):
+    read: Callable[[], Any]
+    put: Callable[[Any], Any]
+    name: str = ""
+    """What users call it, where an SAE's own numbers may follow from it."""
+
+
 TINY = 5e-324
 SIGNALS = ("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCHLD", "SIGPIPE")
 """Those that libraries handle."""
@@ -20,21 +26,22 @@ UNKNOWN = object()
 
 
 @contextmanager
-def kept_settings() -> Iterator[None]:
-    """Put back what has changed in here."""
-    before = [(setting, _read(setting)) for setting in _settings()]
+def kept_settings() -> Iterator[list[str]]:
+    """Put back what has changed in here; once it is, the names of what an SAE may have meant to compute with."""
+    before, changed = [(setting, _read(setting)) for setting in _settings()], list[str]()
     try:
-        yield
+        yield changed
     finally:
         for setting, value in before:
             if value is not UNKNOWN and _read(setting) != value:
-                setting[1](value)
+                setting.put(value)
+                changed += [setting.name] if setting.name else []
 
 
 def _read(setting: Setting) -> Any:
     """torch cannot tell some settings once two others contradict each other."""
     with suppress(RuntimeError):
-        return setting[0]()
+        return setting.read()
     return UNKNOWN
 
 
@@ -42,19 +49,20 @@ def _settings() -> Iterator[Setting]:
     """In an order in which none spoils one that was put back before. Of threads that torch uses between operations there
     is none: their number moves no result, and cannot be set twice.
     """
-    yield torch.get_default_dtype, torch.set_default_dtype
-    yield torch.get_default_device, _set_device
-    yield torch.get_num_threads, torch.set_num_threads
-    yield _deterministic, lambda modes: torch.use_deterministic_algorithms(modes[0], warn_only=modes[1])
-    yield _flushes, torch.set_flush_denormal
-    yield torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
+    yield Setting(torch.get_default_dtype, torch.set_default_dtype, "default dtype")
+    yield Setting(torch.get_default_device, _set_device, "default device")
+    yield Setting(_flushes, torch.set_flush_denormal, "treatment of denormal numbers")
+    precision = torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
+    yield Setting(*precision, "precision of matrix products")
+    yield Setting(torch.get_num_threads, torch.set_num_threads)
+    yield Setting(_deterministic, lambda modes: torch.use_deterministic_algorithms(modes[0], warn_only=modes[1]))
     for owner, name in _attributes():
         yield _attribute(owner, name)
-    yield backends.mha.get_fastpath_enabled, backends.mha.set_fastpath_enabled
+    yield Setting(backends.mha.get_fastpath_enabled, backends.mha.set_fastpath_enabled)
     for kind in ("flash", "mem_efficient", "math", "cudnn"):
-        yield getattr(backends.cuda, f"{kind}_sdp_enabled"), getattr(backends.cuda, f"enable_{kind}_sdp")
-    yield sys.getrecursionlimit, sys.setrecursionlimit
-    yield gc.isenabled, lambda on: gc.enable() if on else gc.disable()
+        yield Setting(getattr(backends.cuda, f"{kind}_sdp_enabled"), getattr(backends.cuda, f"enable_{kind}_sdp"))
+    yield Setting(sys.getrecursionlimit, sys.setrecursionlimit)
+    yield Setting(gc.isenabled, lambda on: gc.enable() if on else gc.disable())
     if threading.current_thread() is threading.main_thread():
         yield from (_handler(getattr(signal, name)) for name in SIGNALS if hasattr(signal, name))
 
@@ -78,7 +86,7 @@ def _attributes() -> Iterator[tuple[Any, str]]:
 
 
 def _attribute(owner: Any, name: str) -> Setting:
-    return lambda: getattr(owner, name, UNKNOWN), lambda value: setattr(owner, name, value)
+    return Setting(lambda: getattr(owner, name, UNKNOWN), lambda value: setattr(owner, name, value))
 
 
 def _set_device(device: torch.device) -> None:
@@ -101,4 +109,4 @@ def _handler(number: int) -> Setting:
         handler = signal.getsignal(number)
         return UNKNOWN if handler is None else handler
 
-    return read, lambda handler: signal.signal(number, handler)
+    return Setting(read, lambda handler: signal.signal(number, handler))

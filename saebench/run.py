@@ -113,6 +113,7 @@ class Run:
                 raise ValueError(f"{spec.name} reads {need.what}, which is not on this machine: {advice}")
         place = self.hook(found.spec), found.spec.hook_out, self.corpus(found.spec).name
         self.shelf.turn_to(model=(model, found.spec.centred), place=place)
+        self._noted(spec, *found.doubts)
         return found
 
     def holds(self, sae: "LoadedSAE") -> bool:
@@ -246,9 +247,12 @@ class Run:
         if content_of(spec) is not None or spec.loader == "architecture":
             return ""
         reason = self.sae(spec).unresumable
-        if reason:
-            self._notes[spec.name] = [f"its stored scores are not taken: {reason}"]
+        self._noted(spec, *([f"its stored scores are not taken: {reason}"] if reason else []))
         return reason
+
+    def _noted(self, spec: SAESpec, *said: str) -> None:
+        known = self._notes.setdefault(spec.name, [])
+        known += [line for line in said if line not in known]
 
     def notes(self) -> list[str]:
         """What happened that a user should read: where memory did not suffice."""

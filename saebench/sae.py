@@ -39,6 +39,8 @@ class LoadedSAE:
     source: Any
     digest: str
     device: str
+    doubts: tuple[str, ...] = field(default=(), metadata=UNDIGESTED)
+    """Sentences that a user should read beside its scores."""
     unresumable: str = field(default="", metadata=UNDIGESTED)
     """Why stored scores of this digest may be of another SAE; empty where they cannot."""
 
@@ -116,8 +118,8 @@ class LoadedSAE:
         """Of an SAE that has only a matrix."""
         if not hasattr(self.source, "W_dec"):
             raise Unscored("the SAE has neither decode nor W_dec")
-        w_dec, bias = self.source.W_dec, getattr(self.source, "b_dec", 0.0)
-        w_dec, bias = (v if isinstance(v, Tensor) else torch.as_tensor(v).to(latents) for v in (w_dec, bias))
+        found = self.source.W_dec, getattr(self.source, "b_dec", 0.0)
+        w_dec, bias = (v if isinstance(v, Tensor) else torch.as_tensor(v).to(latents) for v in found)
         d_sae = latents.shape[-1]
         if w_dec.ndim == 2 and len(w_dec) != d_sae == w_dec.shape[1]:
             now, right = tuple(w_dec.shape), tuple(w_dec.T.shape)
@@ -125,11 +127,11 @@ class LoadedSAE:
         return latents @ w_dec + bias
 
 
-def _real(what: str, values: Any) -> Tensor:
+def _real(what: str, found: Any) -> Tensor:
     """A plain tensor of real numbers: whole numbers become floats, and what is stored sparsely is written out."""
-    if not isinstance(values, Tensor):
-        raise Unscored(f"{what} returned a {type(values).__name__}, not a tensor", broken=True)
-    values = values.detach()
+    if not isinstance(found, Tensor):
+        raise Unscored(f"{what} returned a {type(found).__name__}, not a tensor", broken=True)
+    values = found.detach()
     if values.is_complex() or values.is_meta:
         kind = "values that are only shapes" if values.is_meta else f"{values.dtype} values".removeprefix("torch.")
         raise Unscored(f"{what} returned {kind}, where real numbers are expected", broken=True)

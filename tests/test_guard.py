@@ -107,6 +107,12 @@ def test_one_that_cannot_be_made_is_one_sentence(hostile: Any) -> None:
     assert state() == before
 
 
+def test_settings_that_it_may_have_meant_to_compute_with_are_told() -> None:
+    told = [doubt.partition("changes torch's ")[2].partition(" for")[0] for doubt in loaded(zoo.Settings).doubts]
+    assert told == ["default dtype", "default device", "treatment of denormal numbers", "precision of matrix products"]
+    assert loaded(zoo.Plain).doubts == ()
+
+
 @cache
 def readings() -> Readings:
     found = world().readings
@@ -166,6 +172,21 @@ def test_a_users_own_filters_hold_inside() -> None:
         warnings.simplefilter("ignore")
         traced(zoo.Warns)
     assert not seen
+
+
+def test_what_a_library_warns_of_while_it_reads_a_folder_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from factories import make_sae_folder
+
+    from saebench.loaders import files
+
+    (spec,) = resolve(str(make_sae_folder(tmp_path / "mine")))
+    monkeypatch.setattr(files, "load", lambda spec, device: warnings.warn("an old format", stacklevel=1) or spec)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("error")
+        assert load_sae(spec) is spec
+    assert [str(warning.message) for warning in seen] == ["an old format"]
 
 
 # What may be returned

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import planted
 import pytest
@@ -118,3 +119,61 @@ def test_operations_can_be_repeated(normalisation: str) -> None:
         assert torch.equal(
             *(operation(operation.fresh()) for _ in range(2))
         )  # DEFECT: sae-lens forgets the norm at the first decode
+
+
+# What is timed
+
+
+class OnGPU:
+    """A tensor of a GPU, which does what it is told only when it is waited for."""
+
+    is_cuda, device = True, "cuda:0"
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def clone(self) -> "OnGPU":
+        self.log.append("copied")
+        return self
+
+
+def test_an_operation_is_timed_until_the_gpu_has_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[str] = []
+    clock = iter([1.0, 3.0])
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: log.append(f"waited for {device}"))
+    monkeypatch.setattr("time.perf_counter", lambda: log.append("clock") or next(clock))
+    given: Any = OnGPU(log)
+    assert metric.Operation("encode", lambda x: log.append("told"), given).seconds() == 2.0
+    waited = "waited for cuda:0"
+    assert log == ["copied", waited, "clock", "told", waited, "clock"]
+
+
+def test_neither_side_is_searched_for_nan_nor_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = metric.operations(planted.loaded(planted.dictionary()), planted.activations()).values()
+    monkeypatch.setattr(torch, "isfinite", lambda x: pytest.fail("searched while it is timed", pytrace=False))
+    monkeypatch.setattr(Tensor, "clone", lambda x, **_: pytest.fail("copied while it is timed", pytrace=False))
+    for operation in (side for pair in pairs for side in pair):
+        operation(operation.given)
+
+
+def test_an_sae_that_writes_in_place_finds_the_same_in_every_round() -> None:
+    seen: list[Tensor] = []
+
+    def encode(x: Tensor) -> Tensor:
+        seen.append(x.clone())
+        return x.mul_(0)
+
+    encoding, _ = metric.operations(planted.loaded(planted.fake(encode, lambda y: y)), planted.activations())["encode"]
+    for _ in range(3):
+        encoding(encoding.fresh())
+    assert all(torch.equal(x, encoding.given) and x.any() for x in seen)
+
+
+def test_what_an_sae_sets_is_put_back_between_rounds_and_its_error_is_a_sentence() -> None:
+    threads = torch.get_num_threads()
+    encoding = metric.Operation("encode", lambda x: torch.set_num_threads(threads + 3), torch.ones(2, 3))
+    with encoding.guard():
+        encoding(encoding.fresh())
+    assert torch.get_num_threads() == threads
+    with pytest.raises(Unscored, match=r"encode of shape \(2, 3\) raised ZeroDivisionError"), encoding.guard():
+        raise ZeroDivisionError

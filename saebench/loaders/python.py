@@ -22,18 +22,23 @@ from saebench.guard import guard, unreadable
 from saebench.loaders.normalised import normalised
 from saebench.loaders.sparse_coder import Dense, is_sparse_coder
 from saebench.loaders.told import is_sae_lens, told_by
+from saebench.models import width_of
+from saebench.places import ORGANISM
 from saebench.sae import SAE, LoadedSAE
 from saebench.score import Unscored
 from saebench.spec import SAESpec
 
-WIDTHS = 8
-"""Most dimensions that are tried where an object does not say how many it reads."""
+WIDTHS, WIDEST = 12, 2**16
+"""Most numbers of dimensions, and the largest, that are tried where an object does not say how many it reads."""
+DOUBT = (
+    "its code changes torch's {} for the whole process: that was put back once it was loaded, and it computes without"
+)
 UNKNOWN = "it does not say how many dimensions it reads: give it an attribute `d_in`"
 
 
 def load(spec: SAESpec, device: str) -> LoadedSAE:
     """Call the callable. Where it reads, and what else it says of itself, is read off the object."""
-    with _reading(spec):
+    with _reading(spec) as changed:
         source, config = _with_configuration(_called(spec))
         source = _moved(source, device)
         told = told_by(source, spec, config)
@@ -44,10 +49,12 @@ def load(spec: SAESpec, device: str) -> LoadedSAE:
     with _reading(spec):
         held = _ever(before, held_by(source))
     used = Unmade(Unscored(seen.refused, broken=True)) if seen.refused else sae.source
-    return replace(sae, source=used, digest=digest(held, spec.location, seen.fingerprint), unresumable=seen.unknown)
+    doubts = tuple(DOUBT.format(name) for name in changed)
+    found = digest(held, spec.location, seen.fingerprint)
+    return replace(sae, source=used, digest=found, doubts=doubts, unresumable=seen.unknown)
 
 
-def _reading(spec: SAESpec) -> AbstractContextManager[None]:
+def _reading(spec: SAESpec) -> AbstractContextManager[list[str]]:
     return guard(partial(unreadable, spec.name))
 
 
@@ -106,7 +113,7 @@ def _usable(source: Any, spec: SAESpec) -> Any:
 def _seen(sae: LoadedSAE, source: Any) -> Behaviour:
     """What it does with activations of the width that it says, or of one that any of its weights has."""
     told = sae.spec.d_in
-    for d_in in [told] if told else _widths(source):
+    for d_in in [told] if told else _widths(sae.spec, source):
         with suppress(Unscored):
             sae.encode(inputs(d_in)[:1].to(sae.device))  # which may be when it loads its weights
         with _reading(sae.spec):
@@ -117,13 +124,17 @@ def _seen(sae: LoadedSAE, source: Any) -> Behaviour:
     return Behaviour("", unknown=UNKNOWN)
 
 
-def _widths(source: Any) -> list[int]:
-    """Shapes of what it holds, those first that SAEs read or that occur most often."""
-    shapes = [(path, tuple(value.shape)) for path, value in walk(source) if isinstance(value, Tensor | np.ndarray)]
+def _widths(spec: SAESpec, source: Any) -> list[int]:
+    """That of its model, of what SAEs read with, and those that occur most often in what it holds."""
+    held = list(walk(source))
+    shapes = [(path, tuple(value.shape)) for path, value in held if isinstance(value, Tensor | np.ndarray)]
     first = [shape[0] for path, shape in shapes if path.endswith(".W_enc") and shape]
     first += [shape[-1] for path, shape in shapes if path.endswith(".W_dec") and shape]
-    counted = Counter(size for _, shape in shapes for size in shape if size > 1)
-    return list(dict.fromkeys([*first, *(size for size, _ in counted.most_common())]))[:WIDTHS]
+    counted = Counter(size for _, shape in shapes for size in shape if size > 1).most_common()
+    numbers = [value for _, value in held if type(value) is int and 1 < value < WIDEST]
+    with suppress(OSError, ValueError):
+        first += [width_of(spec.model or ORGANISM) or 1]
+    return list(dict.fromkeys([*first, *(size for size, _ in counted), *numbers]))[:WIDTHS]
 
 
 def _ever(before: Held, after: Held) -> Held:

@@ -46,7 +46,7 @@ class Operation:
         self(x)
         return time.perf_counter() - begun
 
-    def guard(self) -> AbstractContextManager[None]:
+    def guard(self) -> AbstractContextManager[list[str]]:
         """For the round of an SAE, which may not slow down or speed up the bare product of the next one."""
         from saebench.guard import broken, guard
 
