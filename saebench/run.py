@@ -11,9 +11,9 @@ from saebench.architecture_run import ArchitectureRun
 from saebench.control_run import ControlRun
 from saebench.dataset_run import DatasetRun
 from saebench.memory import Memory
-from saebench.needs import Say, ensure, model_of, of_corpus, of_model, revisions
+from saebench.needs import Say, model_of, revisions
 from saebench.places import ORGANISM, fixtures_dir
-from saebench.preparation import prepare
+from saebench.preparation import prepare, settle
 from saebench.pretrained import model_on_hub
 from saebench.properties import Property
 from saebench.provenance import environment, machine
@@ -54,6 +54,9 @@ class Run:
     """What `--sae-corpus` says."""
     stored: dict[str, Score] = field(default_factory=dict)
     """Scores by identity that earlier runs left in the scores file."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """By an SAE's name what is wrong with it, as far as it was found before the run."""
+    prepared: bool = False
     _subjects: "dict[tuple[str, bool], Subject]" = field(default_factory=dict)
     _activations: "dict[tuple[str, ...], Activations]" = field(default_factory=dict)
     _cache: "Cache | None" = None
@@ -74,9 +77,15 @@ class Run:
     def prepare(self, say: Say) -> None:
         """Fetch what the run will need, and check that all of it fits together, before anything heavy is loaded.
 
-        Raises ValueError or OSError with one sentence.
+        Raises ValueError or OSError with one sentence. What is said is said once, however often it is called.
         """
-        prepare(self, say)
+        if not self.prepared:
+            prepare(self, say)
+        self.prepared = True
+
+    def readable(self) -> list[SAESpec]:
+        """The SAEs that nothing is wrong with so far."""
+        return [spec for spec in self.specs if spec.name not in self.unreadable]
 
     def own(self, spec: SAESpec) -> SAESpec:
         """The SAE that a control is made for; others are their own."""
@@ -90,10 +99,9 @@ class Run:
             self.words.of_sae.clear()
             self.controls.of_sae.clear()
             gc.collect()
-            self._sae = self._loaded(spec)
-            # An object may name a model that was not known of before.
-            told = self._sae.spec
-            ensure([*of_model(self.model_name(told)), *of_corpus(self.source(told))], print)
+            loaded = self._loaded(spec)
+            settle(self, spec, loaded.spec, print)
+            self._sae = loaded
         return self._sae
 
     def _loaded(self, spec: SAESpec) -> "LoadedSAE":
@@ -131,7 +139,10 @@ class Run:
             subject = load_subject(name, device, centred=spec.centred)
             subject.batch.size = contexts_that_fit(device, self.corpus(spec).context, subject.bridge.cfg.d_vocab)
             self._subjects[name, spec.centred] = subject
-        return self._subjects[name, spec.centred]
+        subject = self._subjects[name, spec.centred]
+        for hook in {self.hook(spec), spec.hook_out or self.hook(spec)}:
+            subject.check_hook(hook, spec.name)
+        return subject
 
     def source(self, spec: SAESpec) -> Source | None:
         """Where the texts come from that an SAE is read on; None for the embedded model's world."""
@@ -177,8 +188,8 @@ class Run:
         hook = spec.hook or default_hook(self.model_name(spec))
         if hook is None:
             raise ValueError(
-                f"{spec.name} does not say which hook it reads: give its object an attribute `hook`, or a stanza in a"
-                " family file, as CONTRIBUTING.md shows, a `hook`"
+                f"{spec.name} does not say which hook it reads: name it, as in --sae {spec.name}@blocks.8.hook_resid_post,"
+                " or give its object an attribute `hook`, or a stanza in a family file, as CONTRIBUTING.md shows, a `hook`"
             )
         return hook
 
