@@ -3,7 +3,6 @@
 import hashlib
 import random
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from saebench.naming import nearest
 from saebench.places import fixtures_dir
+from saebench.plain_text import read_toml
 from saebench.score import Unscored
 from saebench.statistics import seed_of
 from saebench.vocabulary import Split, Word, WordFilter
@@ -116,10 +116,7 @@ def load_concepts(name: str) -> ConceptSet:
     if not path.is_file():
         known = available()
         raise ValueError(f"{name}: no such concept set.{nearest(name, known)} Known: {', '.join(known)}; or a TOML")
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not TOML: {error}") from None
+    data = read_toml(path)
     if problem := _problem(data):
         raise ValueError(f"{path}: {problem}")
     members = {concept: frozenset(words) for concept, words in data["concepts"].items()}

@@ -9,7 +9,6 @@ or be a table by the value of one: `d_in = { size = { 2b = 2304, 9b = 3584 } }`.
 import itertools
 import math
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -17,9 +16,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from saebench.folders import check_keys, scalars, spec_from_folder
+from saebench.folders import check_keys, scalars
 from saebench.formats import FORMATS
+from saebench.local import constant, matches, read_local
 from saebench.naming import natural, one_sentence
+from saebench.plain_text import read_toml
 from saebench.pretrained import model_on_hub, releases
 from saebench.spec import SAESpec
 
@@ -87,17 +88,17 @@ class Family:
         if _outside(pattern):
             raise ValueError(f"{self.path}: path is {pattern!r}, and should stay below the file's own folder")
         try:
-            folders = [folder for folder in self.path.parent.glob(pattern) if folder.is_dir()] if pattern else []
-        except (ValueError, NotImplementedError) as error:
-            raise ValueError(f"{self.path}: path is {pattern!r:.80}, which is no pattern: {error}") from None
-        known = {key: self.table[key] for key in FACTS if key in self.table}
-        return {f.name: partial(self._from_folder, f, known | {"control": self._is_control(f.name)}) for f in folders}
+            folders = [folder for folder in matches(self.path.parent, pattern) if folder.is_dir()] if pattern else []
+        except ValueError as error:
+            raise ValueError(f"{self.path}: path is {pattern!r:.80}: {error}") from None
+        # Below what has no star in it, so that `runs/*/final` tells its folders apart.
+        top = self.path.parent / constant(pattern)
+        return {key: partial(self._from_folder, key, f) for f in folders if (key := str(f.relative_to(top)))}
 
-    def _is_control(self, name: str) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in self.table.get("controls", ()))
-
-    def _from_folder(self, folder: Path, known: dict[str, Any]) -> SAESpec:
-        return replace(spec_from_folder(folder, f"{self.name}/{folder.name}"), **known)
+    def _from_folder(self, key: str, folder: Path) -> SAESpec:
+        known = {fact: self.table[fact] for fact in FACTS if fact in self.table}
+        control = any(fnmatchcase(name, p) for p in self.table.get("controls", ()) for name in (key, folder.name))
+        return replace(read_local(folder, f"{self.name}/{key}"), **known, control=control)
 
     def _stanzas(self) -> dict[str, Callable[[], SAESpec]]:
         own = self.table.get("sae", {})
@@ -117,7 +118,7 @@ class Family:
         known = {fact: self.table[fact] for fact in FACTS if fact in self.table} | stanza
         name, folder = f"{self.name}/{key}", self.path.parent / stanza["location"]
         if "repo" not in known and folder.exists():
-            return replace(spec_from_folder(folder, name), **known | {"location": str(folder)})
+            return replace(read_local(folder, name), **known | {"location": str(folder)})
         if known.get("format") not in FORMATS:
             raise ValueError(f"{self.path} [sae.{key}]: {folder} is not there; an SAE of a repository needs a format")
         return SAESpec(**known, name=name, loader="files")
@@ -138,16 +139,16 @@ class Family:
 
 
 @one_sentence
-def read_family(path: Path) -> Family:
-    """Read one file. Raises ValueError with one sentence if it is not what it should be."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not TOML: {str(error).splitlines()[0]}") from None
+def read_family(path: Path, name: str = "") -> Family:
+    """Read one file; without a name, its own stands before its SAEs'.
+
+    Raises ValueError with one sentence if it is not what it should be.
+    """
+    table = read_toml(path)
     if not harmless(path.stem):
         raise ValueError(f"{path}: a family's name has letters, digits and ._-+ only")
     check_keys(table, FAMILY_KEYS, str(path))
-    family = Family(path.stem, table, path)
+    family = Family(name or path.stem, table, path)
     for key, stanza in table.get("sae", {}).items():
         family._checked(key, stanza)
     for number, suite in enumerate(table.get("suite", ())):

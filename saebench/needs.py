@@ -7,6 +7,7 @@ from typing import Any
 
 from saebench import hub
 from saebench.files import file_of, format_of, here, missing, names_of, place_of, repo_of
+from saebench.hooks import misnamed
 from saebench.hub import Repo, Wanted, gigabytes
 from saebench.json_files import read_json
 from saebench.models import (
@@ -113,7 +114,7 @@ def _check_reachable(absent: list[Need]) -> None:
     except hub.Unreachable as reason:
         listed = "; ".join(f"{need.what} ({', '.join(need.lacking())})" for need in absent[:3])
         more = f"; and {len(absent) - 3} more" if len(absent) > 3 else ""
-        raise OSError(
+        raise hub.Unreachable(
             f"{reason}, and these files are not in the cache: {listed}{more}. Fetch them where there is a network, with"
             " `saebench fetch NAME`"
         ) from None
@@ -193,6 +194,8 @@ def check_fit(spec: SAESpec, model: str, *, chosen: bool) -> None:
     """
     layers, width = layers_of(model), width_of(model)
     for hook in filter(None, (spec.hook, spec.hook_out)):
+        if told := misnamed(hook):
+            raise ValueError(f"{spec.name}: {told}")
         layer = hook.split(".")[1] if hook.startswith("blocks.") else ""
         if layers is not None and layer.isdecimal() and int(layer) >= layers:
             raise ValueError(f"{spec.name} reads {hook}, and {model} has {layers} layers, 0 to {layers - 1}")

@@ -13,7 +13,7 @@ from saebench.options import add_options
 from saebench.properties import Property, from_marker
 from saebench.pytest_errors import end_run, is_worker, of_this_sae, usage_errors, without_frames
 from saebench.pytest_reports import Reports
-from saebench.pytest_workers import Workers
+from saebench.pytest_workers import Workers, unreadable_saes
 from saebench.reported import JUDGEMENT, NOTES, SCORE, UNREADABLE, asked_by, params_of, repetition_of
 from saebench.requested import check_gate, header, requested_gate, requested_run
 from saebench.run import Run
@@ -87,6 +87,7 @@ class SuiteRun:
             with usage_errors():
                 self.gate = requested_gate(self.config.getoption, self.config.rootpath)
                 self.run = requested_run(self.config.getoption)
+            self.run.unreadable |= unreadable_saes(self.config)
             self._be_verbose()
         return self.run
 

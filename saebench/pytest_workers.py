@@ -8,12 +8,21 @@ import pytest
 if TYPE_CHECKING:
     from saebench.plugin import SuiteRun
 
+UNREADABLE = "saebench_unreadable_saes"
+"""What the controller found wrong with SAEs before the run, as workers are told it."""
+
 
 class Workers:
     """Hooks of pytest-xdist, which need not be installed."""
 
     def __init__(self, suite_run: "SuiteRun") -> None:
         self.suite_run = suite_run
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """https://github.com/pytest-dev/pytest-xdist/blob/master/src/xdist/newhooks.py"""
+        run = self.suite_run.run
+        node.workerinput[UNREADABLE] = dict(run.unreadable) if run is not None else {}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
@@ -37,3 +46,9 @@ class Workers:
         from saebench.scheduling import BySAE
 
         return BySAE(config, log, [spec.name for spec in run.specs])
+
+
+def unreadable_saes(config: pytest.Config) -> dict[str, str]:
+    """What the process that started this worker found wrong with SAEs, by their names; nothing elsewhere."""
+    found: dict[str, str] = getattr(config, "workerinput", {}).get(UNREADABLE, {})
+    return found

@@ -1,6 +1,5 @@
 """`--sae` patterns to SAESpecs, from data files and folders alone: nothing heavy is imported, no weights are loaded."""
 
-import glob
 import importlib.util
 import re
 from collections.abc import Iterable
@@ -8,9 +7,11 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import Any
 
 from saebench.families import Family, harmless, read_family, registered_entry
-from saebench.folders import spec_from_folder
+from saebench.hooks import like_a_hook, misnamed
+from saebench.local import PREFIX, local_name, matches, path_of, read_local
 from saebench.naming import natural, nearest, one_sentence
 from saebench.places import fixtures_dir
 from saebench.pretrained import releases
@@ -23,6 +24,8 @@ CONTROLS = (
 """What `SAE~CONTROL` may name; see `saebench.controls` and `saebench.damage`."""
 PYTHON = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 REVISION = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
+DESCRIPTIVE = ("name", "loader", "release", "facts", "origin")
+"""What two specs of one SAE may differ in: nothing is computed from it that is not in the rest."""
 KINDS = "a folder or file, saelens:RELEASE/SAE_ID, hf:ORG/REPO/PATH, package.module:callable"
 
 
@@ -45,35 +48,45 @@ def specs_of(family: str, root: Path | None = None) -> list[SAESpec]:
 def resolve_all(patterns: Iterable[str], root: Path | None = None) -> list[SAESpec]:
     """Resolve several patterns; an SAE that several of them name comes once, at its first place."""
     found: dict[str, SAESpec] = {}
-    for spec in (spec for pattern in patterns for spec in resolve(pattern, root)):
-        other = found.setdefault(spec.name, spec)
-        if other.location != spec.location:
-            raise ValueError(f"{other.location} and {spec.location} are both called {spec.name}: rename a folder")
-    return list(found.values())
+    for spec in (spec for pattern in patterns for spec in _resolved(pattern, root)):
+        found.setdefault(spec.name, spec)
+    return _readable(list(found.values()))
 
 
 @one_sentence
 def resolve(pattern: str, root: Path | None = None) -> list[SAESpec]:
     """Turn one `--sae` pattern into specs; never an empty list.
 
-    A pattern is a family or a name in one (`organism`, `gemmascope/2b/layer-*/16k`), a family file (`./mine.toml`), a
-    folder or file (`./runs/mine`, `~/runs/*`), `saelens:RELEASE/SAE_ID`, `hf:ORG/REPO/PATH`, or
-    `package.module:callable`. Known names win over folders that are called alike. With `@REVISION` behind it, SAEs of
-    the hub are taken as they were then; with `~CONTROL`, it names a control that is made for each of these SAEs.
+    A pattern is a family or a name in one (`organism`, `gemmascope/2b/layer-*/16k`), a family file or a name in it
+    (`./mine.toml`, `./mine.toml/topk-*`), a folder or file (`./runs/mine`, `~/runs/*`) or the name that it has in scores
+    (`local/runs/mine`), `saelens:RELEASE/SAE_ID`, `hf:ORG/REPO/PATH`, or `package.module:callable`. Known names win over
+    folders that are called alike. With `@HOOK` behind it, SAEs are read there; with `@REVISION`, those of the hub are
+    taken as they were then; with `~CONTROL`, it names a control that is made for each of these SAEs.
+
+    Of several SAEs some may be unreadable, which they say when they are loaded; raises ValueError where all are.
     """
-    base, tilde, control = pattern.rpartition("~")
-    if base and tilde and not Path(pattern).exists():
-        return [_control(spec, control, pattern) for spec in resolve(base, root)]
-    base, at, revision = pattern.rpartition("@")
-    if base and at and not Path(pattern).exists():
-        return [_at(spec, revision, pattern) for spec in resolve(base, root)]
+    return _readable(_resolved(pattern, root))
+
+
+def _readable(specs: list[SAESpec]) -> list[SAESpec]:
+    told = [own.facts["unreadable"] for spec in specs if (own := spec.origin or spec).loader == "unreadable"]
+    if told and len(told) == len(specs):
+        raise ValueError(told[0])
+    return specs
+
+
+def _resolved(pattern: str, root: Path | None) -> list[SAESpec]:
+    for mark, put in {"~": _control, "@": _at}.items():
+        base, found, what = pattern.rpartition(mark)
+        if base and found and not _lies_here(pattern):
+            return [put(spec, what, pattern) for spec in _resolved(base, root)]
     known = families(root)
-    if found := _from_families(pattern.rstrip("/"), known):
-        return found
-    if pattern.endswith(".toml") and Path(pattern).is_file():
-        return _chosen(read_family(Path(pattern)), [])
-    if pattern.startswith((".", "/", "~")) or (pattern and Path(pattern).exists()):
-        return [spec_from_folder(folder, f"local/{_local_name(folder)}") for folder in _folders(pattern)]
+    if specs := _from_families(pattern.rstrip("/"), known):
+        return specs
+    if pattern.startswith(PREFIX):
+        return _from_here(_meant(pattern))
+    if pattern.startswith((".", "/", "~")) or (pattern and _lies_here(pattern)):
+        return _from_here(pattern)
     if pattern.startswith("saelens:"):
         return _from_saelens(pattern)
     if pattern.startswith("hf:"):
@@ -102,15 +115,43 @@ def _chosen(family: Family, patterns: list[str]) -> list[SAESpec]:
 
 def _named(family: Family, patterns: list[str]) -> list[SAESpec]:
     """SAEs of a family by full name or glob. One that has two names comes once, under the first that matches."""
-    found: dict[tuple[str | None, str], SAESpec] = {}
-    for pattern in patterns:
-        names = [pattern] if pattern in family.readers else [n for n in family.readers if fnmatchcase(n, pattern)]
-        for spec in (family.readers[name]() for name in names):
-            found.setdefault((spec.repo, spec.location), spec)
+    found: dict[tuple[Any, ...], SAESpec] = {}
+    for spec in (family.readers[name]() for pattern in patterns for name in _names(family, pattern)):
+        found.setdefault(tuple(fact for key, fact in vars(spec).items() if key not in DESCRIPTIVE), spec)
     return list(found.values())
 
 
-def _at(spec: SAESpec, revision: str, pattern: str) -> SAESpec:
+def _names(family: Family, pattern: str) -> list[str]:
+    return [pattern] if pattern in family.readers else [n for n in family.readers if fnmatchcase(n, pattern)]
+
+
+def _at(spec: SAESpec, what: str, pattern: str) -> SAESpec:
+    """An SAE at a hook, or at a revision; the hook stands last in its name, whichever was said first."""
+    if like_a_hook(what):
+        return _at_hook(spec, what, pattern)
+    name, hook = (spec.name.removesuffix(f"@{spec.hook}"), f"@{spec.hook}") if _hooked(spec) else (spec.name, "")
+    found = _at_revision(replace(spec, name=name), what, pattern)
+    return replace(found, name=found.name + hook)
+
+
+def _hooked(spec: SAESpec) -> bool:
+    """Whether its name says the hook."""
+    return spec.hook is not None and spec.name.endswith(f"@{spec.hook}")
+
+
+def _at_hook(spec: SAESpec, hook: str, pattern: str) -> SAESpec:
+    """What the user says holds, also where the SAE's files say another hook: its name tells."""
+    if told := misnamed(hook):
+        raise UnknownSAE(f"--sae {pattern}: {told}")
+    if spec.loader == "control" or _hooked(spec):
+        raise UnknownSAE(f"--sae {pattern}: one hook, and a control behind it, as in NAME@{hook}~random")
+    if spec.hook == hook:
+        return spec
+    out = None if spec.hook_out == spec.hook else spec.hook_out
+    return replace(spec, name=f"{spec.name}@{hook}", hook=hook, hook_out=out)
+
+
+def _at_revision(spec: SAESpec, revision: str, pattern: str) -> SAESpec:
     if spec.repo is None:
         raise UnknownSAE(f"--sae {pattern}: only an SAE of the hub has revisions, and {spec.name} is not on the hub")
     if not REVISION.fullmatch(revision) or ".." in revision.split("/"):
@@ -131,10 +172,51 @@ def _control(spec: SAESpec, control: str, pattern: str) -> SAESpec:
     )  # fmt: skip
 
 
-def _local_name(path: Path) -> str:
-    """A folder's name; what could break a table or a terminal is replaced."""
-    name = path.resolve().name
-    return name if harmless(name) else re.sub(r"[^\w.+-]", "_", name, flags=re.ASCII)
+def _from_here(pattern: str) -> list[SAESpec]:
+    """SAEs on this machine: members of a family file of the user's own, or a folder, file, or glob of folders."""
+    if (own := _own_family(pattern)) is not None:
+        family = read_family(own[0], local_name(own[0]))
+        return _of_own(family, [own[1]] if own[1] else family.default, pattern)
+    return [read_local(folder, local_name(folder)) for folder in _folders(pattern)]
+
+
+def _own_family(pattern: str) -> tuple[Path, str] | None:
+    """A family file and what is named in it, of `mine.toml/topk-*`; None where there is no such file."""
+    for match in re.finditer(r"\.toml(?=/|$)", pattern):
+        if (path := Path(pattern[: match.end()]).expanduser()).is_file():
+            return path, pattern[match.end() :].strip("/")
+    return None
+
+
+def _of_own(family: Family, wanted: list[str], pattern: str) -> list[SAESpec]:
+    known = [name.removeprefix(f"{family.name}/") for name in family.readers]
+    if known and (wrong := [name for name in wanted if not _names(family, f"{family.name}/{name}")]):
+        hint = (
+            f"{nearest(wrong[0], known)} Known: {', '.join(known[:5])}{', ...' * (len(known) > 5)} ({len(known)} SAEs)"
+        )
+        raise UnknownSAE(f"--sae {pattern}: {family.path} has no SAE '{wrong[0]}'.{hint}")
+    return _chosen(family, wanted)
+
+
+def _lies_here(pattern: str) -> bool:
+    """Whether it names something on this machine as it is, any `~` and `@` in it included."""
+    if (own := _own_family(pattern)) is not None:
+        return not set("~@") & set(own[1])
+    path = Path(pattern).expanduser()
+    try:
+        return path.exists() or bool(matches(Path(), str(path)))
+    except ValueError:
+        return False
+
+
+def _meant(name: str) -> str:
+    """The path that a name of scores, `local/runs/mine`, stands for; a folder called `local` may be meant as well."""
+    path = path_of(name)
+    if _lies_here(path) and _lies_here(name):
+        raise UnknownSAE(
+            f"--sae {name}: this is the name of {path}, and there is a folder {name} too: write ./{name} or ./{path}"
+        )
+    return name if _lies_here(name) else path
 
 
 def _folders(pattern: str) -> list[Path]:
@@ -142,7 +224,10 @@ def _folders(pattern: str) -> list[Path]:
     path = Path(pattern).expanduser()
     if path.exists():
         return [path]
-    found = [Path(match) for match in glob.glob(str(path))]  # noqa: PTH207 -- absolute
+    try:
+        found = matches(Path(), str(path))
+    except ValueError as error:
+        raise UnknownSAE(f"--sae {pattern}: {error}") from None
     if folders := [folder for folder in sorted(found, key=lambda p: natural(str(p))) if folder.is_dir()]:
         return folders
     raise UnknownSAE(f"--sae {pattern}: no such folder.{nearest(str(path), map(str, path.parent.glob('*')))}")
@@ -166,7 +251,7 @@ def _from_hub(pattern: str) -> SAESpec:
     parts = pattern.removeprefix("hf:").strip("/").split("/")
     if len(parts) < 2 or not all(map(harmless, parts)) or ".." in parts:
         raise UnknownSAE(f"--sae {pattern}: expected hf:ORG/REPO, or hf:ORG/REPO/PATH of a folder or file in it")
-    return SAESpec(pattern, "files", location="/".join(parts[2:]), repo="/".join(parts[:2]))
+    return SAESpec(f"hf:{'/'.join(parts)}", "files", location="/".join(parts[2:]), repo="/".join(parts[:2]))
 
 
 def _from_python(pattern: str) -> SAESpec:

@@ -11,9 +11,9 @@ from saebench.control_run import ControlRun
 from saebench.dataset_run import DatasetRun
 from saebench.memory import Shelf
 from saebench.models import default_hook, subject_digest
-from saebench.needs import Say, model_of, of_corpus, of_model
+from saebench.needs import Say, model_of
 from saebench.places import ORGANISM
-from saebench.preparation import prepare
+from saebench.preparation import prepare, settle
 from saebench.pretrained import model_on_hub
 from saebench.recorder import Recorder
 from saebench.score import Score, Unscored
@@ -57,6 +57,7 @@ class Run:
     """The numbers that each model is run in, by its name."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """By the name of an SAE, why it cannot be read: said of each of its tests, and not tried again."""
+    prepared: bool = False
     shelf: Shelf = field(default_factory=Shelf)
     _notes: dict[str, list[str]] = field(default_factory=dict)
     _cache: "Cache | None" = None
@@ -77,9 +78,15 @@ class Run:
     def prepare(self, say: Say) -> None:
         """Fetch what the run will need, and check that all of it fits together, before anything heavy is loaded.
 
-        Raises ValueError or OSError with one sentence.
+        Raises ValueError or OSError with one sentence. What is said is said once, however often it is called.
         """
-        prepare(self, say)
+        if not self.prepared:
+            prepare(self, say)
+        self.prepared = True
+
+    def readable(self) -> list[SAESpec]:
+        """The SAEs that nothing is wrong with so far."""
+        return [spec for spec in self.specs if spec.name not in self.unreadable]
 
     def own(self, spec: SAESpec) -> SAESpec:
         """The SAE that a control is made for; others are their own."""
@@ -105,12 +112,8 @@ class Run:
 
     def _read(self, spec: SAESpec) -> "LoadedSAE":
         found = self._loaded(spec)
-        model, source = self.model_name(found.spec), self.source(found.spec)
-        # An object may name a model that was not known of before; nothing is downloaded in the middle of a test.
-        for need in (*of_model(model), *of_corpus(source)):
-            if need.lacking():
-                advice = f"saebench fetch --sae-model {model}"
-                raise ValueError(f"{spec.name} reads {need.what}, which is not on this machine: {advice}")
+        settle(self, spec, found.spec)
+        model = self.model_name(found.spec)
         place = self.hook(found.spec), found.spec.hook_out, self.corpus(found.spec).name
         self.shelf.turn_to(model=(model, found.spec.centred), place=place)
         self._noted(spec, *found.doubts)
@@ -155,7 +158,11 @@ class Run:
     def subject(self, spec: SAESpec) -> "Subject":
         """The model that an SAE is read from; `spec` is that of the loaded SAE."""
         name = self.model_name(spec)
-        return self.shelf.model.get(("subject", name, spec.centred), lambda: self._subject(name, spec), random=False)
+        key = ("subject", name, spec.centred)
+        subject = self.shelf.model.get(key, lambda: self._subject(name, spec), random=False)
+        for hook in {self.hook(spec), spec.hook_out or self.hook(spec)}:
+            subject.check_hook(hook, spec.name)
+        return subject
 
     def _subject(self, name: str, spec: SAESpec) -> "Subject":
         from saebench.batches import contexts_that_fit
@@ -221,8 +228,8 @@ class Run:
         hook = spec.hook or default_hook(self.model_name(spec))
         if hook is None:
             raise ValueError(
-                f"{spec.name} does not say which hook it reads: give its object an attribute `hook`, or a stanza in a"
-                " family file, as CONTRIBUTING.md shows, a `hook`"
+                f"{spec.name} does not say which hook it reads: name it, as in --sae {spec.name}@blocks.8.hook_resid_post,"
+                " or give its object an attribute `hook`, or a stanza in a family file, as CONTRIBUTING.md shows, a `hook`"
             )
         return hook
 

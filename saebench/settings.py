@@ -1,7 +1,6 @@
 """`[tool.saebench]` of a project's pyproject.toml: its own tolerances, and regressions that it knows of."""
 
 import datetime
-import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from saebench.naming import nearest, one_sentence
+from saebench.plain_text import read_toml
 
 
 class Acknowledged(BaseModel):
@@ -69,10 +69,7 @@ def read_settings(folder: Path) -> Settings:
     path = folder / "pyproject.toml"
     if not path.is_file():
         return Settings()
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("saebench", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not TOML: {error}") from None
+    table = read_toml(path).get("tool", {}).get("saebench", {})
     try:
         settings = Settings.model_validate(table)
     except ValidationError as error:

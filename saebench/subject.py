@@ -50,11 +50,11 @@ class Subject:
     def dtype(self) -> str:
         return str(next(self.bridge.original_model.parameters()).dtype).removeprefix("torch.")
 
-    def check_hook(self, hook: str) -> None:
-        """Raise ValueError with the nearest name; transformer-lens ignores unknown hooks silently."""
+    def check_hook(self, hook: str, of: str = "") -> None:
+        """Raise ValueError with the nearest name, `of` whom it is; transformer-lens ignores unknown hooks silently."""
         known = [name for name in self.bridge.hook_dict if name.startswith(("blocks.", *FIRST))]
         if hook not in self.bridge.hook_dict:
-            raise ValueError(f"{self.name} has no hook {hook!r}.{nearest(hook, known)}")
+            raise ValueError(f"{of and f'{of}: '}{self.name} has no hook {hook!r}.{nearest(hook, known)}")
 
     def seen(self, activation: Tensor, hook: str) -> Tensor:
         """An activation (…, d) or, at attention's z, (…, head, d_head) as SAEs are given it: float32 (…, d)."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from saebench.hub import Repo, one_line
 from saebench.naming import one_sentence
 from saebench.places import cache_dir
+from saebench.plain_text import read_text
 
 WORLD = "organism-world"
 DEFAULT = "NeelNanda/pile-10k"
@@ -55,9 +56,9 @@ class FileSource:
     def texts(self) -> list[str]:
         """Raises ValueError if the file is not what it should be."""
         try:
-            content = self.path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"--sae-corpus {self.path}: not UTF-8: {error}") from None
+            content = read_text(self.path)
+        except ValueError as error:
+            raise ValueError(f"--sae-corpus {error}") from None
         if self.path.suffix == ".jsonl":
             found = [
                 _text(self.path, number, line) for number, line in enumerate(content.split("\n"), 1) if line.strip()

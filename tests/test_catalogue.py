@@ -629,7 +629,7 @@ def test_lists(hub: Hub, tmp_path: Path, by: str) -> None:
     assert {(cells(line)[1], cells(line)[6]) for line in found[3][2:-1]} == {("organism", "local")}
     assert found[3][-1] == "30 SAEs"
     assert found[4] == []
-    assert cells(found[5][-1]) == ["local/mine", "tiny", "blocks.2", "8", "16.100", "0.0 MB", "local"]
+    assert cells(found[5][-1]) == [f"local/{folder}", "tiny", "blocks.2", "8", "16.100", "0.0 MB", "local"]
 
 
 def cached(hub: Hub) -> bytes:

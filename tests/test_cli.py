@@ -25,7 +25,8 @@ def scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return store.path
 
 
-def test_ls_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ls_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main(["ls", str(make_sae_folder(tmp_path / "mine"))]) == 0
     header, _, line = capsys.readouterr().out.splitlines()
     assert header.split() == ["name", "model", "hook", "width", "l0", "size", "cached"]

@@ -191,7 +191,7 @@ def test_decoding_does_not_depend_on_what_was_encoded_last(
 @pytest.mark.parametrize("architecture", ["standard", "jumprelu", "transcoder"])
 def test_normalisation_whose_statistics_are_lost(tmp_path: Path, architecture: str, normalisation: str) -> None:
     folder = saved(tmp_path / "mine", random_sae(architecture, normalize_activations=normalisation))
-    with pytest.raises(ValueError, match=r"^local/mine\b.*" + normalisation) as caught:
+    with pytest.raises(ValueError, match=r"^local/\S*mine\b.*" + normalisation) as caught:
         local(folder)
     assert "\n" not in str(caught.value)
     assert "Skipping" not in str(caught.value), "it says that the SAE is loaded, and it is not"

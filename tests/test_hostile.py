@@ -501,7 +501,7 @@ def test_k_in_a_checkpoint(tmp_path: Path, told: Told, k: float) -> None:
 
 @pytest.mark.parametrize("k", ["5", "x", -1, 0, 65, 10**30, 1.5, None, [5], {}, True, float("inf"), float("nan")])
 def test_k_of_sparsify(tmp_path: Path, told: Told, k: Any) -> None:
-    told(lambda: loaded(of_form(tmp_path, "sparsify", "cfg.json", {"k": k})), "local/mine", "k is ")
+    told(lambda: loaded(of_form(tmp_path, "sparsify", "cfg.json", {"k": k})), "/mine", "k is ")
 
 
 @pytest.mark.parametrize("activation", ["nope", "a\nb", 5, ["topk"], None, "a" * 10_000])

@@ -276,7 +276,7 @@ def test_without_a_network_one_sentence_comes_at_once(
     assert taken < PATIENCE
     said = sentence(capsys)
     assert f"{url} cannot be reached, and" in said or f"{url} does not answer, and" in said
-    assert "the SAE mine/a (a/params.npz); the SAE mine/b (b/params.npz)." in said
+    assert "the SAE local/mine.toml/a (a/params.npz); the SAE local/mine.toml/b (b/params.npz)." in said
     assert "Fetch them where there is a network, with `saebench fetch NAME`" in said
     assert in_cache(tmp_path) == []
 
@@ -299,7 +299,7 @@ def test_where_the_hub_may_not_be_asked_it_is_not(
 ) -> None:
     offline(monkeypatch)
     assert fetch("./mine.toml") == 4
-    assert "HF_HUB_OFFLINE is set, and these files are not in the cache: the SAE mine/a" in sentence(capsys)
+    assert "HF_HUB_OFFLINE is set, and these files are not in the cache: the SAE local/mine.toml/a" in sentence(capsys)
     assert fetch("--sae-model", "gemma-2-2b") == 4
     said = sentence(capsys)
     assert all(f in said for f in (f"the model {MODEL} (config.json, ", "tokenizer, model.safetensors)"))
@@ -444,7 +444,7 @@ def test_what_is_fetched_is_said_first_with_its_size(hub: Hub, tmp_path: Path) -
     run.prepare(lambda line: said.append((line, len(hub.log))))
     weights = {name: len(content) for name, content in saes().items() if name in ("a/params.npz", "b/params.npz")}
     (first, before), (second, between) = said
-    assert first == f"fetching {gigabytes(sum(weights.values()))}: the SAE mine/a, the SAE mine/b"
+    assert first == f"fetching {gigabytes(sum(weights.values()))}: the SAE local/mine.toml/a, the SAE local/mine.toml/b"
     assert f"fetching {gigabytes(sum(map(len, model().values())))}" in second
     assert f"the model {MODEL}, the texts {DATA}" in second
     assert not any("/resolve/" in path for _, path in hub.log[:before])
@@ -622,7 +622,7 @@ def without(files: Mapping[str, bytes], *names: str) -> repos.Files:
 
 
 LACKING = {
-    "an SAE's weights": (SAES, ["a/params.npz"], ["./mine.toml"], "the SAE mine/a: me/saes has no a/params.npz"),
+    "an SAE's weights": (SAES, ["a/params.npz"], ["./mine.toml"], "the SAE local/mine.toml/a: me/saes has no a/params.npz"),
     "a configuration": (MODEL, ["config.json"], ["--sae-model", MODEL], f"the model {MODEL}: {MODEL} has no config.json"),
     "a tokenizer": (MODEL, ["tokenizer.json"], ["--sae-model", MODEL], f"the model {MODEL}: {MODEL} has no tokenizer"),
     "weights": (MODEL, ["model.safetensors"], ["--sae-model", MODEL], f"the model {MODEL} has no weights as safetensors"),
@@ -663,7 +663,7 @@ def test_an_sae_of_unknown_format_that_is_not_there_is_named(hub: Hub, capsys: p
 
 
 def test_an_sae_of_unknown_format_is_found_by_its_files(hub: Hub) -> None:
-    assert fetch("hf:me/saes/a", "--sae-model", MODEL, "--sae-corpus", DATA) == 0
+    assert fetch(f"hf:me/saes/a@{HOOK}", "--sae-model", MODEL, "--sae-corpus", DATA) == 0
     assert "a/params.npz" in files_got(hub)
 
 
@@ -834,11 +834,11 @@ def fitting(hub: Hub, tmp_path: Path) -> Hub:
 
 
 MISFITS = {
-    "another width": (["./mine.toml", "--sae-model", OTHER], f"mine/a reads 32 dimensions, and {OTHER} has 48: it is an SAE of another model"),
-    "fewer layers": (["./mine.toml", "--sae-model", "me/short"], f"mine/a reads {HOOK}, and me/short has 1 layers, 0 to 0"),
-    "another tokenizer": (["./mine.toml", "--sae-model", "gpt2"], f"mine/a was trained on {MODEL}, whose tokenizer is not that of {GPT2}"),
-    "its own width": (["./wide.toml"], f"wide/wide reads 48 dimensions, and {MODEL} has 32"),
-    "its own layers": (["./late.toml"], f"late/late reads blocks.7.hook_resid_post, and {MODEL} has 3 layers, 0 to 2"),
+    "another width": (["./mine.toml", "--sae-model", OTHER], f"local/mine.toml/a reads 32 dimensions, and {OTHER} has 48: it is an SAE of another model"),
+    "fewer layers": (["./mine.toml", "--sae-model", "me/short"], f"local/mine.toml/a reads {HOOK}, and me/short has 1 layers, 0 to 0"),
+    "another tokenizer": (["./mine.toml", "--sae-model", "gpt2"], f"local/mine.toml/a was trained on {MODEL}, whose tokenizer is not that of {GPT2}"),
+    "its own width": (["./wide.toml"], f"local/wide.toml/wide reads 48 dimensions, and {MODEL} has 32"),
+    "its own layers": (["./late.toml"], f"local/late.toml/late reads blocks.7.hook_resid_post, and {MODEL} has 3 layers, 0 to 2"),
 }  # fmt: skip
 
 
@@ -873,7 +873,7 @@ def test_what_does_not_fit_is_told_before_anything_heavy_is_imported(fitting: Hu
     for arguments in (("saebench", "fetch", folder), ("pytest", "suites/", "--sae", folder, "-p", "no:cacheprovider")):
         done = command(tmp_path, *arguments, **own)
         assert done.code == 4
-        assert f"wide/wide reads 48 dimensions, and {MODEL} has 32: it is an SAE of another model" in done.out
+        assert f"wide.toml/wide reads 48 dimensions, and {MODEL} has 32: it is an SAE of another model" in done.out
         assert done.heavy == []
 
 
@@ -926,7 +926,7 @@ def test_what_was_fetched_is_run_without_a_single_request(
     assert run_suite(project, "--sae", "./mine.toml").ret == 0
     assert len(hub.log) == asked
     found = scores(project)
-    assert {s.sae for s in found} == {"mine/a", "mine/b"}
+    assert {s.sae for s in found} == {"local/mine.toml/a", "local/mine.toml/b"}
     commits = {"sae": SAES, "model": MODEL, "corpus": f"datasets/{DATA}"}
     assert all(s.revisions == {what: hub.commit(repo, "main")[0] for what, repo in commits.items()} for s in found)
     assert {s.model for s in found} == {MODEL}
@@ -1030,7 +1030,12 @@ def test_a_run_without_a_network_ends_before_its_first_test(
         assert time.perf_counter() - begun < PATIENCE
     assert result.ret == 4
     said = result.stdout.str() + result.stderr.str()
-    assert said.count("these files are not in the cache: the SAE mine/a (a/params.npz); the SAE mine/b") == 1
+    assert (
+        said.count(
+            "these files are not in the cache: the SAE local/mine.toml/a (a/params.npz); the SAE local/mine.toml/b"
+        )
+        == 1
+    )
     assert "Traceback" not in said
     assert scores(project) == []
 

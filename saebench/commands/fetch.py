@@ -4,6 +4,7 @@ import argparse
 
 from saebench import registry
 from saebench.commands import DEFAULT_SCORES, Commands
+from saebench.needs import ensure, of_sae
 from saebench.preparation import needed
 from saebench.run import Run
 from saebench.store import Store
@@ -22,6 +23,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError("name what to fetch: an SAE as for pytest --sae, --sae-model or --sae-corpus")
     specs = registry.resolve_all(arguments.names)
     prepared = Run(specs, Store(DEFAULT_SCORES), model=arguments.sae_model, texts=arguments.sae_corpus)
+    # First, and all of them: nothing is downloaded where one is not to be had.
+    ensure([need for spec in specs for need in of_sae(prepared.own(spec))], print)
     prepared.prepare(print)
+    if prepared.unreadable:
+        raise ValueError("; ".join(dict.fromkeys(prepared.unreadable.values())))
     print(f"all is here: {needed(prepared)}")
     return 0

@@ -1,6 +1,7 @@
 """One module per way of loading; each has `load(spec, device) -> LoadedSAE` and imports what is heavy inside it."""
 
 import importlib
+from dataclasses import replace
 
 from saebench.naming import one_sentence
 from saebench.sae import LoadedSAE
@@ -19,4 +20,7 @@ def load_sae(spec: SAESpec, device: str = "cpu") -> LoadedSAE:
     with isolated():
         module = importlib.import_module(f"saebench.loaders.{spec.loader}")
         loaded: LoadedSAE = module.load(spec, device)
-    return loaded
+    # What was said by name holds, whatever an object says of itself.
+    return (
+        loaded if spec.hook in (None, loaded.spec.hook) else replace(loaded, spec=replace(loaded.spec, hook=spec.hook))
+    )
