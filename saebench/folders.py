@@ -24,7 +24,10 @@ def spec_from_folder(folder: str | Path, name: str) -> SAESpec:
     if form is None:
         raise ValueError(_not_an_sae(folder))
     files = [folder.parent / name for name in FORMATS[form].required(folder.name)]
-    _check(folder, form, files)
+    try:
+        _check(folder, form, files)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     facts = _facts(folder, form)
     return SAESpec(
         name=name, loader="files", location=str(folder), format=form, digest=digest_of_files(dict(zip(FORMATS[form].roles, files, strict=True))), **facts

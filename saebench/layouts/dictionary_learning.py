@@ -1,12 +1,12 @@
 """`dictionary_learning` (saprmarks): what its trainers write into `config.json`, and its classes into `ae.pt`."""
 
 from saebench.layouts.arrays import Arrays
-from saebench.layouts.fields import Fields
+from saebench.layouts.fields import FACT, Fields
 from saebench.layouts.layout import Config, Layout
 
 TRAINER = Fields(
     obeyed={
-        "dict_class": str, "activation_dim": int, "dict_size": int, "k": int, "layer": int | None, "lm_name": str | None,
+        "dict_class": str, "activation_dim": int, "dict_size": int, "k": int, "layer": int | None, "lm_name": FACT,
         "submodule_name": str | None,
     },
     harmless=(
@@ -19,7 +19,7 @@ TRAINER = Fields(
     ),
 )  # fmt: skip
 BUFFER = Fields(
-    obeyed={"io": str, "ctx_len": int | None, "d_submodule": int | None},
+    obeyed={"io": str, "ctx_len": FACT, "d_submodule": int | None},
     harmless=(
         "n_ctxs", "refresh_batch_size", "out_batch_size", "device", "remove_bos", "add_special_tokens", "dtype",
         # Which tokens were trained on.

@@ -16,6 +16,8 @@ MISSPELT = 0.85
 
 
 Kind = type | UnionType
+FACT = object
+"""Whatever an SAE may be said to be, which is checked where the facts of an SAE are."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,12 @@ class Fields:
 
 def check_kind(name: str, value: Any, kind: Kind, where: object) -> None:
     """Whether it is of its kind: true is no number, and NaN and infinity are none."""
-    endless = isinstance(value, float) and not isfinite(value)
-    truth = isinstance(value, bool) and bool not in (get_args(kind) or (kind,))
-    if not isinstance(value, kind) or truth or endless:
-        names = " or ".join("null" if one is NoneType else one.__name__ for one in get_args(kind) or (kind,))
+    if kind is FACT:
+        return
+    kinds = get_args(kind) or (kind,)
+    fits = isinstance(value, kind) and (bool in kinds or not isinstance(value, bool))
+    if not fits or (isinstance(value, float) and not isfinite(value)):
+        names = " or ".join("null" if one is NoneType else one.__name__ for one in kinds)
         raise ValueError(f"{where}: {name} is {brief(value)}, and should be {names}")
 
 

@@ -1,7 +1,7 @@
 """EleutherAI's `sparsify`: `cfg.json`, `sae.safetensors`, and the run's `config.json`, from its first version to today's."""
 
 from saebench.layouts.arrays import Arrays
-from saebench.layouts.fields import Fields
+from saebench.layouts.fields import FACT, Fields
 from saebench.layouts.layout import Config, Layout
 
 CODER = Fields(
@@ -18,7 +18,7 @@ CODER = Fields(
     only={"embed_skip": (False, None), "gram_lookup": (False, None)},
 )  # fmt: skip
 RUN = Fields(
-    obeyed={"model": str, "ctx_len": int, "transcode": bool | None, "sae": dict},
+    obeyed={"model": FACT, "ctx_len": FACT, "transcode": bool | None, "sae": dict},
     harmless=(
         "batch_size", "grad_acc_steps", "micro_acc_steps", "loss_fn", "optimizer", "lr", "lr_warmup_steps", "lr_scheduler",
         "weight_decay", "k_decay_steps", "auxk_alpha", "dead_feature_threshold", "exclude_tokens", "hookpoints", "init_seeds",
