@@ -8,7 +8,7 @@ from saebench.naming import nearest
 from saebench.score import Score
 from saebench.store import Store
 
-SAME = ("property", "version", "params", "corpus", "model_digest", "better", "unit")
+SAME = ("property", "version", "params", "corpus", "model_digest", "hook", "better", "unit")
 """What two measurements must have in common to be compared."""
 
 
@@ -43,7 +43,8 @@ def changed(score: Score, baseline: Score) -> str:
         old, new = getattr(baseline, field), getattr(score, field)
         if old != new:
             return f"{field.removesuffix('_digest')} ({old}, here {new})"
-    return ""
+    old, new = (measured.reading.get("hook_out") for measured in (baseline, score))
+    return f"hook to write to ({old}, here {new})" if old != new else ""
 
 
 def read_baseline(argument: str) -> Baseline:

@@ -69,6 +69,7 @@ def test_higher_is_better_is_oriented_too() -> None:
         {"params": {"factor": 4}},
         {"better": "higher"},
         {"unit": "nats"},
+        {"hook": "blocks.3"},
         {"unscored": "no letters"},
     ],
 )
@@ -78,6 +79,13 @@ def test_other_measurements_are_incomparable(change: dict[str, Any]) -> None:
     assert result.difference is None
     assert next(iter(change)).removesuffix("_digest") in result.reason
     assert "incomparable, the baseline" in message(make_score(value=9.0), result)
+
+
+def test_transcoders_that_write_elsewhere_are_incomparable() -> None:
+    result = compare(make_score(reading={"hook_out": "blocks.2.hook_mlp_out"}), make_score(), 0.0)
+    assert (result.verdict, result.reason) == (
+        "incomparable", "the baseline has another hook to write to (None, here blocks.2.hook_mlp_out)",
+    )  # fmt: skip
 
 
 def test_unscored_and_new_have_their_own_words() -> None:
