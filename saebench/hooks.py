@@ -24,7 +24,8 @@ KINDS = (
     *(f"ln{place}.hook_{what}" for place in ("1", "1_post", "2", "2_post") for what in ("in", "out", "normalized", "scale")),
 )  # fmt: skip
 """What most models have in a block."""
-LIKE = re.compile(r"blocks\..*|.*\bhook_.*")
+LIKE = re.compile(r"((model|transformer|gpt_neox)\.)?(blocks?|layers?|h)\.\d+\b.*|.*\bhook_.*")
+"""Also as other libraries call the places in a model, so that it can be said how they are called here."""
 
 
 def like_a_hook(text: str) -> bool:

@@ -23,7 +23,8 @@ def listed(pattern: str) -> str:
         return tabulate(families, ["family", "SAEs", "bare name means", ""], tablefmt="simple", disable_numparse=True)
     specs = registry.resolve(pattern)
     rows = tabulate([_row(spec) for spec in specs], HEADER, tablefmt="simple", disable_numparse=True)
-    return f"{rows}\n{len(specs)} SAEs" if len(specs) > 1 else rows
+    wrong = [f"{spec.name}: {spec.facts['unreadable']}" for spec in specs if spec.loader == "unreadable"]
+    return "\n".join([rows, *([f"{len(specs)} SAEs"] if len(specs) > 1 else []), *wrong])
 
 
 def _row(spec: SAESpec) -> list[str]:

@@ -16,7 +16,7 @@ PREFIX = "local/"
 LONGEST = 200
 """Characters of a path in a name; of a longer one, the name has the hash and the end."""
 MOST = 30_000
-"""Files and folders that a pattern is held against, which takes less than a second."""
+"""Files and folders that a pattern looks through, which takes less than a second."""
 MAGIC = frozenset("*?[")
 
 
@@ -79,7 +79,7 @@ def _entries(folder: Path, looked: Iterator[int]) -> Iterator["os.DirEntry[str]"
             for entry in entries:
                 if next(looked) > MOST:
                     raise ValueError(
-                        f"it is held against more than {MOST} files and folders: name one nearer to the SAEs"
+                        f"it looks through more than {MOST} files and folders: name a folder nearer to the SAEs"
                     )
                 yield entry
     except OSError:  # no folder, or a closed one

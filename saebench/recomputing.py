@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
@@ -26,6 +26,8 @@ class Recomputing:
     """What `--sae-corpus` says."""
     workers: str | None = None
     """What `-n` says."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What SAEs are called here, where that is not what the scores call them."""
 
     def verdicts(self, scores: Sequence[Score], say: Say) -> list[Verdict]:
         """Recompute scores, those of one SAE in one run."""
@@ -53,7 +55,7 @@ class Recomputing:
         first = scores[0]
         tests = dict.fromkeys(test for score in scores for test in self.tests[score.property])
         options = {
-            "sae": first.sae, "sae-model": first.model, "sae-budget": first.budget, "sae-scores": path,
+            "sae": self.names.get(first.sae, first.sae), "sae-model": first.model, "sae-budget": first.budget, "sae-scores": path,
             "sae-corpus": self.texts,
         }  # fmt: skip
         # With an equals sign, a name cannot pass for an option.

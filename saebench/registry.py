@@ -3,34 +3,23 @@
 import importlib.util
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 from saebench.families import Family, harmless, read_family, registered_entry
-from saebench.hooks import like_a_hook, misnamed
 from saebench.local import PREFIX, local_name, matches, path_of, read_local
+from saebench.marks import UnknownSAE, at, control_of
 from saebench.naming import natural, nearest, one_sentence
 from saebench.places import fixtures_dir
 from saebench.pretrained import releases
 from saebench.spec import SAESpec
 
-CONTROLS = (
-    "random", "random_l0", "permuted_decoder", "pca", "identity", "best_k", "frozen", "soft_frozen", "shuffled_rows",
-    "replaced_25", "replaced_50", "replaced_75", "noise_25", "noise_50", "noise_100", "oracle",
-)  # fmt: skip
-"""What `SAE~CONTROL` may name; see `saebench.controls` and `saebench.damage`."""
 PYTHON = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-REVISION = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 DESCRIPTIVE = ("name", "loader", "release", "facts", "origin")
 """What two specs of one SAE may differ in: nothing is computed from it that is not in the rest."""
 KINDS = "a folder or file, saelens:RELEASE/SAE_ID, hf:ORG/REPO/PATH, package.module:callable"
-
-
-class UnknownSAE(ValueError):
-    """A `--sae` pattern that names nothing; the message is one sentence with the nearest match."""
 
 
 @one_sentence
@@ -76,9 +65,10 @@ def _readable(specs: list[SAESpec]) -> list[SAESpec]:
 
 
 def _resolved(pattern: str, root: Path | None) -> list[SAESpec]:
-    for mark, put in {"~": _control, "@": _at}.items():
+    for mark, put in {"~": control_of, "@": at}.items():
         base, found, what = pattern.rpartition(mark)
-        if base and found and not _lies_here(pattern):
+        behind = found == "@" or not set("/@") & set(what)  # else it is a part of a path
+        if base and found and behind and not _lies_here(pattern):
             return [put(spec, what, pattern) for spec in _resolved(base, root)]
     known = families(root)
     if specs := _from_families(pattern.rstrip("/"), known):
@@ -123,53 +113,6 @@ def _named(family: Family, patterns: list[str]) -> list[SAESpec]:
 
 def _names(family: Family, pattern: str) -> list[str]:
     return [pattern] if pattern in family.readers else [n for n in family.readers if fnmatchcase(n, pattern)]
-
-
-def _at(spec: SAESpec, what: str, pattern: str) -> SAESpec:
-    """An SAE at a hook, or at a revision; the hook stands last in its name, whichever was said first."""
-    if like_a_hook(what):
-        return _at_hook(spec, what, pattern)
-    name, hook = (spec.name.removesuffix(f"@{spec.hook}"), f"@{spec.hook}") if _hooked(spec) else (spec.name, "")
-    found = _at_revision(replace(spec, name=name), what, pattern)
-    return replace(found, name=found.name + hook)
-
-
-def _hooked(spec: SAESpec) -> bool:
-    """Whether its name says the hook."""
-    return spec.hook is not None and spec.name.endswith(f"@{spec.hook}")
-
-
-def _at_hook(spec: SAESpec, hook: str, pattern: str) -> SAESpec:
-    """What the user says holds, also where the SAE's files say another hook: its name tells."""
-    if told := misnamed(hook):
-        raise UnknownSAE(f"--sae {pattern}: {told}")
-    if spec.loader == "control" or _hooked(spec):
-        raise UnknownSAE(f"--sae {pattern}: one hook, and a control behind it, as in NAME@{hook}~random")
-    if spec.hook == hook:
-        return spec
-    out = None if spec.hook_out == spec.hook else spec.hook_out
-    return replace(spec, name=f"{spec.name}@{hook}", hook=hook, hook_out=out)
-
-
-def _at_revision(spec: SAESpec, revision: str, pattern: str) -> SAESpec:
-    if spec.repo is None:
-        raise UnknownSAE(f"--sae {pattern}: only an SAE of the hub has revisions, and {spec.name} is not on the hub")
-    if not REVISION.fullmatch(revision) or ".." in revision.split("/"):
-        raise UnknownSAE(f"--sae {pattern}: {revision!r} is no branch, tag or commit")
-    shown = revision[:12] if re.fullmatch("[0-9a-f]{40}", revision) else revision
-    return replace(spec, name=f"{spec.name}@{shown}", revision=revision)
-
-
-def _control(spec: SAESpec, control: str, pattern: str) -> SAESpec:
-    if control not in CONTROLS:
-        raise UnknownSAE(f"--sae {pattern}: no such control.{nearest(control, CONTROLS)} Known: {', '.join(CONTROLS)}")
-    if spec.loader == "control":
-        raise UnknownSAE(f"--sae {pattern}: {spec.name} is itself a control, and has none")
-    return SAESpec(
-        f"{spec.name}~{control}", "control", spec.location, model=spec.model, hook=spec.hook, hook_out=spec.hook_out,
-        corpus=spec.corpus, centred=spec.centred, context_size=spec.context_size, d_in=spec.d_in, control=True,
-        origin=spec,
-    )  # fmt: skip
 
 
 def _from_here(pattern: str) -> list[SAESpec]:
@@ -230,6 +173,8 @@ def _folders(pattern: str) -> list[Path]:
         raise UnknownSAE(f"--sae {pattern}: {error}") from None
     if folders := [folder for folder in sorted(found, key=lambda p: natural(str(p))) if folder.is_dir()]:
         return folders
+    while not path.parent.exists():
+        path = path.parent
     raise UnknownSAE(f"--sae {pattern}: no such folder.{nearest(str(path), map(str, path.parent.glob('*')))}")
 
 

@@ -1,15 +1,17 @@
 """Do published scores hold? Which of them can be recomputed here, and whether each came out again."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from saebench.board import current_scores
 from saebench.board_notes import NUMBER
+from saebench.local import PREFIX
 from saebench.registry import resolve
 from saebench.run import BUDGETS
 from saebench.score import Score
+from saebench.spec import SAESpec
 from saebench.store import Store
 
 SHARE = 0.02
@@ -38,9 +40,30 @@ def published_scores(store: Store) -> list[Score]:
     return [score for score in scores if score.version == newest[_row(score)]]
 
 
-def sort_out(scores: Sequence[Score], tests: Mapping[str, object]) -> tuple[list[Score], dict[str, list[Score]]]:
+@dataclass(frozen=True)
+class Vouched:
+    """SAEs that the user names: their code may run, and a score of another name with their digest is of one of them."""
+
+    specs: Sequence[SAESpec] = ()
+
+    def code(self) -> set[str]:
+        return {own.location for spec in self.specs if (own := spec.origin or spec).loader == "python"}
+
+    def names(self, scores: Sequence[Score]) -> dict[str, str]:
+        """What an SAE of the scores is called here, where it lies in another place than where it was measured."""
+        here = {spec.digest: spec.name for spec in self.specs if spec.digest is not None}
+        own = {spec.name for spec in self.specs}
+        return {
+            score.sae: here[score.sae_digest] for score in scores if score.sae not in own and score.sae_digest in here
+        }
+
+
+def sort_out(
+    scores: Sequence[Score], tests: Mapping[str, object], vouched: Vouched = Vouched()
+) -> tuple[list[Score], dict[str, list[Score]]]:  # fmt: skip
     """Tell scores that can be recomputed here from the rest, by the reason why not, in words that follow a number."""
-    unnamed = {sae: _unnamed(sae) for sae in {score.sae for score in scores}}
+    names, code = vouched.names(scores), vouched.code()
+    unnamed = {sae: _unnamed(names.get(sae, sae), code) for sae in {score.sae for score in scores}}
     found: dict[str, list[Score]] = {}
     for score in scores:
         found.setdefault(_obstacle(score, tests, unnamed), []).append(score)
@@ -48,8 +71,13 @@ def sort_out(scores: Sequence[Score], tests: Mapping[str, object]) -> tuple[list
 
 
 def judge(score: Score, here: Score) -> Verdict:
-    """Compare a published score with the one that was recomputed here."""
+    """Compare a published score with the one that was recomputed here.
+
+    What lies on this machine under a name need not be what was measured under it elsewhere: that says nothing of it.
+    """
     reason = _difference(score, here)
+    if score.sae.startswith(PREFIX) and (score.sae_digest, score.hook) != (here.sae_digest, here.hook):
+        return Verdict(score, None, "cannot be recomputed", f"another SAE has this name here: {reason}")
     return Verdict(score, here, "differs" if reason else "holds", reason)
 
 
@@ -86,19 +114,20 @@ def _obstacle(score: Score, tests: Mapping[str, object], unnamed: Mapping[str, s
     return unnamed[score.sae]
 
 
-def _unnamed(sae: str) -> str:
+def _unnamed(sae: str, code: Collection[str]) -> str:
     try:
         specs = resolve(sae)
     except (ValueError, OSError) as error:
         return f"are of {sae}, which cannot be named here ({error})"
-    if any((spec.origin or spec).loader == "python" for spec in specs):
-        return f"are of {sae}, which is Python code, and a scores file may not choose what code runs"
+    if any(own.loader == "python" and own.location not in code for own in (spec.origin or spec for spec in specs)):
+        return f"are of {sae}, which is Python code, and a scores file may not choose what code runs: --sae names it"
     return "" if [spec.name for spec in specs] == [sae] else f"are of {sae}, which names no single SAE here"
 
 
 def _difference(score: Score, here: Score) -> str:
     for field, name in (
-        ("sae_digest", "SAE has digest"), ("model_digest", "model has digest"), ("version", "property has version"),
+        ("sae_digest", "SAE has digest"), ("hook", "hook is"), ("model_digest", "model has digest"),
+        ("version", "property has version"),
         ("corpus", "texts are"),
     ):  # fmt: skip
         old, new = getattr(score, field), getattr(here, field)

@@ -23,7 +23,7 @@ from hub import Hub, environment, redirect, serve
 from safetensors.torch import load, save
 
 from saebench import hub as hubs
-from saebench import models, needs, texts
+from saebench import models, needs, subject, texts
 from saebench.cli import main
 from saebench.files import digested, here
 from saebench.folders import digest_of_files
@@ -877,6 +877,100 @@ def test_what_does_not_fit_is_told_before_anything_heavy_is_imported(fitting: Hu
         assert done.heavy == []
 
 
+# One SAE of several
+
+
+def prepared(tmp_path: Path, *patterns: str, model: str | None = None) -> tuple[Run, list[str]]:
+    run, said = Run(resolve_all(patterns), Store(tmp_path / "s.jsonl"), model=model, texts=DATA), list[str]()
+    run.prepare(said.append)
+    return run, said
+
+
+def check_left_out(run: Run, said: list[str], name: str, sentence: str) -> None:
+    """It alone is unreadable, and that is said once."""
+    assert list(run.unreadable) == [name]
+    assert sentence in run.unreadable[name]
+    assert name in run.unreadable[name]
+    assert "\n" not in run.unreadable[name]
+    assert said.count(run.unreadable[name]) == 1
+    run.prepare(said.append)
+    assert said.count(run.unreadable[name]) == 1
+
+
+def test_one_that_a_repository_lacks_leaves_the_others(hub: Hub, tmp_path: Path) -> None:
+    hub.add(SAES, without(saes(), "a/params.npz"))
+    run, said = prepared(tmp_path, "./mine.toml")
+    check_left_out(run, said, "local/mine.toml/a", "me/saes has no a/params.npz")
+    assert "b/params.npz" in files_got(hub)
+
+
+def test_one_that_cannot_be_fetched_leaves_those_that_are_here(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fetch("./mine.toml/b") == 0
+    with silent() as url:
+        redirect(monkeypatch.setattr, Hub(url), tmp_path / "cache")
+        begun = time.perf_counter()
+        run, said = prepared(tmp_path, "./mine.toml")
+        assert time.perf_counter() - begun < PATIENCE
+    check_left_out(run, said, "local/mine.toml/a", "is not in the cache (a/params.npz), and the hub cannot be asked")
+
+
+def test_one_that_does_not_fit_leaves_the_others(fitting: Hub, tmp_path: Path) -> None:
+    run, said = prepared(tmp_path, "./mine.toml/a", "./late.toml")
+    check_left_out(run, said, "local/late.toml/late", "reads blocks.7.hook_resid_post, and")
+    with pytest.raises(ValueError, match=r"late.toml/late reads blocks.7.*; 1 more SAEs cannot be read either"):
+        prepared(tmp_path, "./late.toml", "./wide.toml")
+
+
+def test_one_that_is_damaged_leaves_the_others(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "lone.npz").write_bytes(sae()[:100])
+    run, said = prepared(tmp_path, "./mine.toml/a", "./lone.npz", "./mine.toml/b~pca")
+    check_left_out(run, said, "local/lone.npz", "lone.npz is damaged")
+    assert [spec.name for spec in run.readable()] == ["local/mine.toml/a", "local/mine.toml/b~pca"]
+
+
+def test_a_control_of_one_that_is_damaged_is_left_out_too(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "lone.npz").write_bytes(sae()[:100])
+    run, _ = prepared(tmp_path, "./mine.toml/a", "./lone.npz~pca")
+    assert "lone.npz is damaged" in run.unreadable["local/lone.npz~pca"]
+
+
+def test_one_that_does_not_say_its_hook_leaves_the_others(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "lone.npz").write_bytes(sae())
+    run, said = prepared(tmp_path, "./mine.toml/a", "./lone.npz", model=MODEL)
+    check_left_out(run, said, "local/lone.npz", "name it, as in --sae local/lone.npz@blocks.8.hook_resid_post")
+    run, said = prepared(tmp_path, "./mine.toml/a", f"./lone.npz@{HOOK}", model=MODEL)
+    assert not run.unreadable
+
+
+def test_what_concerns_all_still_ends_the_run(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="me/nothing: no such model"):
+        prepared(tmp_path, "./mine.toml", model="me/nothing")
+
+
+HOOKS = {
+    "no hook": ("./lone.npz", "local/lone.npz does not say which hook it reads"),
+    "no such hook": (f"./lone.npz@{HOOK}s", f"transformer-lens has no hook '{HOOK}s'. Did you mean '{HOOK}'?"),
+    "no such layer": ("./lone.npz@blocks.7.hook_resid_post", "local/lone.npz@blocks.7.hook_resid_post reads blocks.7.hook_resid_post, and"),
+    "no such hook in a file": ("./typo.toml", f"typo.toml/x: transformer-lens has no hook '{HOOK}s'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern, expected", HOOKS.values(), ids=list(HOOKS))
+def test_a_wrong_hook_is_told_before_anything_heavy_is_imported(
+    hub: Hub, tmp_path: Path, pattern: str, expected: str
+) -> None:
+    assert fetch("--sae-model", MODEL, "--sae-corpus", DATA) == 0
+    (tmp_path / "lone.npz").write_bytes(sae())
+    (tmp_path / "typo.toml").write_text(f'[sae.x]\nlocation = "lone.npz"\nhook = "{HOOK}s"\n')
+    own = {**environment(hub, tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    arguments = ["--sae", pattern, "--sae-model", MODEL, "--sae-corpus", DATA, "-p", "no:cacheprovider"]
+    done = command(tmp_path, "pytest", str(ROOT / "suites"), *arguments, cwd=tmp_path, **own)
+    assert (done.code, done.heavy) == (4, [])
+    assert expected in done.out
+
+
 # Whole runs
 
 
@@ -999,6 +1093,45 @@ def test_a_local_model_and_file_need_no_hub(
     assert run_suite(project, "--sae", "my_saes:OfHub", "--sae-corpus", "texts.txt", select="l0").ret == 0
     assert [s.revisions for s in scores(project)] == [{}]
     assert hub.log == []
+
+
+def test_a_hook_that_only_an_object_names_is_checked_before_its_model_is_loaded(
+    project: pytest.Pytester, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fetch("--sae-model", MODEL, "--sae-corpus", DATA) == 0
+    monkeypatch.setattr(subject, "load_subject", lambda *_, **__: pytest.fail("a model is loaded"))
+    for hook, expected in ((f"{HOOK}s", "has no hook"), ("blocks.7.hook_resid_post", "has 3 layers, 0 to 2")):
+        (project.path / "my_saes.py").write_text(PYTHON.replace(HOOK, hook))
+        monkeypatch.delitem(sys.modules, "my_saes", raising=False)
+        result = run_suite(project, "--sae", "my_saes:OfHub", "--sae-corpus", DATA, select="l0")
+        result.stdout.fnmatch_lines([f"*my_saes:OfHub*{expected}*"])
+
+
+def test_a_hook_behind_a_name_wins_over_what_an_object_says(project: pytest.Pytester, hub: Hub) -> None:
+    assert fetch("--sae-model", MODEL, "--sae-corpus", DATA) == 0
+    names = ["my_saes:OfHub", "my_saes:OfHub@blocks.2.hook_resid_post"]
+    options = [option for name in names for option in ("--sae", name)]
+    assert run_suite(project, *options, "--sae-corpus", DATA, select="cosine", file="hooks.jsonl").ret == 0
+    assert [(s.sae, s.hook) for s in scores(project, "hooks.jsonl")] == [
+        (names[0], HOOK), (names[1], "blocks.2.hook_resid_post"),
+    ]  # fmt: skip
+
+
+def test_a_hook_that_a_model_has_not_names_the_sae(project: pytest.Pytester, hub: Hub) -> None:
+    hook = "blocks.1.hook_router_scores"
+    result = run_suite(project, "--sae", f"my_saes:Identity@{hook}", "--sae-model", MODEL, "--sae-corpus", DATA)
+    result.stdout.fnmatch_lines([f"*my_saes:Identity@{hook}: {MODEL} has no hook '{hook}'*"])
+
+
+def test_a_notice_is_printed_once(project: pytest.Pytester, hub: Hub) -> None:
+    hub.add(OTHER, model(1))
+    hub.add(MODEL, without(model(), "tokenizer.json"))
+    result = run_suite(project, "--sae", "./mine.toml/a", "--sae-model", OTHER, select="l0")
+    said = result.stdout.str()
+    for notice in (f"the tokenizer of {MODEL} is not here", "fetching", "unscored"):
+        lines = [line for line in said.splitlines() if line.startswith("saebench: ") and notice in line]
+        assert len(lines) == len(set(lines)), lines
+    assert said.count(f"saebench: the tokenizer of {MODEL} is not here") == 1
 
 
 def test_what_an_object_names_is_not_fetched_in_the_middle_of_a_test(project: pytest.Pytester, hub: Hub) -> None:

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from factories import make_score
+from factories import make_sae_folder, make_score
 
 from saebench.cli import main
 from saebench.recomputing import Recomputing
+from saebench.registry import resolve
 from saebench.sampling import sample
 from saebench.score import Score
 from saebench.store import Store
@@ -182,6 +183,82 @@ def test_what_cannot_be_recomputed_is_told(board: Store, machine, capsys):
     ):  # fmt: skip
         assert said in out
     assert not any("os:system" in part for command in ran.commands for part in command)
+
+
+# SAEs of one's own
+
+
+@pytest.fixture
+def own(board: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A working folder with an SAE, a family file and Python code; gives a name to `verify`, and what was run for it."""
+    monkeypatch.chdir(tmp_path)
+    make_sae_folder(tmp_path / "runs" / "mine")
+    (tmp_path / "my.toml").write_text('[sae.one]\nlocation = "runs/mine"\nhook = "blocks.1.hook_resid_post"\n')
+    (tmp_path / "my_code.py").write_text("raise SystemExit('run')")
+
+    def verify(sae: str, *arguments: str, here: dict | None = None, **known) -> tuple[int, list[str]]:
+        published = make_score(**{"property": "reconstruction.fvu", "budget": "quick", "sae": sae, **known})
+        board.path.write_text(published.to_line() + "\n")
+        commands: list[list[str]] = []
+
+        def run(command: list[str], **options) -> Machine:
+            commands.append(command)
+            (path,) = (part.partition("=")[2] for part in command if part.startswith("--sae-scores="))
+            Store(path).append(published.model_copy(update=here or {}))
+            return Machine({})
+
+        monkeypatch.setattr("saebench.recomputing.subprocess.run", run)
+        code = main(["verify", str(board.path), *arguments])
+        return code, [part for command in commands for part in command if part.startswith("--sae=")]
+
+    return verify
+
+
+@pytest.mark.parametrize(
+    "sae", ["local/runs/mine", "local/runs/mine~pca", "local/my.toml/one", "local/runs/mine@blocks.2.hook_resid_post"]
+)
+def test_what_lies_here_is_recomputed(own, sae: str, capsys):
+    assert own(sae) == (0, [f"--sae={sae}"])
+    assert "1 of 1 sampled scores hold" in capsys.readouterr().out
+    assert own(sae, here={"value": 0.4})[0] == 1
+    assert "differs: the value is 0.412, here 0.4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("here", "said"),
+    [
+        ({"sae_digest": "f" * 64}, "another SAE has this name here: the SAE has digest "),
+        ({"hook": "blocks.1"}, "another SAE has this name here: the hook is blocks.2, here blocks.1"),
+    ],
+)
+def test_another_sae_of_that_name_says_nothing_of_a_score(own, here: dict, said: str, capsys):
+    assert own("local/runs/mine", here=here)[0] == 4
+    assert f"nothing could be recomputed here: {said}" in capsys.readouterr().err
+
+
+def test_a_published_sae_of_another_hook_differs(own, capsys):
+    assert own("organism/topk-16", here={"hook": "blocks.1"})[0] == 1
+    assert "differs: the hook is blocks.2, here blocks.1" in capsys.readouterr().out
+
+
+def test_an_sae_that_lies_elsewhere_now_is_named_by_the_user(own, tmp_path: Path, capsys):
+    (spec,) = resolve("./runs/mine")
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    assert own("local/runs/mine", sae_digest=spec.digest) == (4, [])
+    assert "cannot be named here" in capsys.readouterr().out
+    assert own("local/runs/mine", "--sae", "./moved/mine", sae_digest=spec.digest) == (0, ["--sae=local/moved/mine"])
+    assert own("local/runs/mine", "--sae", "./moved/mine", sae_digest="another") == (4, [])
+
+
+@pytest.mark.parametrize("sae", ["my_code:Mine", "my_code:Mine~random", "my_code:Mine@blocks.2.hook_resid_post"])
+def test_code_runs_where_the_user_names_it(own, sae: str, capsys):
+    assert own(sae) == (4, [])
+    assert (
+        "which is Python code, and a scores file may not choose what code runs: --sae names it"
+        in capsys.readouterr().out
+    )
+    assert own(sae, "--sae", "my_code:Other") == (4, [])
+    assert own(sae, "--sae", "my_code:Mine") == (0, [f"--sae={sae}"])
 
 
 def test_damaged_items_fail(board: Store, machine, capsys):

@@ -9,10 +9,11 @@ from saebench.naming import shown
 from saebench.places import suites_dir
 from saebench.questions import tests
 from saebench.recomputing import Recomputing
+from saebench.registry import resolve_all
 from saebench.sampling import SAMPLE, sample
 from saebench.score import Score
 from saebench.store import Store
-from saebench.verification import Verdict, published_scores, sort_out, wrong_items
+from saebench.verification import Verdict, Vouched, published_scores, sort_out, wrong_items
 
 
 def add(commands: Commands) -> None:
@@ -20,6 +21,8 @@ def add(commands: Commands) -> None:
     parser.add_argument("file", metavar="FILE", help="scores file of a leaderboard")
     parser.add_argument("--sample", metavar="N", type=int, default=SAMPLE, help=f"how many scores (default: {SAMPLE})")
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="which sample (default: 0)")
+    parser.add_argument("--sae", metavar="SPEC", action="append", default=[], help=(
+        "an SAE that was measured: Python code that may run, or where a folder lies now; repeatable"))  # fmt: skip
     parser.add_argument("--sae-corpus", metavar="TEXTS", help="as for pytest, if the scores were made with it")
     parser.add_argument("-n", metavar="WORKERS", help="as for pytest: processes at once")
     parser.set_defaults(run=run)
@@ -27,8 +30,8 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     store, known = Store(arguments.file), tests(suites_dir())
-    scores = _read(store, arguments.sample)
-    possible, left_out = sort_out(scores, known)
+    scores, vouched = _read(store, arguments.sample), Vouched(resolve_all(arguments.sae))
+    possible, left_out = sort_out(scores, known, vouched)
     for reason, rows in left_out.items():
         print(f"left out: {len(rows)} scores {shown(reason)}")
     broken = wrong_items(store, scores)
@@ -36,9 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
         "\n".join(map(shown, broken)) or f"items of {sum(score.items is not None for score in scores)} scores are whole"
     )
     chosen = sample(possible, arguments.sample, arguments.seed)
-    verdicts = Recomputing(known, arguments.sae_corpus, arguments.n).verdicts(
-        chosen, lambda line: print(line, flush=True)
-    )
+    recomputing = Recomputing(known, arguments.sae_corpus, arguments.n, vouched.names(scores))
+    verdicts = recomputing.verdicts(chosen, lambda line: print(line, flush=True))
     if not any(verdict.here for verdict in verdicts):
         raise ValueError(f"{arguments.file}: {_why_nothing(verdicts)}")
     print("\n" + table([_line(verdict) for verdict in verdicts], ["score", "published", "here", "verdict"]))
