@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 @one_sentence
 def prepare(run: "Run", say: Say) -> None:
     """See `Run.prepare`. SAEs come first: their files say which model they need."""
-    from saebench.subject import check_room
-
     _each(run, _check_readable)
     _fetch_saes(run, say)
     for spec in _own(run):
@@ -32,10 +30,16 @@ def prepare(run: "Run", say: Say) -> None:
     ensure([*models, *(need for source in _sources(run) for need in of_corpus(source))], say)
     _compare_tokenizers(run, say)
     _each(run, lambda spec: check_fit(spec, run.model_name(spec), chosen=run.model is not None))
-    for model in _models(run):
-        check_room(model, run.resolved_device(), run.dtype_of(model))
+    _check_room(run)  # last, since it imports torch
     for sentence in dict.fromkeys(run.unreadable.values()):
         say(sentence)
+
+
+def _check_room(run: "Run") -> None:
+    from saebench.subject import check_room
+
+    for model in _models(run):
+        check_room(model, run.resolved_device(), run.dtype_of(model))
 
 
 def settle(run: "Run", before: SAESpec, spec: SAESpec) -> None:
