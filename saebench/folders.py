@@ -48,10 +48,11 @@ def _check(folder: Path, form: str, files: list[Path]) -> None:
 
 def _configured(file: Path) -> Path | None:
     """The configuration that a lone file belongs to, where it is one of the files of a folder with an SAE."""
-    form = detect_folder(file.parent.absolute()) if file.is_file() else None
-    required = FORMATS[form].required(file.parent.absolute().name) if form is not None else []
-    configs = [file.parent / Path(name).name for name in required if name.endswith(".json")]
-    return next(iter(configs), None) if file.name in {Path(name).name for name in required} else None
+    folder = file.parent.absolute()
+    form = detect_folder(folder) if file.is_file() else None
+    names = [folder / Path(name).name for name in FORMATS[form].all(folder.name)] if form is not None else []
+    configs = [name for name in names if name.suffix == ".json" and name.is_file()]
+    return next(iter(configs), None) if folder / file.name in names else None
 
 
 def _not_an_sae(folder: Path) -> str:

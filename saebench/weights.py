@@ -7,7 +7,7 @@ import json
 import math
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,13 +55,18 @@ def inspect(path: Path) -> dict[str, Array]:
     Raises ValueError with one sentence also where they are no floating-point numbers, or do not fit into memory.
     """
     arrays = header(path, LONGEST_OF_SAE)
+    check_numbers(path, arrays)
+    _check_fits(path, sum(array.size for array in arrays.values()))
+    return arrays
+
+
+def check_numbers(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Weights are floating-point numbers; a single number, as k, may be a whole one."""
     for name, array in arrays.items():
         if array.dtype not in FLOATS and not (array.size == 4 and array.dtype in WHOLE):
             raise ValueError(
                 f"{path}: {shown(repr(name), 60)} holds {array.dtype}, where weights are {', '.join(FLOATS)}"
             )
-    _check_fits(path, sum(array.size for array in arrays.values()))
-    return arrays
 
 
 @one_sentence

@@ -649,6 +649,83 @@ def test_source_says_what_the_catalogue_says(hub: Hub, published: Published, mon
         assert model_on_hub(known.model_name) == sae.spec.model
 
 
+def with_array(name: str, content: bytes) -> bytes:
+    """The same file with an array that nobody knows."""
+    extra = torch.ones(3)
+    if name.endswith(".npz"):
+        file = io.BytesIO()
+        np.savez(file, **np.load(io.BytesIO(content)), extra=extra.numpy())
+        return file.getvalue()
+    if name.endswith(".safetensors"):
+        from safetensors.torch import load
+
+        return save({**load(content), "extra": extra})
+    return checkpoint({**torch.load(io.BytesIO(content), weights_only=True), "extra": extra})
+
+
+@each_published
+def test_published_with_an_array_that_is_unknown(hub: Hub, published: Published) -> None:
+    spec = named(published.name)
+    files = {
+        n: c if n.endswith((".json", ".yaml")) else with_array(n, c) for n, c in published.make(spec).files.items()
+    }
+    hub.add(str(spec.repo), files)
+    with pytest.raises(ValueError, match=rf"^{re.escape(spec.name)}: .*unknown array 'extra'"):
+        fetched(spec)
+
+
+CONFIGURED = [published for published in PUBLISHED if published.name.startswith(("llama/scope", "gpt2/kissane"))]
+
+
+@pytest.mark.parametrize("published", [*CONFIGURED, PUBLISHED[6]], ids=lambda published: published.name)
+def test_published_with_a_field_that_is_unknown(hub: Hub, published: Published) -> None:
+    spec = named(published.name)
+    files = published.make(spec).files
+    changed = {n: json.dumps({**json.loads(c), "extra": 1}).encode() for n, c in files.items() if n.endswith(".json")}
+    assert changed
+    hub.add(str(spec.repo), {**files, **changed})
+    with pytest.raises(ValueError, match=rf"^{re.escape(spec.name)}: .*\.json: unknown field 'extra'"):
+        fetched(spec)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"act_fn": "topk"}, "act_fn is 'topk'"), ({"norm_activation": "token-wise"}, "norm_activation is 'token-wise'"),
+        ({"apply_decoder_bias_to_pre_encoder": True}, "apply_decoder_bias_to_pre_encoder is True"),
+        ({"use_glu_encoder": True}, "use_glu_encoder is True"), ({"d_sae": 65}, "d_sae is 65"),
+        ({"dataset_average_activation_norm": {"in": 5.0, "out": 6.0}}, "different norms"),
+        ({"hook_point_out": "blocks.15.hook_mlp_out"}, "differ"),
+    ],
+)  # fmt: skip
+def test_llama_scope_that_computes_something_else(hub: Hub, change: dict[str, Any], told: str) -> None:
+    spec = named("llama/scope/layer-15/res/8x")
+    files = llama_scope(spec).files
+    name = next(name for name in files if name.endswith(".json"))
+    hub.add(str(spec.repo), {**files, name: json.dumps({**json.loads(files[name]), **change}).encode()})
+    with pytest.raises(ValueError, match=told):
+        fetched(spec)
+
+
+def test_llama_scope_with_all_that_its_files_say(hub: Hub) -> None:
+    """As published, to the letter of its fields."""
+    spec = named("llama/scope/layer-15/res/8x")
+    made = llama_scope(spec)
+    name = next(name for name in made.files if name.endswith(".json"))
+    published = {
+        "device": "cuda:0", "seed": 42, "dtype": "torch.bfloat16", "hook_point_out": "blocks.15.hook_resid_post",
+        "use_decoder_bias": True, "apply_decoder_bias_to_pre_encoder": False, "expansion_factor": 4,
+        "bias_init_method": "all_zero", "act_fn": "jumprelu", "norm_activation": "dataset-wise",
+        "decoder_exactly_fixed_norm": False, "sparsity_include_decoder_norm": True, "use_glu_encoder": False,
+        "init_decoder_norm": 0.5, "init_encoder_norm": None, "init_encoder_with_decoder_transpose": True, "lp": 1,
+        "l1_coefficient": 8e-05, "l1_coefficient_warmup_steps": 78125, "top_k": 50, "k_warmup_steps": 78125,
+        "use_batch_norm_mse": True, "use_ghost_grads": False, "tp_size": 1, "ddp_size": 1,
+    }  # fmt: skip
+    hub.add(str(spec.repo), {**made.files, name: json.dumps({**json.loads(made.files[name]), **published}).encode()})
+    x = inputs() / float(spec.facts["norm_scaling_factor"])
+    check_close(through(fetched(spec), x), made.formula(x))
+
+
 @pytest.mark.parametrize("address", ["hf:google/gemma-scope-2b-pt-res/{}", "saelens:gemma-scope-2b-pt-res/{}"])
 def test_other_addresses_of_the_same_sae(hub: Hub, address: str) -> None:
     spec = named("gemmascope/2b/layer-12/16k")

@@ -505,10 +505,13 @@ def test_facts_of_a_family_file_that_agree(tmp_path: Path, fact: str) -> None:
 def test_file_whose_configuration_lies_beside_it(tmp_path: Path, form: str, file: str) -> None:
     """By itself it would be read as a ReLU of anybody's."""
     folder = place(tmp_path / "mine", KINDS[form].files(KINDS[form].weights()))
-    if form == "gemma scope 2":
-        assert computed(loaded(folder / file))[0].shape == (120, LATENTS)
-    else:
-        refused(folder / file, "cfg.json", "name its folder")
+    refused(folder / file, ".json", "name its folder")
+
+
+@pytest.mark.parametrize("numbers", [torch.int64, torch.complex64, torch.bool, torch.float8_e4m3fn])
+def test_log_threshold_of_another_kind_of_numbers(tmp_path: Path, numbers: torch.dtype) -> None:
+    w = {**without(arrays(), "threshold"), "log_threshold": torch.zeros(LATENTS).to(numbers)}
+    refused(lone(tmp_path, w, "pt"), "x.pt", "'log_threshold' holds", str(numbers).removeprefix("torch."))
 
 
 # What takes memory, time or a terminal

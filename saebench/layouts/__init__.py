@@ -13,7 +13,7 @@ from saebench.json_files import read_json
 from saebench.layouts import dictionary_learning, plain, published, sae_lens, sparsify
 from saebench.layouts.arrays import Sizes, check_sizes
 from saebench.layouts.layout import Config, Layout
-from saebench.weights import Array, inspect
+from saebench.weights import Array, check_numbers, inspect
 
 LAYOUTS: dict[str, Layout] = {
     "sae_lens": sae_lens.LAYOUT, "dictionary_learning_1": dictionary_learning.LAYOUT, "sparsify": sparsify.LAYOUT,
@@ -48,7 +48,9 @@ def check(form: str, place: str, find: Find, pickled: Header | None = None) -> S
 
 
 def _sizes(layout: Layout, config: Config, arrays: Mapping[str, Array], path: Path, said: Path) -> Sizes:
-    sizes = _at(said, layout.arrays_of, config).check(arrays, path)
+    known = _at(said, layout.arrays_of, config)
+    sizes = known.check(arrays, path)
+    check_numbers(path, {name: array for name, array in arrays.items() if name in known.shapes})
     check_sizes(config, layout.sizes, sizes, said, path.name)
     if layout.check:
         _at(said, layout.check, config, {*arrays})

@@ -69,7 +69,7 @@ METADATA = Fields(
 BEFORE_6 = Fields(
     obeyed={**METADATA.obeyed, "hook_point": str},
     harmless=(
-        *METADATA.harmless, "metadata", "hook_layer", "hook_point_layer", "hook_eval", "hook_point_eval", "streaming",
+        *METADATA.harmless, "hook_layer", "hook_point_layer", "hook_eval", "hook_point_eval", "streaming",
         "is_dataset_tokenized", "use_chat_formatting", "use_cached_activations", "cached_activations_path",
         "from_pretrained_path", "b_dec_init_method", "expansion_factor", "normalize_sae_decoder", "noise_scale",
         "decoder_orthogonal_init", "decoder_heuristic_init", "decoder_heuristic_init_norm", "decoder_init_norm",
