@@ -82,6 +82,7 @@ class SuiteRun:
         self.gate = Gate()
         self.known: set[str] = set()
         self.expected = 0
+        self.lost = ""
         self.scores: list[Score] = []
         self.judgements: list[Judgement] = []
         self.notes: dict[str, None] = {}
@@ -184,6 +185,7 @@ class SuiteRun:
         ):
             capture: Any = session.config.pluginmanager.getplugin("capturemanager")
             with capture.global_and_fixture_disabled(), usage_errors(pytest.UsageError):
+                self.run.store.check_writable()
                 self.run.prepare(lambda line: print(f"saebench: {line}", flush=True))
 
     @pytest.hookimpl(wrapper=True)
@@ -277,14 +279,21 @@ class SuiteRun:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_sessionfinish"""
         nothing = self.expected and not any(score.value is not None for score in self.scores)
         nothing = nothing or nothing_compared(self.judgements)
-        if nothing and session.exitstatus == pytest.ExitCode.OK and not session.config.option.collectonly:
+        if self.run is not None and self.scores and not hasattr(session.config, "workerinput"):
+            self.lost = self.run.store.lost(self.scores)
+        if (
+            (nothing or self.lost)
+            and session.exitstatus == pytest.ExitCode.OK
+            and not session.config.option.collectonly
+        ):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_terminal_summary"""
         if self.run is None or not self.expected or self.config.option.collectonly:
             return
-        for line in summary(self.scores, self.judgements, self.notes, self.expected, str(self.run.store.path)):
+        notes = [*self.notes, *filter(None, [self.lost])]
+        for line in summary(self.scores, self.judgements, notes, self.expected, str(self.run.store.path)):
             terminalreporter.write_line(line)
         for line in architectures_table(self.scores, self.gate.baseline):
             terminalreporter.write_line(line)

@@ -2,6 +2,7 @@
 
 import gc
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -52,7 +53,7 @@ class Run:
     fresh: bool = False
     texts: str | None = None
     """What `--sae-corpus` says."""
-    stored: dict[str, Score] = field(default_factory=dict)
+    stored: Mapping[str, Score] = field(default_factory=dict)
     """Scores by identity that earlier runs left in the scores file."""
     _subjects: "dict[tuple[str, bool], Subject]" = field(default_factory=dict)
     _activations: "dict[tuple[str, ...], Activations]" = field(default_factory=dict)
@@ -67,9 +68,9 @@ class Run:
         self.architectures = ArchitectureRun(self)
 
     def open(self) -> None:
-        """Mend a torn scores file and read what is there already."""
-        self.store.repair()
-        self.stored = {} if self.fresh else self.store.newest()
+        """Read what the scores file has already; it is not changed before the first score is appended."""
+        stored = self.store.stored()
+        self.stored = {} if self.fresh else stored
 
     def prepare(self, say: Say) -> None:
         """Fetch what the run will need, and check that all of it fits together, before anything heavy is loaded.
@@ -239,8 +240,9 @@ class Run:
         return {**names, **about, **measured, **run_with, "revisions": pinned}
 
     def notes(self) -> list[str]:
-        """What happened that a user should read: where memory did not suffice."""
-        return [f"{name}: {note}" for (name, _), subject in self._subjects.items() for note in subject.batch.notes]
+        """What happened that a user should read: to the scores file, and where memory did not suffice."""
+        memory = [f"{name}: {note}" for (name, _), subject in self._subjects.items() for note in subject.batch.notes]
+        return [*self.store.notes, *memory]
 
     def _l0_and_fvu(self, sae: "LoadedSAE") -> dict[str, float | int | None]:
         from saebench.metrics import reconstruction
