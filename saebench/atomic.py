@@ -47,8 +47,11 @@ def locked(lock: FileLock) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` that takes its place when the block ends well, and else is removed."""
+def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path` that takes its place when the block ends well, and else is removed.
+
+    `durable` is False for what is known by a seal, and computed anew where a failure of power has taken it.
+    """
     path = Path(os.path.realpath(path))  # what a link points to is replaced, and not the link
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not tempfile: its files are readable by their owner alone, and these are published.
@@ -56,14 +59,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     try:
         with temporary.open("xb") as file:
             yield file
-            write_through(file, b"")
+            if durable:
+                write_through(file, b"")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    with replacing(path) as file:
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+    with replacing(path, durable=durable) as file:
         file.write(data)
 
 

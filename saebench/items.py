@@ -20,9 +20,15 @@ ADDRESS = re.compile(r"[0-9a-f]{24}")
 LARGEST = 2**28
 """Bytes that the items of one score may unpack to; those of the organism have 40,000."""
 AGAIN = "score that property again with --sae-fresh"
-BY_ITEM = ("contribution", "value", "numerator", "denominator")
+BY_ITEM = ("contribution", "numerator", "denominator")
 """Numbers with one for each item: they are compared and averaged, which one that is not finite would undo."""
-NAMES = ("item", "concept")
+OLDER = ("concept", "value")
+"""What older items have instead; only listed, so that a concept may be without value."""
+CURVES = ("position", "kl", "kl_low", "kl_high", "context_size", "value")
+"""Numbers that are drawn, as are those of `AXIS:NAME` over `AXIS`: where they are not finite, there is a gap."""
+HUGE = 1e100
+"""What is larger is nothing that was measured."""
+NAME = "item"
 """What names the items of `BY_ITEM`."""
 TEXTS = ("carrier_concept", "carrier_word")
 """What a reader may ask for that is not numbers."""
@@ -71,13 +77,17 @@ def content_address(arrays: "Arrays") -> str:
 
 def wrong_with(arrays: "Arrays", needed: Sequence[str] = ()) -> str:
     """What makes arrays unfit to be items, in words; empty where nothing does."""
-    by_item = [name for name in (*BY_ITEM, *NAMES) if name in arrays]
+    by_item, older = ([name for name in names if name in arrays] for names in ((*BY_ITEM, NAME), OLDER))
     return (
         next((said for name, array in arrays.items() if (said := _wrong_array(name, array))), "")
         or next((f"it has no array {name!r}" for name in needed if name not in arrays), "")
-        or next((said for name in (*BY_ITEM, *needed) if name in arrays and (said := _no_numbers(arrays, name))), "")
+        or next(
+            (said for name in (*BY_ITEM, *CURVES, *needed) if name in arrays and (said := _no_numbers(arrays, name))),
+            "",
+        )
         or next((said for name in arrays if ":" in name and (said := _wrong_curve(arrays, name))), "")
         or _differ(arrays, by_item)
+        or _differ(arrays, older)
         or _differ(arrays, needed)
     )
 
@@ -96,7 +106,9 @@ def _no_numbers(arrays: "Arrays", name: str) -> str:
         return ""
     if arrays[name].dtype.kind == "U":
         return f"its array {name!r} holds text, and not numbers"
-    return "" if name not in BY_ITEM or np.isfinite(arrays[name]).all() else f"its array {name!r} is not finite"
+    drawn = name in CURVES or ":" in name or any(other.startswith(f"{name}:") for other in arrays)
+    finite = drawn or (np.abs(arrays[name].astype(np.float64)) <= HUGE).all()
+    return "" if finite else f"its array {name!r} holds what is not finite"
 
 
 def _wrong_curve(arrays: "Arrays", name: str) -> str:

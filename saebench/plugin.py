@@ -11,12 +11,14 @@ import pytest
 from saebench.gating import Gate, Judgement, nothing_compared
 from saebench.listing import listed
 from saebench.matched_table import architectures_table
+from saebench.naming import shown
 from saebench.options import add_options
 from saebench.properties import Property, from_marker
 from saebench.reported import (
     JUDGEMENT,
     NOTES,
     SCORE,
+    carried,
     judgement_of,
     notes_of,
     params_of,
@@ -67,7 +69,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     own = [str(marker.args[0]) for marker in metafunc.definition.iter_markers("parametrize") if marker.args]
     if "sae" in metafunc.fixturenames and not any("sae" in names.replace(",", " ").split() for names in own):
         specs = metafunc.config.stash[RUN].prepare().specs
-        metafunc.parametrize("sae", specs, ids=[spec.name for spec in specs], indirect=True, scope="session")
+        metafunc.parametrize("sae", specs, ids=[shown(spec.name) for spec in specs], indirect=True, scope="session")
         if (seeds := metafunc.config.getoption("sae_seeds")) > 1:
             names = [f"seed{number}" for number in range(seeds)]
             metafunc.parametrize("repetition", range(seeds), ids=names, indirect=True, scope="session")
@@ -111,7 +113,8 @@ class SuiteRun:
 
     def pytest_report_header(self) -> list[str]:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_report_header"""
-        return header(self.run, self.gate, self.config.getoption) if self.run is not None else []
+        lines = header(self.run, self.gate, self.config.getoption) if self.run is not None else []
+        return [shown(line, 2_000) for line in lines]
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -186,7 +189,7 @@ class SuiteRun:
             capture: Any = session.config.pluginmanager.getplugin("capturemanager")
             with capture.global_and_fixture_disabled(), usage_errors(pytest.UsageError):
                 self.run.store.check_writable()
-                self.run.prepare(lambda line: print(f"saebench: {line}", flush=True))
+                self.run.prepare(lambda line: print(f"saebench: {shown(line)}", flush=True))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None]:
@@ -239,17 +242,17 @@ class SuiteRun:
             with usage_errors():
                 score = run.record(prop, spec_of(item), params_of(item), outcome, seconds)
         item.stash[RECORDED] = score
-        item.user_properties.append((SCORE, score.to_line()))
-        item.user_properties.append((NOTES, "\n".join(run.notes())))
+        item.user_properties.append((SCORE, carried(score)))
+        item.user_properties.append((NOTES, "\n".join(shown(note) for note in run.notes())))
         judgement = self.gate.judge(score, prop, run.store)
         if judgement is not None:
             self._announce(item, judgement)
         if score.unscored_reason is not None:
-            reason = f"{score.property}[{score.sae}] unscored: {score.unscored_reason}"
+            reason = shown(f"{score.property}[{score.sae}] unscored: {score.unscored_reason}")
             pytest.fail(reason, pytrace=False) if score.broken else pytest.skip(reason)
 
     def _announce(self, item: pytest.Item, judgement: Judgement) -> None:
-        item.user_properties.append((JUDGEMENT, judgement.model_dump_json()))
+        item.user_properties.append((JUDGEMENT, carried(judgement)))
         if judgement.fails:
             pytest.fail(judgement.line, pytrace=False)
         if judgement.word == "acknowledged":
@@ -261,7 +264,7 @@ class SuiteRun:
         if score is None or report.when != "call" or report.outcome == "failed":
             return None
         if score.value is None:
-            return "unscored", "u", (f"unscored: {score.unscored_reason}", {"yellow": True})
+            return "unscored", "u", (shown(f"unscored: {score.unscored_reason}"), {"yellow": True})
         judgement = judgement_of(report)
         if judgement is not None and judgement.word == "acknowledged":
             return "acknowledged", "a", (f"{status_word(score)}  {judgement.line}", {"yellow": True})
@@ -306,5 +309,5 @@ def usage_errors(kind: Any = None) -> Iterator[None]:
         yield
     except (ImportError, OSError, ValueError) as error:
         if kind is not None:
-            raise kind(str(error)) from None
-        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+            raise kind(shown(str(error))) from None
+        pytest.exit(shown(str(error)), returncode=pytest.ExitCode.USAGE_ERROR)

@@ -1,6 +1,7 @@
 """What a suite says about a property beside its test: direction, unit, version, tolerance, floor and ceiling."""
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -41,7 +42,7 @@ class Property:
             raise ValueError(f"{self.name}: better={self.better!r} is none of {', '.join(get_args(Better))}")
         if self.reads not in ("documents", "words"):
             raise ValueError(f"{self.name}: reads={self.reads!r} is none of documents, words")
-        if self.version < 1 or not self.tolerance >= 0:
+        if self.version < 1 or not 0 <= self.tolerance < math.inf:
             raise ValueError(f"{self.name}: version starts at 1 and tolerance at 0")
 
 

@@ -3,13 +3,21 @@
 Reports travel from pytest-xdist's workers as plain texts under these names.
 """
 
+import json
 from typing import Any
+
+from pydantic import BaseModel
 
 from saebench.gating import Judgement
 from saebench.score import Score
 from saebench.spec import SAESpec
 
 SCORE, NOTES, JUDGEMENT = "saebench_score", "saebench_notes", "saebench_judgement"
+
+
+def carried(record: BaseModel) -> str:
+    """A record as a report carries it, also into an XML of junit: JSON of plain ASCII, in which nothing steers."""
+    return json.dumps(record.model_dump(mode="json"))
 
 
 def spec_of(item: Any) -> SAESpec:

@@ -70,7 +70,7 @@ def read_settings(folder: Path) -> Settings:
     if not path.is_file():
         return Settings()
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("saebench", {})
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("tool", {}).get("saebench", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not TOML: {error}") from None
     try:

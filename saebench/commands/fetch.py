@@ -3,7 +3,7 @@
 import argparse
 
 from saebench import registry
-from saebench.commands import DEFAULT_SCORES, Commands
+from saebench.commands import DEFAULT_SCORES, Commands, put
 from saebench.preparation import needed
 from saebench.run import Run
 from saebench.store import Store
@@ -22,6 +22,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError("name what to fetch: an SAE as for pytest --sae, --sae-model or --sae-corpus")
     specs = registry.resolve_all(arguments.names)
     prepared = Run(specs, Store(DEFAULT_SCORES), model=arguments.sae_model, texts=arguments.sae_corpus)
-    prepared.prepare(print)
-    print(f"all is here: {needed(prepared)}")
+    prepared.prepare(put)
+    put(f"all is here: {needed(prepared)}")
     return 0
