@@ -10,6 +10,7 @@ from saebench.store import Store
 
 SAME = ("property", "version", "params", "corpus", "model_digest", "hook", "better", "unit")
 """What two measurements must have in common to be compared."""
+MISSING = "items are missing"
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,13 @@ class Baseline:
         return next(reversed(comparable or rows), None)
 
     def difference(self, score: Score, row: Score, store: Store) -> Difference:
-        """Score minus row, paired by the items of both where they allow it; `store` has those of the score."""
+        """Score minus row, paired by the items of both where they allow it; `store` has those of the score.
+
+        Raises ValueError with one sentence where items of either are damaged.
+        """
         own, other = loaded(store.load_items, score), loaded(self.store.load_items, row)
-        return paired(score, row, own, other) or unpaired(score, row)
+        alone = MISSING if own is None or other is None else ""
+        return paired(score, row, own or {}, other or {}) or unpaired(score, row, alone)
 
 
 def changed(score: Score, baseline: Score) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from saebench.floors import DASH
-from saebench.gate import number
+from saebench.gate import number, tenths
 from saebench.naming import natural
 from saebench.score import Score
 
@@ -91,7 +91,7 @@ def facts(scores: Sequence[Score]) -> list[str]:
     architecture, width, l0, fvu = first.values()
     return [
         DASH if architecture is None else str(architecture), DASH if width is None else str(width),
-        DASH if l0 is None else f"{l0:.1f}", DASH if fvu is None else number(fvu),
+        DASH if l0 is None else tenths(l0), DASH if fvu is None else number(fvu),
     ]  # fmt: skip
 
 

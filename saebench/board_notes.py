@@ -25,9 +25,9 @@ def notes(table: Table) -> tuple[Marks, list[str]]:
 
 def grouped(things: Iterable[T], reason: Callable[[T], str]) -> list[tuple[str, list[T]]]:
     """Reasons in order of first appearance, each with what it holds for; those that differ in numbers alone are one."""
-    found: dict[str, list[T]] = {}
+    found: dict[tuple[str, ...], list[T]] = {}
     for thing in things:
-        found.setdefault(NUMBER.sub("\0", reason(thing)), []).append(thing)
+        found.setdefault(tuple(NUMBER.split(reason(thing))), []).append(thing)
     return [(_merged([reason(thing) for thing in group]), group) for group in found.values()]
 
 

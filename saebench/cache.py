@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from saebench.atomic import locked, write_atomically
 from saebench.places import cache_dir
 from saebench.statistics import repetition
 
@@ -34,23 +34,29 @@ class Cache:
         if random and repetition():
             inputs = {**inputs, "repetition": repetition()}
         key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / f"{key}.lock"):
+        self._make_folder()
+        with locked(FileLock(self.folder / f"{key}.lock")):
             stored = None if self.fresh and key not in self._written else self._read(key)
             if stored is None:
                 stored = compute()
                 self._write(key, stored)
             return stored
 
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
     def _read(self, key: str) -> Tensors | None:
         from safetensors import SafetensorError
         from safetensors.torch import load
 
         path, seal = self.folder / f"{key}.safetensors", self.folder / f"{key}.sha256"
-        if not (path.exists() and seal.exists()):
+        if not (path.is_file() and seal.is_file()):
             return None
         data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest().encode() != seal.read_bytes():
+        if _seal(key, data) != seal.read_bytes():
             return None
         try:
             return load(data)
@@ -60,21 +66,22 @@ class Cache:
     def _write(self, key: str, tensors: Tensors) -> None:
         from safetensors.torch import save
 
+        data = save({name: tensor.contiguous() for name, tensor in tensors.items()})
         try:
-            self._put(key, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+            write_atomically(self.folder / f"{key}.safetensors", data, durable=False)
+            write_atomically(self.folder / f"{key}.sha256", _seal(key, data), durable=False)
         except OSError as error:
-            reason = f"the cache {self.folder} cannot be written: {error.strerror}; SAEBENCH_CACHE names another folder"
-            raise OSError(reason) from error
+            raise self._unwritable(error) from error
         self._written.add(key)
 
-    def _put(self, key: str, data: bytes) -> None:
-        for name, content in (
-            (f"{key}.safetensors", data),
-            (f"{key}.sha256", hashlib.sha256(data).hexdigest().encode()),
-        ):
-            temporary = self.folder / f"{name}.{os.getpid()}.tmp"
-            temporary.write_bytes(content)
-            os.replace(temporary, self.folder / name)
+    def _unwritable(self, error: OSError) -> OSError:
+        reason = f"the cache {self.folder} cannot be written: {error.strerror}; SAEBENCH_CACHE names another folder"
+        return OSError(reason)
+
+
+def _seal(key: str, data: bytes) -> bytes:
+    """What was written, and for which key: a file in the place of another is not what its name says."""
+    return f"{hashlib.sha256(data).hexdigest()}  {key}.safetensors\n".encode()
 
 
 def to_cpu(tensors: Tensors) -> Tensors:

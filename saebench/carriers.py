@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 RATE, EFFECT = "absorption.full_rate_0_6_0", "absorption.causal_rate"
 HEADER = ["absorbed", "readings", "activation", "cosine to probe", "share of probe", "effect, logits"]
+WORD = ("carrier_concept", "carrier_word", "carrier_main", "carrier")
+MEANS = ("carrier_activation", "carrier_cosine", "carrier_share")
+"""Of all readings of a word."""
 Items = Mapping[str, "NDArray[np.generic]"]
 Word = tuple[str, str, int, int]
 """Concept, word, main latent, carrier."""
@@ -30,16 +33,16 @@ def carrier_rows(store: Store, scores: Sequence[Score]) -> list[list[str]] | Non
     effects: dict[Word, float] = {}
     for score in scores:
         if score.property == EFFECT and score.items:
-            items = store.load_items(score)
+            items = store.load_items(score, *WORD, "carrier_effect")
             effects |= {
                 word: float(effect) for word, effect in zip(_words(items), items["carrier_effect"], strict=True)
             }
-    return _rows(store.load_items(rate[-1]), effects)
+    return _rows(store.load_items(rate[-1], *WORD, *MEANS), effects)
 
 
 def _rows(items: Items, effects: Mapping[Word, float]) -> list[list[str]]:
     found: dict[Word, list[Any]] = {}
-    columns = [items[f"carrier_{name}"] for name in ("activation", "cosine", "share")]
+    columns = [items[name] for name in MEANS]
     for word, *values in zip(_words(items), *columns, strict=True):
         found.setdefault(word, []).append(values)
     rows: list[tuple[float, list[str]]] = []
@@ -53,5 +56,5 @@ def _rows(items: Items, effects: Mapping[Word, float]) -> list[list[str]]:
 
 
 def _words(items: Items) -> list[Word]:
-    names = ("carrier_concept", "carrier_word", "carrier_main", "carrier")
-    return [(str(c), str(w), int(m), int(k)) for c, w, m, k in zip(*(items[name] for name in names), strict=True)]
+    columns = [items[name] for name in WORD]
+    return [(str(c), str(w), int(m), int(k)) for c, w, m, k in zip(*columns, strict=True)]

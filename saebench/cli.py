@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from saebench import __version__
 from saebench.commands import compare, export, fetch, ls, merge, publish, show, verify
+from saebench.naming import shown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError) as error:
-        print(f"saebench: {error}", file=sys.stderr)
+        print(f"saebench: {shown(str(error))}", file=sys.stderr)
         return 4
 
 

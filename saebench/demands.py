@@ -1,5 +1,6 @@
 """`--sae-min 'first_letter.f1>=.6'`: what a score must reach whatever the baseline says."""
 
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable
@@ -28,7 +29,10 @@ class Demand:
         """Raises ValueError with one sentence for anything but PROPERTY, an order and a number."""
         match = FORM.fullmatch(text)
         try:
-            return cls(match[1], match[2], float(match[3]))  # type: ignore[index]
+            demand = cls(match[1], match[2], float(match[3]))  # type: ignore[index]
+            if math.isfinite(demand.bound):
+                return demand
+            raise ValueError
         except (TypeError, ValueError):
             example = "'first_letter.f1>=.6' (in quotes: the shell takes > for itself)"
             raise ValueError(f"--sae-min {text}: expected a property, one of {' '.join(OPERATORS)}, and a number, as in {example}") from None  # fmt: skip
@@ -43,7 +47,7 @@ class Demand:
         name = f"{score.property}[{score.sae}]"
         if score.value is None:
             return f"{name} unscored, and --sae-min demands {self}: {score.unscored_reason}"
-        if OPERATORS[self.sign](score.value, self.bound):
+        if math.isfinite(score.value) and OPERATORS[self.sign](score.value, self.bound):
             return ""
         interval = f"[{number(score.ci_low or 0.0)}, {number(score.ci_high or 0.0)}]"
         return f"{name} = {number(score.value)} {interval}, and --sae-min demands {self}"

@@ -9,12 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from saebench.items import Missing
 from saebench.score import Score
 from saebench.statistics import LEVEL, NORMAL, RESAMPLES, Floats, repetition, times_drawn, wider
 
 Items = Mapping[str, NDArray[np.generic]]
 FEWEST = 5
 """Shared items that a paired interval needs."""
+LARGEST = 1e100
+"""What is larger is nothing that was measured, and its square no number."""
+
+
+def computable(score: Score) -> bool:
+    """Whether a score has numbers that can be computed with: a value and an interval, finite and not absurdly large."""
+    numbers = (score.value, score.ci_low, score.ci_high)
+    return all(number is not None and abs(number) <= LARGEST for number in numbers)
 
 
 @dataclass(frozen=True)
@@ -28,10 +37,17 @@ class Difference:
     """Standard error."""
     n: int
     """Items that both were measured on; 0 where the two are not paired."""
+    alone: str = ""
+    """Why the two are not paired, where they could have been."""
 
     @property
     def paired(self) -> bool:
         return self.n > 0
+
+    @property
+    def known(self) -> bool:
+        """Whether it could be computed; one that could not tells nothing, and least of all that nothing differs."""
+        return all(map(math.isfinite, (self.value, self.ci_low, self.ci_high, self.error)))
 
     def p_above(self, limit: float) -> float:
         """One-sided p-value of a difference of at most `limit`: Student's t over items, or normal where unpaired."""
@@ -44,7 +60,7 @@ class Difference:
 
     def turned(self) -> "Difference":
         """Baseline minus score."""
-        return Difference(-self.value, -self.ci_high, -self.ci_low, self.error, self.n)
+        return Difference(-self.value, -self.ci_high, -self.ci_low, self.error, self.n, self.alone)
 
 
 @dataclass(frozen=True)
@@ -61,14 +77,14 @@ class Shared:
         return float(self.each.std(ddof=1)) / float(len(self.each) ** 0.5)
 
 
-def unpaired(score: Score, baseline: Score) -> Difference:
+def unpaired(score: Score, baseline: Score, alone: str = "") -> Difference:
     """The two 95% half-widths in quadrature, as for independent normal estimates.
 
     Where errors are correlated, as on the same texts, this is wider than needed.
     """
     value = (score.value or 0.0) - (baseline.value or 0.0)
     half = math.hypot(score.half_width() or 0.0, baseline.half_width() or 0.0)
-    return Difference(value, value - half, value + half, half / NORMAL, 0)
+    return Difference(value, value - half, value + half, half / NORMAL, 0, alone)
 
 
 def paired(score: Score, baseline: Score, items: Items, baseline_items: Items) -> Difference | None:
@@ -101,11 +117,16 @@ def _shared(items: Items, baseline_items: Items) -> tuple[Floats, bool] | None:
     if own is None or other is None or ("item" in items) != ("item" in baseline_items):
         return None
     if "item" not in items:
-        each = np.asarray(own - other, dtype=np.float64) if len(own) == len(other) else np.empty(0)  # type: ignore[operator]
+        each = _floats(own) - _floats(other) if len(own) == len(other) else np.empty(0)
         return (each, True) if len(each) >= FEWEST else None
     names, at, other_at = np.intersect1d(items["item"], baseline_items["item"], return_indices=True)
-    each = np.asarray(own[at] - other[other_at], dtype=np.float64)  # type: ignore[operator]
+    each = _floats(own[at]) - _floats(other[other_at])
     return (each, len(names) == len(own) == len(other)) if len(each) >= FEWEST else None
+
+
+def _floats(values: NDArray[np.generic]) -> Floats:
+    """Before they are subtracted: whole numbers without sign go round, and truth values have no difference."""
+    return np.asarray(values, dtype=np.float64)
 
 
 @lru_cache(maxsize=8)
@@ -123,18 +144,25 @@ def _deviations(each: Floats) -> tuple[float, float]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values of a family of tests (Holm 1979): reject those of at most the level."""
-    order = np.argsort(p_values, kind="stable")
-    steps = np.asarray(p_values, dtype=np.float64)[order] * np.arange(len(order), 0, -1)
+    """Adjusted p-values of a family of tests (Holm 1979): reject those of at most the level.
+
+    A p-value that is none is 1: what could not be tested is not rejected, and takes nothing from the others.
+    """
+    p = np.nan_to_num(np.asarray(p_values, dtype=np.float64), nan=1.0)
+    order = np.argsort(p, kind="stable")
+    steps = p[order] * np.arange(len(order), 0, -1)
     adjusted = np.empty(len(order))
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0) if len(order) else steps
     return [float(p) for p in adjusted]
 
 
-def loaded(load: Any, score: Score) -> Items:
-    """Items of a score, none where they are missing: it is then compared without pairs."""
+def loaded(load: Any, score: Score) -> Items | None:
+    """Items of a score, None where they are missing: it is then compared without pairs.
+
+    Raises ValueError where they are damaged: what else they would have said is not known.
+    """
     try:
         found: Items = load(score)
-    except (OSError, ValueError):
-        return {}
+    except Missing:
+        return None
     return found

@@ -32,7 +32,7 @@ def floor_columns(columns: Sequence[tuple[str, Sequence[Score | None]]]) -> tupl
 
 
 def _cells(controls: Mapping[str, float]) -> list[str]:
-    if "best_control" not in controls:
+    if not set(KNOWN) <= set(controls):
         return [DASH] * len(KNOWN)
     value, best, ceiling = (controls[name] for name in KNOWN)
     names = [name for name, other in controls.items() if other == best and name not in KNOWN]

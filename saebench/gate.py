@@ -4,13 +4,17 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from saebench.baseline import changed
-from saebench.differences import Difference, unpaired
+from saebench.baseline import Baseline, changed
+from saebench.differences import Difference, computable, unpaired
+from saebench.matched import Matched
 from saebench.score import Score
+from saebench.store import Store
 
 Verdict = Literal["ok", "worse", "better", "new", "incomparable", "unscored"]
 LEVEL = 0.05
 """How often a run of comparisons without any change may come out red: the level of the whole family."""
+MANY = 1e9
+"""A number of that size is written with three digits and its power of ten."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Comparison:
     """Positive means worse. For a property without direction: score minus baseline."""
     by_chance: bool = False
     """Worse by its own interval, but no more than one of so many comparisons is by chance."""
+    damaged: bool = False
+    """Incomparable because items of the score or of its baseline are damaged."""
 
 
 def compare(
@@ -38,7 +44,7 @@ def compare(
     one that can be taken while other scores are still to come). `difference` is score minus baseline, paired where
     that was possible; without it the two are taken as independent.
     """
-    if not tolerance >= 0:
+    if not 0 <= tolerance < math.inf:
         raise ValueError(f"the tolerance of {score.property} is {tolerance}; it must be 0 or more")
     if score.value is None:
         return Comparison("unscored", tolerance, score.unscored_reason or "")
@@ -49,6 +55,8 @@ def compare(
     if other := changed(score, baseline):
         return Comparison("incomparable", tolerance, f"the baseline has another {other}", baseline.value)
     found = difference or unpaired(score, baseline)
+    if not (found.known and computable(score) and computable(baseline)):
+        return Comparison("incomparable", tolerance, "the difference cannot be computed", baseline.value)
     worse = found.turned() if score.better == "higher" else found
     if score.better == "neither":
         return Comparison("ok", tolerance, "", baseline.value, worse)
@@ -58,6 +66,20 @@ def compare(
     better, clearly_better = _beyond(worse.turned(), limit, family)
     verdict: Verdict = "worse" if beyond and clearly else "better" if better and clearly_better else "ok"
     return Comparison(verdict, tolerance, "", baseline.value, worse, by_chance=beyond and not clearly)
+
+
+def held_against(
+    baseline: Baseline | Matched, score: Score, store: Store, tolerance: float, family: int = 1
+) -> tuple[Score | None, Comparison]:
+    """The row of a baseline that a score is compared with, and what comes out; `store` has the score's items."""
+    row = baseline.find(score)
+    if row is None or row.value is None or score.value is None or changed(score, row):
+        return row, compare(score, row, tolerance)
+    try:
+        difference = baseline.difference(score, row, store)
+    except ValueError as damaged:
+        return row, Comparison("incomparable", tolerance, str(damaged), row.value, damaged=True)
+    return row, compare(score, row, tolerance, difference, family)
 
 
 def _beyond(worse: Difference, limit: float, family: int) -> tuple[bool, bool]:
@@ -74,6 +96,7 @@ def message(score: Score, comparison: Comparison) -> str:
     left = f"{name} = {number(score.value)}, baseline {number(comparison.baseline)}"
     found = comparison.difference
     pairs = f"paired over {found.n} {score.n_unit}s" if found.paired else "unpaired"
+    pairs += f" since {found.alone}" if found.alone else ""
     return f"{left}: {_difference(score, found)}, allowed {number(comparison.tolerance)}, {pairs}"
 
 
@@ -82,13 +105,22 @@ def number(value: float, like: float = 0.0) -> str:
 
     Thousands have no decimals, nor has a `value` that stands beside a number of that size, `like`.
     """
+    if not abs(value) < MANY:
+        return f"{value:.3g}"
     if max(abs(value), abs(like)) >= 1000:
         return f"{value:.0f}"
     return f"{value:.3f}" if value == 0 or abs(value) >= 0.0095 else f"{value:.3g}"
 
 
+def tenths(value: float) -> str:
+    """`16.0`: how an L0 is written."""
+    return f"{value:.1f}" if abs(value) < MANY else number(value)
+
+
 def with_interval(value: float, half: float) -> str:
     """`0.412 ±0.038`: a value to the digits that its interval's half width leaves, of which two are shown."""
+    if not max(abs(value), abs(half)) < MANY:
+        return f"{value:.3g} ±{half:.2g}"
     decimals = max(0, 1 - math.floor(math.log10(half))) if half > 1e-6 else 3
     return f"{value:.{decimals}f} ±{half:.{decimals}f}"
 

@@ -4,19 +4,22 @@ import datetime
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import partial
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from saebench.baseline import Baseline
 from saebench.demands import Demand
-from saebench.gate import Comparison, Verdict, compare, message, number
+from saebench.gate import Comparison, Verdict, held_against, message, number
 from saebench.matched import Matched
+from saebench.naming import shown
 from saebench.properties import Property
 from saebench.score import Score
 from saebench.settings import Acknowledged, Settings
 from saebench.store import Store
 
+Said = Annotated[str, AfterValidator(partial(shown, most=2_000))]
 WORDS = ("ok", "better", "worse", "acknowledged", "demand missed", "new", "incomparable", "unscored")
 """In the order in which a run counts them."""
 
@@ -27,10 +30,10 @@ class Judgement(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     word: Verdict | Literal["acknowledged", "demand missed"]
-    line: str = ""
+    line: Said = ""
     """What a person reads of it; empty where nothing is to be said."""
     fails: bool = False
-    note: str = ""
+    note: Said = ""
     """What the end of the run should say of it."""
 
 
@@ -67,14 +70,11 @@ class Gate:
 
     def _against_baseline(self, score: Score, prop: Property, store: Store) -> Judgement:
         assert self.baseline is not None
-        row = self.baseline.find(score)
         tolerance = self.settings.tolerance(prop.name, prop.tolerance)
-        both = row is not None and row.value is not None and score.value is not None
-        difference = self.baseline.difference(score, row, store) if both and row is not None else None
-        found = compare(score, row, tolerance, difference, self.family)
+        row, found = held_against(self.baseline, score, store, tolerance, self.family)
         known = self.settings.acknowledgement(score.property, score.sae)
         line = message(score, found)
-        if both and row is not None and isinstance(self.baseline, Matched):
+        if found.difference is not None and row is not None and isinstance(self.baseline, Matched):
             line += f"; baseline: {row.sae}, interpolated"
         if found.verdict == "worse":
             return self._worse(line, known)
@@ -97,6 +97,10 @@ def _note(score: Score, row: Score | None, found: Comparison, known: Acknowledge
         return f"unscored {name}, for which the baseline has {number(row.value)}"
     if found.by_chance:
         return f"perhaps worse, or by chance among so many: {message(score, found)}"
+    if found.difference is not None and found.difference.alone:
+        return (
+            f"{found.difference.alone} of scores or of their baseline: those are compared without pairs, which is wider"
+        )
     if known is not None and known.exact and found.difference is not None:
         return f"acknowledged and no longer worse: {name}; delete it from [tool.saebench] in pyproject.toml"
     return ""

@@ -5,12 +5,16 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from saebench.naming import shown
+
+MOST = 5_000
+"""Characters of what stands on a page in one piece."""
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def escaped(text: str) -> str:
     """Write a name so that Markdown and HTML show it as it is, on one line."""
-    text = "".join(char if char.isprintable() else " " for char in text).replace("&", "&amp;")
+    text = shown(text, MOST).replace("&", "&amp;")
     text = re.sub(r"([\\`*|\[\]~$#])", r"\\\1", text).replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])", r"\\_", text)
 

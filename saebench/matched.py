@@ -8,8 +8,9 @@ from functools import cached_property
 import numpy as np
 
 from saebench.baseline import SAME, changed, located
-from saebench.differences import Difference, unpaired
+from saebench.differences import Difference, computable, unpaired
 from saebench.naming import nearest
+from saebench.pareto import l0_of
 from saebench.places import architectures_file
 from saebench.score import Score
 from saebench.store import Store
@@ -157,7 +158,7 @@ def _incomparable(score: Score, own: Sequence[Score]) -> str:
 def _curve(rows: Iterable[Score]) -> list[Point]:
     """Points by L0, each of the SAEs that are equally sparse."""
     groups = list[list[Score]]()
-    for row in sorted((row for row in rows if row.value is not None and row.l0), key=lambda row: row.l0 or 0.0):
+    for row in sorted((row for row in rows if computable(row) and l0_of(row)), key=lambda row: row.l0 or 0.0):
         if not groups or (row.l0 or 0.0) > SAME_L0 * (groups[-1][0].l0 or 0.0):
             groups.append([])
         groups[-1].append(row)
@@ -171,7 +172,7 @@ def _point(rows: Sequence[Score]) -> Point:
 
 
 def _outside(score: Score, curve: Sequence[Point]) -> str:
-    if not score.l0:
+    if l0_of(score) is None or score.l0 is None:
         return "the L0 of what is compared with it is not known"
     if len(curve) < 2:
         return f"it is scored at {len(curve)} L0, and a curve needs two"

@@ -7,9 +7,11 @@ import numpy as np
 from tabulate import tabulate
 
 from saebench.architectures import trained_as
+from saebench.differences import computable
 from saebench.floors import DASH
 from saebench.gate import with_interval
 from saebench.matched import Matched, baseline_at
+from saebench.naming import shown_lines
 from saebench.score import Score
 from saebench.statistics import LEVEL
 
@@ -35,7 +37,7 @@ class Mean:
 
 def architectures_table(scores: Sequence[Score], baseline: object) -> list[str]:
     """Lines of the table; none where the run was not compared with architectures."""
-    return table(scores, baseline).splitlines() if isinstance(baseline, Matched) else []
+    return shown_lines(table(scores, baseline)).splitlines() if isinstance(baseline, Matched) else []
 
 
 def table(scores: Sequence[Score], baseline: Matched) -> str:
@@ -74,7 +76,7 @@ def _cell(scores: Sequence[Score], baseline: Matched, architecture: str) -> Mean
     ]
     each = [
         (score.value or 0.0) - (other.value or 0.0) if score.better == "higher" else (other.value or 0.0) - (score.value or 0.0)
-        for score, other in found if isinstance(other, Score)
+        for score, other in found if isinstance(other, Score) and computable(score)
     ]  # fmt: skip
     return _mean(each) if len(each) >= FEWEST else None
 

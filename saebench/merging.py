@@ -1,11 +1,13 @@
 """Scores files of several machines to one, unless they contradict each other."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic_core import from_json
+
+from saebench.lines import BOM
 from saebench.naming import natural, nearest, one_sentence
 from saebench.score import Score
 from saebench.store import Store
@@ -90,7 +92,7 @@ def _check_files(stores: Sequence[Store]) -> None:
 def _schema(line: bytes) -> object:
     """What a line says its schema is; a line that is no score is left to the store, which says so."""
     try:
-        found = json.loads(line)
+        found = from_json(line.removeprefix(BOM))
     except ValueError:
         return 1
     return found.get("schema", 1) if isinstance(found, dict) else 1

@@ -16,19 +16,33 @@ LONGEST = 500
 
 def natural(name: str) -> list[tuple[int, int, str]]:
     """Sort key under which `k16` comes before `k128`."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    return [_place(part) for part in re.split(r"(\d+)", name) if part]
+
+
+def _place(part: str) -> tuple[int, int, str]:
+    """Of a number its digits, which are in order if the longer is the larger: it may be too long for an int."""
+    digits = part.lstrip("0")
+    return (0, len(digits), digits) if part.isdecimal() else (1, 0, part)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the most similar known name, or an empty string."""
-    matches = difflib.get_close_matches(name, list(known), n=1)
+    if len(name) > LONGEST:
+        return ""
+    # Its time goes with the square of their lengths, and nobody mistypes a name of thousands of characters.
+    matches = difflib.get_close_matches(name, [other for other in known if len(other) <= LONGEST], n=1)
     return f" Did you mean '{matches[0]}'?" if matches else ""
 
 
 def shown(text: str, most: int = LONGEST) -> str:
-    """A text from a file or a user as it may stand in a terminal: one line, nothing that steers it, not too long."""
+    """A text from a file or a user as it may leave: one line, nothing that steers a terminal or a page, not too long."""
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split("\n")))
     return plain if len(plain) <= most else f"{plain[: most // 2]} … {plain[-most // 2 :]}"
+
+
+def shown_lines(text: str, most: int = 100_000) -> str:
+    """Lines that were made here, of what came from files and users."""
+    return "\n".join(shown(line, most) for line in text.split("\n"))
 
 
 def one_sentence(function: Callable[P, T]) -> Callable[P, T]:

@@ -10,7 +10,11 @@ from pathlib import Path
 from string import Template
 
 from saebench.page_data import Json
+from saebench.plot import cleaned
 from saebench.sealed import Sealed
+
+LONGEST = 5_000
+"""Characters of any text on a page."""
 
 
 def page(data: Json) -> Sealed:
@@ -19,6 +23,7 @@ def page(data: Json) -> Sealed:
         "template": _read("page.html"), "style": _read("page.css"),
         "script": _joined(_read(name) for name in ("page_chart.js", "page_details.js", "page.js")),
     }  # fmt: skip
+    data = cleaned(data, LONGEST)
     return Sealed({"data": data, "parts": parts}, lambda: _html(data, **parts))
 
 

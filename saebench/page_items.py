@@ -7,7 +7,7 @@ from saebench.carriers import HEADER, carrier_rows
 from saebench.floors import DASH
 from saebench.gate import number
 from saebench.naming import natural, shown
-from saebench.pictures import RESPONSES, RETENTION, position_chart, response_charts
+from saebench.pictures import CURVE, RESPONSES, RETENTION, position_chart, response_charts
 from saebench.plot import Spec
 from saebench.score import Score
 from saebench.store import Store
@@ -45,7 +45,7 @@ def charts(store: Store, scores: Sequence[Score]) -> list[Spec]:
     found: list[Spec] = []
     for score in scores:
         if score.property == RETENTION and score.items:
-            found.append(position_chart([(score.sae, store.load_items(score))], "KL by position"))
+            found.append(position_chart([(score.sae, store.load_items(score, *CURVE))], "KL by position"))
         if score.property == RESPONSES and score.items:
             found += response_charts(store.load_items(score))
     return found

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+from saebench.differences import computable
 from saebench.score import Better, Score
 
 Point = tuple[float, float]
 """L0 and score."""
+FEWEST_LATENTS, MOST_LATENTS = 1e-3, 1e9
+"""Between these an L0 may be one: beyond them it stands on no scale, and nothing is compared at it."""
 
 
 def front(points: Sequence[Point], better: Better) -> list[int]:
@@ -36,9 +39,15 @@ def front_of(scores: Sequence[Score]) -> list[tuple[Score, Point]]:
     return [known[place] for place in front([point for _, point in known], known[0][0].better)]
 
 
+def l0_of(score: Score) -> float | None:
+    """The L0 of a score, None where it is not known or cannot be one."""
+    return score.l0 if score.l0 is not None and FEWEST_LATENTS <= score.l0 <= MOST_LATENTS else None
+
+
 def _point(score: Score) -> Point | None:
-    if score.value is None or score.l0 is None:
+    l0 = l0_of(score)
+    if score.value is None or l0 is None or not computable(score):
         return None
     if score.ceiling is None:
-        return score.l0, score.value
-    return score.l0, (min if score.better == "higher" else max)(score.value, score.ceiling)
+        return l0, score.value
+    return l0, (min if score.better == "higher" else max)(score.value, score.ceiling)

@@ -18,6 +18,8 @@ from saebench.store import Store
 
 MOST_LINES = 12
 RESPONSES, RETENTION = "distinguishability.angle", "context_length.kl_retention"
+CURVE = ("position", "kl")
+"""Arrays that a chart of KL by position needs."""
 AXES = {
     "angle": ("inactive features, turned on", "angle (degrees)"),
     "share": ("active features, turned down", "share of the feature's size"),
@@ -64,7 +66,7 @@ def context_length_picture(store: Store, scores: Sequence[Score]) -> Spec | None
     found = _with_items(scores, RETENTION)
     groups: dict[str, list[tuple[str, Items]]] = {}
     for name in _sorted(found):
-        groups.setdefault(kind(found[name]), []).append((name, store.load_items(found[name])))
+        groups.setdefault(kind(found[name]), []).append((name, store.load_items(found[name], *CURVE)))
     drawn = [name for name in sorted(groups) if name != CONTROL] or list(groups)
     log_y = _spans_decades([items["kl"] for name in drawn for _, items in groups[name]])
     return side_by_side([position_chart(groups[name][:MOST_LINES], name, log_y) for name in drawn]) if drawn else None
@@ -123,8 +125,12 @@ def _curves(items: Items, axis: str) -> list[Series]:
     names = [key.removeprefix(f"{axis}:") for key in items if key.startswith(f"{axis}:") and key.count(":") == 1]
     x = items[axis].tolist()
     return [
-        Series(name, x, *(items[f"{axis}:{name}{end}"].tolist() for end in ("", ":low", ":high"))) for name in names
+        Series(name, x, *(_column(items, f"{axis}:{name}{end}") for end in ("", ":low", ":high"))) for name in names
     ]
+
+
+def _column(items: Items, name: str) -> list[float]:
+    return items[name].tolist() if name in items else []
 
 
 def _spans_decades(columns: Sequence[Any]) -> bool:

@@ -34,5 +34,5 @@ def organism_folder() -> Path:
 
 
 def cache_dir() -> Path:
-    """`SAEBENCH_CACHE` where it is set, else the platform's cache folder."""
-    return Path(os.environ.get("SAEBENCH_CACHE", user_cache_path("saebench")))
+    """`SAEBENCH_CACHE` where it is set and not empty, else the platform's cache folder."""
+    return Path(os.environ.get("SAEBENCH_CACHE") or user_cache_path("saebench")).expanduser()

@@ -4,10 +4,9 @@ Specifications are plain dictionaries rather than objects of a library: the dige
 on nothing but what it shows.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any
 
 from saebench.naming import shown
@@ -20,6 +19,12 @@ DASHES = ([1, 0], [6, 3], [2, 3], [8, 3, 2, 3])
 GREY = "#767676"
 LONGEST = 34
 """Characters of a name in a legend."""
+LONGEST_TEXT = 400
+"""Characters of any text in a picture."""
+LARGEST = 1e15
+"""A coordinate beyond it has no place in a picture."""
+MOST_POINTS = 5_000
+"""Points of a line; of more, as many are drawn."""
 CONFIG: Spec = {
     # GitHub shows pictures on a dark page too.
     "background": "#ffffff",
@@ -58,7 +63,7 @@ def line_chart(
     names = labels([line.name for line in series])
     rows = [row for i, line in enumerate(series) for row in _rows(names[i], PALETTE[i % len(PALETTE)], line, log_y)]
     x = {"field": "x", "type": "quantitative", "title": x_label, "scale": {"nice": False}, "axis": {"tickCount": 8}}
-    marker = [] if marker_x is None else _marker(coordinate(marker_x), marker_label)
+    marker = [] if coordinate(marker_x) is None else _marker(coordinate(marker_x), marker_label)
     return {
         "title": label(title, 2 * LONGEST), "width": 520, "height": 320, "encoding": {"x": x},
         "data": {"values": rows}, "layer": [*_lines(names, y_label, log_y), *marker],
@@ -80,8 +85,21 @@ def stacked(specs: Sequence[Spec]) -> Spec:
 
 
 def styled(spec: Spec) -> Spec:
-    """A chart with the looks of all pictures, where it has none of its own."""
-    return {**spec, "config": {**CONFIG, **spec.get("config", {})}}
+    """A chart with the looks of all pictures, where it has none of its own, and nothing in it that does not draw."""
+    found: Spec = cleaned({**spec, "config": {**CONFIG, **spec.get("config", {})}}, LONGEST_TEXT)
+    return found
+
+
+def cleaned(source: Any, most: int) -> Any:
+    """JSON whose texts are one line each, no longer than that, and without control characters.
+
+    What draws ends the process where it finds one, and takes minutes to measure a text of thousands.
+    """
+    if isinstance(source, str):
+        return shown(source, most)
+    if isinstance(source, Mapping):
+        return {cleaned(key, most): cleaned(value, most) for key, value in source.items()}
+    return [cleaned(value, most) for value in source] if isinstance(source, list | tuple) else source
 
 
 def svg(spec: Spec) -> str:
@@ -108,13 +126,14 @@ def labels(names: Sequence[str]) -> list[str]:
 
 def coordinate(value: float | None) -> float | None:
     """A coordinate to five digits, which no eye can tell from more; None leaves a gap."""
-    return float(f"{value:.5g}") if value is not None and math.isfinite(value) else None
+    return float(f"{value:.5g}") if value is not None and abs(value) <= LARGEST else None
 
 
 def _rows(name: str, colour: str, line: Series, log_y: bool) -> list[Spec]:
     ends = zip(line.low or repeat(None), line.high or repeat(None), strict=False)
     rows = []
-    for x, y, (low, high) in zip(line.x, line.y, ends, strict=False):
+    step = -(-len(line.x) // MOST_POINTS)
+    for x, y, (low, high) in islice(zip(line.x, line.y, ends, strict=False), None, None, max(step, 1)):
         values = [coordinate(value) for value in (y, low, high)]
         drawn = [None if log_y and value is not None and value <= 0 else value for value in values]
         rows.append(

@@ -9,12 +9,13 @@ import pytest
 
 from saebench.gating import Gate, Judgement
 from saebench.listing import listed
+from saebench.naming import shown
 from saebench.options import add_options
 from saebench.properties import Property, from_marker
 from saebench.pytest_errors import end_run, is_worker, of_this_sae, usage_errors, without_frames
 from saebench.pytest_reports import Reports
 from saebench.pytest_workers import Workers, unreadable_saes
-from saebench.reported import JUDGEMENT, NOTES, SCORE, UNREADABLE, asked_by, params_of, repetition_of
+from saebench.reported import JUDGEMENT, NOTES, SCORE, UNREADABLE, asked_by, carried, params_of, repetition_of
 from saebench.requested import check_gate, header, requested_gate, requested_run
 from saebench.run import Run
 from saebench.score import Estimate, Score, Unreadable, Unscored
@@ -59,7 +60,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     own = [str(marker.args[0]) for marker in metafunc.definition.iter_markers("parametrize") if marker.args]
     if "sae" in metafunc.fixturenames and not any("sae" in names.replace(",", " ").split() for names in own):
         specs = metafunc.config.stash[RUN].prepare().specs
-        metafunc.parametrize("sae", specs, ids=[spec.name for spec in specs], indirect=True, scope="session")
+        metafunc.parametrize("sae", specs, ids=[shown(spec.name) for spec in specs], indirect=True, scope="session")
         if (seeds := metafunc.config.getoption("sae_seeds")) > 1:
             names = [f"seed{number}" for number in range(seeds)]
             metafunc.parametrize("repetition", range(seeds), ids=names, indirect=True, scope="session")
@@ -100,7 +101,8 @@ class SuiteRun:
 
     def pytest_report_header(self) -> list[str]:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_report_header"""
-        return header(self.run, self.gate, self.config.getoption) if self.run is not None else []
+        lines = header(self.run, self.gate, self.config.getoption) if self.run is not None else []
+        return [shown(line, 2_000) for line in lines]
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -148,7 +150,8 @@ class SuiteRun:
         if self.run is not None and not session.config.option.collectonly and not is_worker(session.config):
             capture: Any = session.config.pluginmanager.getplugin("capturemanager")
             with capture.global_and_fixture_disabled(), usage_errors():
-                self.run.prepare(lambda line: print(f"saebench: {line}", flush=True))
+                self.run.store.check_writable()
+                self.run.prepare(lambda line: print(f"saebench: {shown(line)}", flush=True))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None]:
@@ -204,13 +207,13 @@ class SuiteRun:
             pytest.fail(str(outcome), pytrace=False)
         score = outcome if isinstance(outcome, Score) else self._recorded(item, outcome)
         item.stash[RECORDED] = score
-        item.user_properties.append((SCORE, score.to_line()))
-        item.user_properties.append((NOTES, "\n".join(run.notes())))
+        item.user_properties.append((SCORE, carried(score)))
+        item.user_properties.append((NOTES, "\n".join(shown(note) for note in run.notes())))
         judgement = self.gate.judge(score, prop, run.store)
         if judgement is not None:
             self._announce(item, judgement)
         if score.unscored_reason is not None:
-            reason = f"{score.property}[{score.sae}] unscored: {score.unscored_reason}"
+            reason = shown(f"{score.property}[{score.sae}] unscored: {score.unscored_reason}")
             pytest.fail(reason, pytrace=False) if score.broken else pytest.skip(reason)
 
     def _recorded(self, item: pytest.Item, outcome: Estimate | Unscored) -> Score:
@@ -222,7 +225,7 @@ class SuiteRun:
             end_run(item.session, str(error))
 
     def _announce(self, item: pytest.Item, judgement: Judgement) -> None:
-        item.user_properties.append((JUDGEMENT, judgement.model_dump_json()))
+        item.user_properties.append((JUDGEMENT, carried(judgement)))
         if judgement.fails:
             pytest.fail(judgement.line, pytrace=False)
         if judgement.word == "acknowledged":

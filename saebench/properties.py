@@ -1,6 +1,7 @@
 """What a suite says about a property beside its test: direction, unit, version, tolerance, floor and ceiling."""
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -37,7 +38,7 @@ class Property:
             raise ValueError(f"property name {self.name!r} is not of the form family.property")
         if self.better not in get_args(Better):
             raise ValueError(f"{self.name}: better={self.better!r} is none of {', '.join(get_args(Better))}")
-        if self.version < 1 or not self.tolerance >= 0:
+        if self.version < 1 or not 0 <= self.tolerance < math.inf:
             raise ValueError(f"{self.name}: version starts at 1 and tolerance at 0")
 
 

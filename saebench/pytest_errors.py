@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import pytest
 
+from saebench.naming import shown
 from saebench.score import Unreadable, Unscored
 
 
@@ -16,7 +17,7 @@ def usage_errors() -> Iterator[None]:
     try:
         yield
     except (ImportError, OSError, ValueError) as error:
-        raise pytest.UsageError(str(error)) from None
+        raise pytest.UsageError(shown(str(error))) from None
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def of_this_sae() -> Iterator[None]:
     try:
         yield
     except (ImportError, OSError, ValueError) as error:
-        raise Unreadable(str(error)) from None
+        raise Unreadable(shown(str(error))) from None
 
 
 def without_frames(reason: Unscored | Unreadable) -> Unscored | Unreadable:
@@ -42,6 +43,7 @@ def is_worker(config: pytest.Config) -> bool:
 
 def end_run(session: pytest.Session, reason: str) -> NoReturn:
     """End the run with one sentence: where scores cannot be kept, there is no sense in going on."""
+    reason = shown(reason)
     if is_worker(session.config):  # one that exits by itself would be taken for one that crashed
         session.shouldstop = reason
         pytest.fail(reason, pytrace=False)

@@ -6,6 +6,8 @@ import pytest
 
 from saebench.gating import Judgement, nothing_compared
 from saebench.matched_table import architectures_table
+from saebench.naming import shown
+from saebench.pytest_errors import is_worker
 from saebench.reported import judgement_of, notes_of, score_of, unreadable_of
 from saebench.score import Score
 from saebench.summary import status_word, summary
@@ -23,6 +25,7 @@ class Reports:
         self.judgements: list[Judgement] = []
         self.notes: dict[str, None] = {}
         self.unreadable: dict[str, None] = {}
+        self.lost = ""
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_report_teststatus"""
@@ -30,7 +33,7 @@ class Reports:
         if score is None or report.when != "call" or report.outcome == "failed":
             return None
         if score.value is None:
-            return "unscored", "u", (f"unscored: {score.unscored_reason}", {"yellow": True})
+            return "unscored", "u", (shown(f"unscored: {score.unscored_reason}"), {"yellow": True})
         judgement = judgement_of(report)
         if judgement is not None and judgement.word == "acknowledged":
             return "acknowledged", "a", (f"{status_word(score)}  {judgement.line}", {"yellow": True})
@@ -49,7 +52,14 @@ class Reports:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_sessionfinish"""
         nothing = self.suite_run.expected and not any(score.value is not None for score in self.scores)
         nothing = nothing or nothing_compared(self.judgements)
-        if nothing and session.exitstatus == pytest.ExitCode.OK and not session.config.option.collectonly:
+        run = self.suite_run.run
+        if run is not None and self.scores and not is_worker(session.config):
+            self.lost = run.store.lost(self.scores)
+        if (
+            (nothing or self.lost)
+            and session.exitstatus == pytest.ExitCode.OK
+            and not session.config.option.collectonly
+        ):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if self.unreadable and not self.scores and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR  # as for a name or a file that is wrong
@@ -59,7 +69,7 @@ class Reports:
         run = self.suite_run.run
         if run is None or not self.suite_run.expected or self.suite_run.config.option.collectonly:
             return
-        notes = [*self.notes, *self.unreadable]
+        notes = [*self.notes, *self.unreadable, *filter(None, [self.lost])]
         for line in summary(self.scores, self.judgements, notes, self.suite_run.expected, str(run.store.path)):
             terminalreporter.write_line(line)
         for line in architectures_table(self.scores, self.suite_run.gate.baseline):

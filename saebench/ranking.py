@@ -40,7 +40,7 @@ def paired_by(store: Store) -> Compare:
 
     def items(score: Score) -> differences.Items:
         if score.items not in known:
-            found = differences.loaded(store.load_items, score)
+            found = differences.loaded(store.load_items, score) or {}
             known[score.items] = {name: found[name] for name in ("item", "contribution") if name in found}
         return known[score.items]
 
@@ -56,10 +56,11 @@ def ranks(scores: Sequence[Score], compare: Compare = unpaired) -> dict[str, int
 
     Those that noise cannot tell apart may share a rank. Clearly better means that the difference is beyond noise at a
     level of 5% for all pairs of the column together (Holm). A value beyond the ceiling counts as the ceiling.
-    No rank have controls, the unscored, and an SAE whose interval reaches the floor, which is what a useless SAE gets.
+    No rank have controls, the unscored, numbers that cannot be computed with, and an SAE whose interval reaches the
+    floor, which is what a useless SAE gets.
     Empty for properties without direction, and where fewer than two SAEs are scored.
     """
-    scored = [score for score in scores if score.value is not None and not score.control]
+    scored = [score for score in scores if differences.computable(score) and not score.control]
     if len(scored) < 2 or scored[0].better == "neither":
         return {}
     useful = [score for score in scored if against_floor(score) == "beyond"]

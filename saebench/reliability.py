@@ -126,7 +126,7 @@ def corrected(found: Mapping[Column, Finding | Tested]) -> dict[Column, Finding]
 
 def _judged(one: Tested, p: float) -> Finding:
     text = f"{one.text}, p {f'{p:.2g}' if p >= 0.001 else '< 0.001'}" + (f"; {one.wrong}" if one.wrong else "")
-    return Finding("fails" if one.wrong or p > LEVEL else "passes", text)
+    return Finding("passes" if p <= LEVEL and not one.wrong else "fails", text)
 
 
 def failing(card: Card) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from saebench.board import Column
 from saebench.board_footer import footer
+from saebench.items import Missing
 from saebench.lenses import LENSES
 from saebench.markdown import escaped, pipe_table
 from saebench.places import ORGANISM, organism_folder
@@ -16,7 +17,7 @@ from saebench.score import Score
 from saebench.store import Store
 
 if TYPE_CHECKING:
-    from saebench.store import Arrays
+    from saebench.items import Arrays
 
 NAME = "reliability"
 ZOO, ARCHITECTURES = f"{ORGANISM}.jsonl", "architectures.jsonl"
@@ -67,11 +68,11 @@ class Shared(Store):
         super().__init__(own.path)
         self.other = other
 
-    def load_items(self, score: Score) -> "Arrays":
+    def load_items(self, score: Score, *needed: str) -> "Arrays":
         try:
-            return super().load_items(score)
-        except ValueError:
-            return self.other.load_items(score)
+            return super().load_items(score, *needed)
+        except Missing:
+            return self.other.load_items(score, *needed)
 
 
 def known_of_zoo() -> dict[str, dict[str, float]]:

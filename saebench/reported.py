@@ -3,7 +3,10 @@
 Reports travel from pytest-xdist's workers as plain texts under these names.
 """
 
+import json
 from typing import Any
+
+from pydantic import BaseModel
 
 from saebench.concepts import LETTERS
 from saebench.gating import Judgement
@@ -14,6 +17,11 @@ from saebench.spec import SAESpec
 
 SCORE, NOTES, JUDGEMENT = "saebench_score", "saebench_notes", "saebench_judgement"
 UNREADABLE = "saebench_unreadable"
+
+
+def carried(record: BaseModel) -> str:
+    """A record as a report carries it, also into an XML of junit: JSON of plain ASCII, in which nothing steers."""
+    return json.dumps(record.model_dump(mode="json"))
 
 
 def spec_of(item: Any) -> SAESpec:

@@ -1,6 +1,7 @@
 """One benchmark run: what it was asked for, what it holds in memory, and how an estimate becomes a score."""
 
 import gc
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -51,7 +52,7 @@ class Run:
     """What `--sae-corpus` says."""
     dtype: str | None = None
     """What `--sae-dtype` says."""
-    stored: dict[str, Score] = field(default_factory=dict)
+    stored: Mapping[str, Score] = field(default_factory=dict)
     """Scores by identity that earlier runs left in the scores file."""
     dtypes: dict[str, str] = field(default_factory=dict)
     """The numbers that each model is run in, by its name."""
@@ -71,9 +72,9 @@ class Run:
         self.recorder = Recorder(self)
 
     def open(self) -> None:
-        """Mend a torn scores file and read what is there already."""
-        self.store.repair()
-        self.stored = {} if self.fresh else self.store.newest()
+        """Read what the scores file has already; it is not changed before the first score is appended."""
+        stored = self.store.stored()
+        self.stored = {} if self.fresh else stored
 
     def prepare(self, say: Say) -> None:
         """Fetch what the run will need, and check that all of it fits together, before anything heavy is loaded.
@@ -262,5 +263,5 @@ class Run:
         known += [line for line in said if line not in known]
 
     def notes(self) -> list[str]:
-        """What happened that a user should read: where memory did not suffice."""
-        return [f"{name}: {note}" for name, notes in self._notes.items() for note in notes]
+        """What happened that a user should read: to the scores file, to SAEs, and where memory did not suffice."""
+        return [*self.store.notes, *(f"{name}: {note}" for name, notes in self._notes.items() for note in notes)]

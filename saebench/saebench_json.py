@@ -20,6 +20,8 @@ from saebench.store import Store
 from saebench.verification import published_scores
 
 Json = dict[str, Any]
+LONGEST = 200
+"""Characters of an SAE's name in that of a file."""
 GAP = -1
 """What SAEBench itself writes where it has no number."""
 CORE = {
@@ -159,9 +161,12 @@ def _absorption(store: Store, scores: Mapping[str, Score], gaps: bool) -> Json:
 def _each(store: Store, score: Score) -> dict[str, float]:
     """Letter to its value."""
     items = store.load_items(score)
-    if len(items.get("item", ())) < 2 or "contribution" not in items:
+    each: dict[str, float] = {}
+    if "item" in items and "contribution" in items:
+        each = {str(name): float(value) for name, value in zip(items["item"], items["contribution"], strict=True)}
+    if len(each) < 2:
         raise Left(f"has no values of single letters for {score.property}: score it again with this saebench")
-    return {str(name): float(value) for name, value in zip(items["item"], items["contribution"], strict=True)}
+    return each
 
 
 def _absorption_config(score: Score) -> Json:
@@ -225,4 +230,4 @@ def _milliseconds(created: str) -> int:
 def _file_name(document: Json, sae: str) -> str:
     """As SAEBench calls its files."""
     release, sae_id = document["sae_lens_release_id"], document["sae_lens_id"]
-    return re.sub(r"[^\w.+~@-]", "_", f"{release}_{sae_id}" if release else sae) + "_eval_results.json"
+    return re.sub(r"[^\w.+~@-]", "_", f"{release}_{sae_id}" if release else sae)[:LONGEST] + "_eval_results.json"

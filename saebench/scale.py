@@ -1,5 +1,7 @@
 """A value between its floor and its ceiling, drawn with characters."""
 
+import math
+
 REST, INTERVAL, VALUE, BELOW, ABOVE = "·━●◂▸"
 CELLS = 10
 
@@ -9,7 +11,7 @@ def bar(floor: float | None, ceiling: float | None, low: float, high: float, val
 
     Arrows stand for what lies beyond an end.
     """
-    if floor is None or ceiling is None or floor == ceiling:
+    if floor is None or ceiling is None or floor == ceiling or not math.isfinite(ceiling - floor):
         return ""
 
     def share(x: float) -> float:

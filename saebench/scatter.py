@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from saebench.pareto import front_of
+from saebench.pareto import FEWEST_LATENTS, front_of, l0_of
 from saebench.plot import GREY, PALETTE, Spec, coordinate, label
 from saebench.score import Score
 
@@ -38,7 +38,15 @@ def scatter(panels: Sequence[Panel], title: str, look: Looks) -> Spec:
 
 def drawable(scores: Sequence[Score]) -> list[Score]:
     """Scores that have a place beside a logarithmic axis of L0."""
-    return [score for score in scores if score.value is not None and score.l0 is not None and score.l0 > 0]
+    return [
+        score
+        for score in scores
+        if l0_of(score) is not None and all(coordinate(end) is not None for end in _ends(score))
+    ]
+
+
+def _ends(score: Score) -> tuple[float | None, ...]:
+    return score.value, score.ci_low, score.ci_high
 
 
 def kind(score: Score) -> str:
@@ -72,7 +80,7 @@ def _l0_axis(scores: Sequence[Score]) -> Spec:
     own, others = (
         [math.log2(score.l0) for score in scores if score.l0 and score.control == control] for control in (False, True)
     )
-    domain = [round(2.0**end, 3) for end in _extent(own, others)]
+    domain = [max(round(2.0**end, 3), FEWEST_LATENTS) for end in _extent(own, others)]
     return {
         "field": "l0", "type": "quantitative", "title": "L0", "axis": {"tickCount": 6, "format": "~g"},
         "scale": {"type": "log", "base": 2, "domain": domain, "nice": False, "clamp": True},
@@ -80,7 +88,7 @@ def _l0_axis(scores: Sequence[Score]) -> Spec:
 
 
 def _y_range(scores: Sequence[Score]) -> tuple[float, float]:
-    own = [end for score in scores if not score.control for end in (score.value, score.ci_low, score.ci_high)]
+    own = [end for score in scores if not score.control for end in _ends(score)]
     others = [score.value for score in scores if score.control]
     low, high = _extent([end for end in own if end is not None], [value for value in others if value is not None])
     return float(f"{low:.5g}"), float(f"{high:.5g}")

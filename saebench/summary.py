@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from tabulate import tabulate
 
-from saebench.gate import number, with_interval
+from saebench.gate import number, tenths, with_interval
 from saebench.gating import Judgement, counted, nothing_compared
+from saebench.naming import shown
 from saebench.score import Score
 
 MOST_LINES = 60
@@ -20,11 +21,11 @@ def status_word(score: Score, judgement: Judgement | None = None) -> str:
         with_interval(score.value or 0.0, score.half_width() or 0.0),
         f"mdd {number(detectable)}" if detectable is not None else "",
         f"{games:.0f} games for ±0.05" if games is not None else "",
-        f"l0 {score.l0:.1f}" if score.l0 is not None else "",
+        f"l0 {tenths(score.l0)}" if score.l0 is not None else "",
         judgement.word if judgement is not None and judgement.word != "ok" else "",
         "(stored)" if score.cached else "",
     ]
-    return "  ".join(part for part in parts if part)
+    return shown("  ".join(part for part in parts if part))
 
 
 def summary(
@@ -46,7 +47,7 @@ def summary(
         f"saebench: {expected} scores expected, {recorded} recorded ({resumed} from earlier runs),"
         f" {len(unscored)} unscored, {without} without baseline -> {path}"
     )
-    return lines
+    return [shown(line, 10_000) for line in lines]
 
 
 def reseed_lines(scores: Sequence[Score]) -> list[str]:
@@ -58,7 +59,9 @@ def reseed_lines(scores: Sequence[Score]) -> list[str]:
             half = (base.half_width() or 0.0) / 1.96
             params = ", ".join(str(value) for value in base.params.values())
             name = f"{base.property}{f' ({params})' if params else ''}[{base.sae}]"
-            rows.append([name, number(values[0]), number(half), number(float(np.std(values, ddof=1))), len(values)])
+            with np.errstate(all="ignore"):
+                spread = float(np.std(values, ddof=1))
+            rows.append([name, number(values[0]), number(half), number(spread), len(values)])
     if not rows:
         return []
     header = ["score", "value", "sampling sd", "reseed sd", "repetitions"]

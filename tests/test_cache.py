@@ -1,12 +1,17 @@
 """A hit is never stale and never torn, and what several processes need is computed once."""
 
+import errno
+import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hostile import limited
 from torch import Tensor
 
 from saebench.cache import Cache
@@ -122,12 +127,100 @@ def test_missing_file_or_seal_is_computed(tmp_path: Path, counted: Counted, suff
 
 
 def test_sealed_nonsense_is_computed(tmp_path: Path, counted: Counted) -> None:
-    import hashlib
-
     Cache(tmp_path).get(INPUTS, counted)
-    stored(tmp_path, ".safetensors").write_bytes(b"nonsense")
-    stored(tmp_path, ".sha256").write_text(hashlib.sha256(b"nonsense").hexdigest())
+    path = stored(tmp_path, ".safetensors")
+    path.write_bytes(b"nonsense")
+    stored(tmp_path, ".sha256").write_text(f"{hashlib.sha256(b'nonsense').hexdigest()}  {path.name}\n")
     assert same(Cache(tmp_path).get(INPUTS, counted))
+
+
+def test_entries_swapped_together_with_their_seals_are_computed(tmp_path: Path, counted: Counted) -> None:
+    Cache(tmp_path).get(INPUTS, counted)
+    own = {path.suffix: path.read_bytes() for path in tmp_path.iterdir()}
+    Cache(tmp_path).get({"other": 1}, lambda: {"x": torch.zeros(3)})
+    (name,) = {path.stem for path in tmp_path.glob("*.sha256")} - {stored_name(own)}
+    for suffix in (".safetensors", ".sha256"):
+        (tmp_path / f"{name}{suffix}").write_bytes(own[suffix])
+    assert Cache(tmp_path).get({"other": 1}, lambda: {"x": torch.zeros(3)})["x"].tolist() == [0, 0, 0]
+
+
+def stored_name(own: dict[str, bytes]) -> str:
+    """The key that a seal is of."""
+    return own[".sha256"].split()[1].decode().removesuffix(".safetensors")
+
+
+def test_a_seal_that_names_no_key_is_of_nothing(tmp_path: Path, counted: Counted) -> None:
+    Cache(tmp_path).get(INPUTS, counted)
+    data = stored(tmp_path, ".safetensors").read_bytes()
+    stored(tmp_path, ".sha256").write_text(hashlib.sha256(data).hexdigest())
+    Cache(tmp_path).get(INPUTS, counted)
+    assert counted.calls == 2
+
+
+@pytest.mark.parametrize("call", ["write", "flush", "replace"])
+def test_a_full_disk_leaves_nothing_temporary(
+    tmp_path: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if call == "replace":
+        monkeypatch.setattr(Path, "replace", full)
+    else:
+        opened = Path.open
+
+        def open_full(path: Path, mode: str = "r", *rest: object) -> object:
+            file = opened(path, mode, *rest)  # type: ignore[call-overload]
+            return Full(file, call) if "x" in mode else file
+
+        monkeypatch.setattr(Path, "open", open_full)
+    with pytest.raises(OSError, match=r"the cache .* cannot be written: No space left on device; SAEBENCH_CACHE names"):
+        Cache(tmp_path).get(INPUTS, counted)
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".lock"}
+
+
+class Full:
+    """A file on a disk that is full."""
+
+    def __init__(self, file: Any, call: str) -> None:
+        self.file, self.call = file, call
+
+    def __enter__(self) -> "Full":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        if self.call == "flush":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def write(self, data: bytes) -> int:
+        if self.call == "write":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return int(self.file.write(data))
+
+
+def test_what_lies_in_the_place_of_an_entry_or_a_lock_neither_hangs_nor_is_changed(
+    tmp_path: Path, counted: Counted
+) -> None:
+    Cache(tmp_path).get(INPUTS, counted)
+    stored(tmp_path, ".safetensors").unlink()
+    os.mkfifo(tmp_path / f"{stored(tmp_path, '.sha256').stem}.safetensors")
+    lock = stored(tmp_path, ".lock")
+    with limited(5):
+        assert same(Cache(tmp_path).get(INPUTS, counted))
+        lock.write_text("[[package]]")
+        with pytest.raises(ValueError, match="is no lock of saebench"):
+            Cache(tmp_path).get(INPUTS, counted)
+        lock.unlink()
+        os.mkfifo(lock)
+        with pytest.raises(ValueError, match="is a pipe"):
+            Cache(tmp_path).get(INPUTS, counted)
+
+
+def test_a_folder_that_is_none_is_one_sentence(tmp_path: Path, counted: Counted) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"the cache .*file cannot be written"):
+        Cache(tmp_path / "file").get(INPUTS, counted)
 
 
 def test_fresh_computes_once_per_key(tmp_path: Path, counted: Counted) -> None:
@@ -164,6 +257,16 @@ def test_views_are_stored_whole(tmp_path: Path) -> None:
 def test_folder_is_that_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAEBENCH_CACHE", str(tmp_path))
     assert Cache().folder == cache_dir() == tmp_path
+
+
+def test_an_empty_variable_names_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SAEBENCH_CACHE", raising=False)
+    default = cache_dir()
+    monkeypatch.setenv("SAEBENCH_CACHE", "")
+    assert cache_dir() == default
+    assert default.is_absolute()
+    monkeypatch.setenv("SAEBENCH_CACHE", "~/somewhere")
+    assert cache_dir() == Path.home() / "somewhere"
 
 
 def test_two_processes_compute_once(tmp_path: Path) -> None:

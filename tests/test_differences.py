@@ -7,6 +7,7 @@ import pytest
 from factories import make_score
 
 from saebench.differences import FEWEST, Difference, holm, loaded, paired, unpaired
+from saebench.items import Missing
 from saebench.statistics import DETECTED, ratio_of_sums, repeated, seed_of
 from saebench.two_way import over_concepts
 
@@ -133,9 +134,14 @@ def test_holm_is_what_statsmodels_says() -> None:
 
 def test_missing_items_are_none() -> None:
     def missing(_: Any) -> Any:
-        raise ValueError("gone")
+        raise Missing("gone")
 
-    assert loaded(missing, make_score()) == {}
+    def damaged(_: Any) -> Any:
+        raise ValueError("torn")
+
+    assert loaded(missing, make_score()) is None
+    with pytest.raises(ValueError, match="torn"):
+        loaded(damaged, make_score())
 
 
 def test_detectable_is_at_80_percent_power() -> None:

@@ -1306,7 +1306,7 @@ def test_terminal_reason(project: pytest.Pytester) -> None:
 
 
 def test_terminal_scores_on_a_full_disk(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saebench.store._write_through", full)
+    monkeypatch.setattr("saebench.store.write_through", full)
     assert "No space left on device" in seen(project, "--sae", "organism/topk-16")
 
 

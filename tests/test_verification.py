@@ -268,14 +268,21 @@ def test_damaged_items_fail(board: Store, machine, capsys):
     assert "is damaged" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("items", [[0.1, 0.2], ["a"], []])
-def test_items_of_another_score_fail(board: Store, machine, capsys, items):
+@pytest.mark.parametrize(
+    ("items", "told"),
+    [
+        ([0.1, 0.2], "x.y[organism/topk-16] is 0.4, and the mean of its items"),
+        (["a"], "its array 'contribution' holds text, and not numbers"),
+        ([], "x.y[organism/topk-16] is 0.4, and the mean of its items"),
+    ],
+)
+def test_items_of_another_score_fail(board: Store, machine, capsys, items, told):
     machine()
     board.append(make_score(sae="organism/topk-16", property="x.y", value=0.4), {"contribution": [0.41, 0.4]})
     assert main(["verify", str(board.path), "--sample", "1"]) == 0
     board.append(make_score(sae="organism/topk-16", property="x.y", value=0.4), {"contribution": items})
     assert main(["verify", str(board.path), "--sample", "1"]) == 1
-    assert "x.y[organism/topk-16] is 0.4, and the mean of its items" in capsys.readouterr().out
+    assert told in capsys.readouterr().out
 
 
 def test_bad_input_is_one_sentence(board: Store, capsys, tmp_path: Path):

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from tabulate import tabulate
 
+from saebench.naming import shown, shown_lines
 from saebench.score import Score
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -18,4 +19,10 @@ def title(score: Score) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
-    return tabulate(rows, header, tablefmt="simple", disable_numparse=True)
+    cells = [[shown(cell) for cell in row] for row in rows]
+    return tabulate(cells, header, tablefmt="simple", disable_numparse=True)
+
+
+def put(text: str) -> None:
+    """Print what a command has to say, without what would steer a terminal."""
+    print(shown_lines(text), flush=True)

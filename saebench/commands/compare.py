@@ -3,10 +3,11 @@
 import argparse
 
 from saebench.baseline import read_baseline
-from saebench.commands import Commands, table, title
+from saebench.commands import Commands, put, table, title
 from saebench.differences import Difference, holm
 from saebench.floors import DASH
-from saebench.gate import LEVEL, Comparison, compare, number
+from saebench.gate import LEVEL, Comparison, held_against, number, tenths
+from saebench.naming import shown
 from saebench.score import Score
 
 Pair = tuple[Score, Score, Comparison]
@@ -25,21 +26,31 @@ def run(arguments: argparse.Namespace) -> int:
     rows = [(score, row) for score in new.rows if (row := old.find(score)) is not None]
     if not rows:
         raise ValueError(f"{arguments.a} and {arguments.b} have no property of one SAE in common; try FILE:row")
-    pairs = [(score, row, compare(score, row, 0.0, old.difference(score, row, new.store))) for score, row in rows]
+    pairs = [(score, row, held_against(old, score, new.store, 0.0)[1]) for score, row in rows]
     several = len({_names(pair) for pair in pairs}) > 1
     chances = _chances(pairs)
     if not several:
-        print(f"A is {_at(pairs[0][1])}, B is {_at(pairs[0][0])}\n")
+        put(f"A is {_at(pairs[0][1])}, B is {_at(pairs[0][0])}\n")
     told = [_row(pair, p, named=several) for pair, p in zip(pairs, chances, strict=True)]
-    print(table([row for row in told if row], HEADER))
+    put(table([row for row in told if row], HEADER))
     for line in _left_out(pairs, named=several):
-        print(f"\n{line}")
+        put(f"\n{line}")
     alone = len(new.rows) - len(pairs), len({s.identity() for s in old.rows} - {row.identity() for _, row in rows})
-    print(f"\nOnly in B: {alone[0]}. Only in A: {alone[1]}.")
-    print(f"Intervals are 95%; over the items that both were measured on, or unpaired ({DASH}), which is wider.")
+    put(f"\nOnly in B: {alone[0]}. Only in A: {alone[1]}.")
+    put(f"Intervals are 95%; over the items that both were measured on, or unpaired ({DASH}), which is wider.")
     ranked = sum(p is not None for p in chances)
-    print(f"Better and worse hold at {LEVEL:.0%} for all {ranked} comparisons together (Holm).")
+    put(f"Better and worse hold at {LEVEL:.0%} for all {ranked} comparisons together (Holm).")
+    _check_items([result for _, _, result in pairs])
     return 0
+
+
+def _check_items(results: list[Comparison]) -> None:
+    """Raise ValueError, after all that can be said, where items were damaged or missing."""
+    if damaged := [result.reason for result in results if result.damaged]:
+        raise ValueError(f"{len(damaged)} of {len(results)} scores could not be compared: {damaged[0]}")
+    alone = [result.difference.alone for result in results if result.difference and result.difference.alone]
+    if alone:
+        put(f"{len(alone)} of them are compared without pairs, since {alone[0]}.")
 
 
 def _names(pair: Pair) -> str:
@@ -48,14 +59,15 @@ def _names(pair: Pair) -> str:
 
 
 def _at(score: Score) -> str:
-    return score.sae + ("" if score.l0 is None else f" at L0 {score.l0:.1f}")
+    return score.sae + ("" if score.l0 is None else f" at L0 {tenths(score.l0)}")
 
 
 def _left_out(pairs: list[Pair], *, named: bool) -> list[str]:
     """For every reason why there is nothing to compare the scores that it holds for."""
     reasons: dict[str, list[str]] = {}
     for pair in (pair for pair in pairs if pair[2].difference is None):
-        reasons.setdefault(f"{pair[2].verdict}: {pair[2].reason}", []).append(title(pair[0]) + _names(pair) * named)
+        name = shown(title(pair[0]) + _names(pair) * named)
+        reasons.setdefault(shown(f"{pair[2].verdict}: {pair[2].reason}"), []).append(name)
     return [f"{reason}\n  {', '.join(names)}" for reason, names in reasons.items()]
 
 

@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from saebench.commands import Commands
+from saebench.commands import Commands, put
 from saebench.naming import shown
 from saebench.saebench_json import export
 from saebench.store import Store
@@ -31,10 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
         (target / name).write_text(text + "\n", encoding="utf-8")
     for folder, count in Counter(name.partition("/")[0] for name in exported.documents).items():
-        print(f"{target / folder}: {count} SAEs")
+        put(f"{target / folder}: {count} SAEs")
     for (folder, reason), saes in exported.left_out.items():
         names = f"{len(saes)} SAEs" if len(saes) > 1 else saes[0]
-        print(shown(f"{folder} of {names} is not written: it {reason}"))
+        put(shown(f"{folder} of {names} is not written: it {reason}"))
     if not exported.documents:
         raise ValueError(f"{store.path}: nothing of it can be written as SAEBench's JSON")
     return 0

@@ -3,7 +3,7 @@
 import argparse
 
 from saebench import registry
-from saebench.commands import DEFAULT_SCORES, Commands
+from saebench.commands import DEFAULT_SCORES, Commands, put
 from saebench.needs import ensure, of_sae
 from saebench.preparation import needed
 from saebench.run import Run
@@ -24,9 +24,9 @@ def run(arguments: argparse.Namespace) -> int:
     specs = registry.resolve_all(arguments.names)
     prepared = Run(specs, Store(DEFAULT_SCORES), model=arguments.sae_model, texts=arguments.sae_corpus)
     # First, and all of them: nothing is downloaded where one is not to be had.
-    ensure([need for spec in specs for need in of_sae(prepared.own(spec))], print)
-    prepared.prepare(print)
+    ensure([need for spec in specs for need in of_sae(prepared.own(spec))], put)
+    prepared.prepare(put)
     if prepared.unreadable:
         raise ValueError("; ".join(dict.fromkeys(prepared.unreadable.values())))
-    print(f"all is here: {needed(prepared)}")
+    put(f"all is here: {needed(prepared)}")
     return 0

@@ -2,7 +2,7 @@
 
 import argparse
 
-from saebench.commands import Commands
+from saebench.commands import Commands, put
 from saebench.listing import listed
 
 
@@ -13,5 +13,5 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    print(listed(arguments.pattern))
+    put(listed(arguments.pattern))
     return 0

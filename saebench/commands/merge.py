@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from saebench.commands import Commands
+from saebench.commands import Commands, put
 from saebench.merging import merge
+from saebench.naming import shown
 
 
 def add(commands: Commands) -> None:
@@ -17,7 +18,7 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     merged = merge([Path(file) for file in arguments.files], Path(arguments.to))
     saes = len({line.score.sae for line in merged.lines})
-    print(f"{arguments.to}: {len(merged.lines)} scores of {saes} SAEs, {merged.repeated} of them in several files")
+    put(f"{arguments.to}: {len(merged.lines)} scores of {saes} SAEs, {merged.repeated} of them in several files")
     for note in merged.notes:
-        print(note)
+        put(shown(note))
     return 0

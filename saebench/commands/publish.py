@@ -6,8 +6,9 @@ from pathlib import Path
 
 from saebench import reliability_card
 from saebench.board_footer import run_command
-from saebench.commands import Commands
+from saebench.commands import Commands, put
 from saebench.leaderboard import render
+from saebench.naming import shown
 from saebench.page import page
 from saebench.page_data import page_data
 from saebench.pictures import pictures
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     stale = [line for source in sources for line in _publish_one(source, target, failing, check=arguments.check)]
     stale += _publish_card(target, reliability_card.card(found), check=arguments.check)
     for line in stale:
-        print(line)
+        put(shown(line))
     return 1 if stale else 0
 
 

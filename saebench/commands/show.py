@@ -6,8 +6,8 @@ from pathlib import Path
 
 from saebench import registry, reliability_card
 from saebench.carriers import HEADER, carrier_rows
-from saebench.commands import DEFAULT_SCORES, Commands, table
-from saebench.naming import nearest, shown
+from saebench.commands import DEFAULT_SCORES, Commands, put, table
+from saebench.naming import nearest
 from saebench.overview import Board, overview
 from saebench.ranking import paired_by
 from saebench.score import Score
@@ -35,9 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
     specs = {spec.name: spec for spec in _specs(arguments.name, [score.sae for score in scores], bool(named))}
     board = Board(scores, paired_by(store), reliability_card.marks(reliability_card.judged(path.parent)))
     for name in {**specs, **named}:
-        print(overview(board, name, specs.get(name), everything=arguments.all))
+        put(overview(board, name, specs.get(name), everything=arguments.all))
         own = [score for score in scores if score.sae == name and score.seed == 0]
-        print(_carriers(store, own, None if arguments.all else MOST_CARRIERS))
+        put(_carriers(store, own, None if arguments.all else MOST_CARRIERS))
     return 0
 
 
@@ -61,4 +61,4 @@ def _carriers(store: Store, scores: list[Score], most: int | None) -> str:
         return "no test word is fully absorbed by one latent\n"
     strongest = rows[:most]
     more = f"\n{len(rows) - len(strongest)} more words: --all" if len(rows) > len(strongest) else ""
-    return table([[shown(cell) for cell in row] for row in strongest], HEADER) + more + "\n"
+    return table(strongest, HEADER) + more + "\n"
