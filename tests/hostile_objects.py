@@ -10,7 +10,6 @@ import random
 import signal
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -368,4 +367,3 @@ UNREADABLE = {
     exits: "SystemExit: 0", skips: "Skipped: not here", leaves: "Exit: enough", BadAttribute: "SystemExit: no hook",
     BadMove: "GeneratorExit", BadEval: "KeyError: 'mode'",
 }  # fmt: skip
-HERE = Path(__file__).stem

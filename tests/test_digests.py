@@ -1,13 +1,16 @@
 """A digest changes with whatever changes the SAE, wherever it lives, and stays where nothing did."""
 
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import planted
 import pytest
 import torch
 
+from saebench.behaviour import behaviour
 from saebench.digests import digest_of
 from saebench.loaders import load_sae
 from saebench.registry import resolve
@@ -184,20 +187,20 @@ HELPER = "import numpy as np\nfrom pathlib import Path\nW = np.load(Path(__file_
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     return tmp_path
 
 
-def save(folder: Path, change: float = 0.0, *, transposed: bool = False) -> None:
+def save(folder: Path, change: float = 0.0) -> None:
     weights = np.random.default_rng(0).normal(size=(6, 10)).astype(np.float32)
     weights[2, 3] += change
     np.savez(folder / "ckpt.npz", W=weights)
 
 
-def load(folder: Path, code: str, helper: str = HELPER, **facts: Any) -> LoadedSAE:
+def load(folder: Path, code: str, helper: str = HELPER) -> LoadedSAE:
     for name, text in (("my_saes", code), ("my_helper", helper)):
         sys.modules.pop(name, None)
         (folder / f"{name}.py").write_text(text)
-    sys.dont_write_bytecode = True
     (spec,) = resolve("my_saes:Mine")
     return load_sae(spec)
 
@@ -248,7 +251,6 @@ def test_the_environment_is_seen_where_it_matters(folder: Path, monkeypatch: pyt
 
 def test_rounding_is_no_other_sae(folder: Path) -> None:
     """Another machine adds up in another order."""
-    from saebench.behaviour import behaviour
 
     class Mine:
         def __init__(self, error: float) -> None:
@@ -259,8 +261,6 @@ def test_rounding_is_no_other_sae(folder: Path) -> None:
 
         def decode(self, latents: torch.Tensor) -> torch.Tensor:
             return latents @ torch.ones(10, 6)
-
-    import planted
 
     prints = {behaviour(planted.loaded(Mine(error)), 6).fingerprint for error in (0.0, 1e-7, -1e-7, 3e-7)}
     assert len(prints) == 1
@@ -288,8 +288,6 @@ def test_an_order_that_python_draws_is_no_other_sae() -> None:
     ],
 )
 def test_what_could_not_be_tried_is_not_resumed(folder: Path, code: str, reason: str) -> None:
-    import re
-
     assert re.search(reason, load(folder, code).unresumable)
 
 
@@ -301,9 +299,5 @@ def test_what_could_be_tried_is_resumed(folder: Path, place: str) -> None:
 
 
 def test_notes_are_no_part_of_a_digest() -> None:
-    from dataclasses import replace
-
-    import planted
-
     sae = planted.loaded(planted.dictionary())
     assert digest_of(sae) == digest_of(replace(sae, doubts=("a",), unresumable="b"))
