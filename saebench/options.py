@@ -12,8 +12,8 @@ DEFAULT = "organism"
 def add_options(add: Callable[..., Any]) -> None:
     """Add all of them to a group of a parser."""
     add("--sae", action="append", metavar="SPEC", help=(
-        "SAE to benchmark: a name or glob of fixtures/*.toml, a folder or file, saelens:RELEASE/SAE_ID, "
-        "hf:ORG/REPO/PATH, or package.module:callable; with @REVISION for the hub; repeatable. "
+        "SAE to benchmark: a name or glob of fixtures/*.toml or ./mine.toml/, a folder or file, saelens:RELEASE/SAE_ID, "
+        "hf:ORG/REPO/PATH, or package.module:callable; with @HOOK, with @REVISION for the hub; repeatable. "
         f"Default: {DEFAULT}, the embedded model's zoo"))  # fmt: skip
     add("--sae-arch", action="append", metavar="NAME[@HOOK]", help=(
         "architecture to train in the run and compare at equal L0: package.module:TrainingSAE of sae-lens, a function "
