@@ -35,10 +35,11 @@ class LoadedSAE:
     raise a broken `Unscored`.
     """
 
-    spec: SAESpec
-    source: Any
+    spec: SAESpec = field(metadata=UNDIGESTED)
+    source: Any = field(metadata=UNDIGESTED)
     digest: str
-    device: str
+    """Stands for all that it computes, in the digest of a control that holds it as well, wherever it lies."""
+    device: str = field(metadata=UNDIGESTED)
     doubts: tuple[str, ...] = field(default=(), metadata=UNDIGESTED)
     """Sentences that a user should read beside its scores."""
     unresumable: str = field(default="", metadata=UNDIGESTED)

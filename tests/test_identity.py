@@ -1,6 +1,7 @@
 """What a stored score is known by: all that it depends on, and nothing else. New fields must be put into these tables."""
 
 import ast
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 import hub_repos
 import numpy as np
 import pytest
+import torch
 from factories import make_score
 
 import saebench
+from saebench.controls import Like, control_sae
 from saebench.folders import spec_from_folder
+from saebench.loaders import load_sae
 from saebench.places import organism_folder
 from saebench.properties import Property
 from saebench.recorder import Asked
@@ -210,3 +214,14 @@ def test_the_digest_of_a_published_sae_is_what_it_was() -> None:
     spec = spec_from_folder(organism_folder() / "saes" / "topk-16", "organism/topk-16")
     published = Store(Path(__file__).parent.parent / "leaderboards" / "organism.jsonl").read()
     assert {score.sae_digest for score in published if score.sae == spec.name} == {spec.digest}
+
+
+@pytest.mark.parametrize("control", ["permuted_decoder", "best_k", "replaced_50", "noise_50", "random_l0"])
+def test_a_control_of_a_folder_that_was_moved_is_the_same_control(tmp_path: Path, control: str) -> None:
+    x = torch.randn(256, 192, generator=torch.Generator().manual_seed(0))
+    shutil.copytree(organism_folder() / "saes" / "topk-16", tmp_path / "moved")
+    digests = set()
+    for folder in (organism_folder() / "saes" / "topk-16", tmp_path / "moved"):
+        sae = load_sae(spec_from_folder(folder, f"local/{folder.name}"))
+        digests.add(control_sae(control, Like(sae, x, 1024, 16.0)).digest)
+    assert len(digests) == 1
