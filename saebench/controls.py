@@ -7,7 +7,7 @@ every suite. SAEs that are trained, but on nothing or with frozen directions, co
 import copy
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from saebench.damage import DAMAGED
-from saebench.digests import digest_of
+from saebench.digests import UNDIGESTED, digest_of
 from saebench.directions import Linear, random_directions
 from saebench.metrics.probes import Probe
 from saebench.sae import LoadedSAE
 from saebench.score import Unscored
+from saebench.sparsity import sides, to_sparse
 from saebench.statistics import seed_of
 from saebench.subject import Subject, load_subject
 
@@ -124,12 +125,15 @@ class Reordered:
 
     sae: LoadedSAE
     order: Tensor
+    side: Tensor = field(metadata=UNDIGESTED)
+    """(latent,) see `saebench.sparsity.sides`: an activation is taken to another latent's side as well."""
 
     def encode(self, x: Tensor) -> Tensor:
         return self.sae.encode(x)
 
     def decode(self, latents: Tensor) -> Tensor:
-        return self.sae.decode(latents[..., self.order.to(latents.device)])
+        side = self.side.to(latents)
+        return self.sae.decode((latents * side)[..., self.order.to(latents.device)] * side)
 
     def restore(self, y: Tensor, x: Tensor) -> Tensor:
         return self.sae.restore(y, x)
@@ -138,7 +142,8 @@ class Reordered:
 def permuted_decoder(like: Like) -> Any:
     """The SAE with the rows of its decoder shuffled."""
     generator = torch.Generator().manual_seed(seed_of("controls.permuted_decoder"))
-    return Reordered(like.sae, torch.randperm(like.d_sae, generator=generator))
+    side = sides(to_sparse(like.sae.encode(like.x.to(like.sae.device))))
+    return Reordered(like.sae, torch.randperm(like.d_sae, generator=generator), torch.from_numpy(side))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from saebench.metrics.responses import Bools
 from saebench.sae import LoadedSAE
 from saebench.scene import Scene, generator
 from saebench.score import Unscored
+from saebench.sparsity import sides, to_sparse
 from saebench.statistics import Floats
 from saebench.trace import Trace
 
@@ -50,6 +51,13 @@ class Dictionary:
     """(latent,) share of tokens; NaN where it is active, but too seldom to be a feature."""
     latents: Tensor
     """(prompt, latent) at all of the scene's prompts."""
+    side: Tensor | float = 1.0
+    """(latent,) what directions and latents were turned by, see `saebench.sparsity.sides`."""
+
+    def write(self, latents: Tensor, x: Tensor) -> Tensor:
+        """(prompt, d) what the SAE reconstructs of latents like its own at activations x (prompt, d)."""
+        device = self.sae.device
+        return self.sae.decode((latents * self.side).to(device), x.to(device)).float().cpu()
 
     @cached_property
     def active(self) -> Bools:
@@ -90,7 +98,8 @@ def read_dictionary(sae: LoadedSAE, scene: Scene, trace: Trace) -> Dictionary:
     directions, norms = sae.directions(len(fired))
     seldom = (fired > 0) & (fired < FEWEST_ACTIVE)
     rate = np.where(seldom, np.nan, fired / len(trace.tokens))
-    return Dictionary(sae, directions, norms, rate, latents)
+    side = torch.from_numpy(sides(to_sparse(latents) if trace.latents is None else trace.latents))
+    return Dictionary(sae, directions * side[:, None], norms, rate, latents * side, side)
 
 
 def make_lineup(
@@ -236,7 +245,7 @@ def active_parts(scene: Scene, own: Dictionary) -> Parts:
     """Five active latents' contributions to the activation, at every prompt that has as many."""
     live = np.zeros(len(own.rate), dtype=bool)
     live[own.live] = True
-    usable = own.active & live & (own.latents > 0).numpy()
+    usable = own.active & live
     prompts = np.flatnonzero(usable.sum(axis=1) >= PARTS)
     if len(prompts) * PARTS < 2 * ladder.FEWEST:
         raise Unscored(f"{PARTS} latents are active together at {len(prompts)} of {len(usable)} prompts: too few")
@@ -248,7 +257,7 @@ def active_parts(scene: Scene, own: Dictionary) -> Parts:
 
 def error(own: Dictionary, scene: Scene) -> Tensor:
     """(prompt, d) what the SAE's reconstruction adds to the activation."""
-    return own.sae.decode(own.latents.to(own.sae.device), scene.ask.x.to(own.sae.device)).float().cpu() - scene.ask.x
+    return own.write(own.latents, scene.ask.x) - scene.ask.x
 
 
 def _error_kl(scene: Scene, errors: Tensor) -> tuple[Floats, Floats]:
@@ -264,7 +273,7 @@ def _error_kl(scene: Scene, errors: Tensor) -> tuple[Floats, Floats]:
 
 def _plateaus(scene: Scene, own: Dictionary) -> tuple[Floats, Floats]:
     """(prompt,) mean plateau along covariance mixtures, around the activation and around one of like latents."""
-    made = own.sae.decode(doubles(own).to(own.sae.device), scene.ask.x.to(own.sae.device)).float().cpu()
+    made = own.write(doubles(own), scene.ask.x)
     directions, angles = scene.mixtures.directions[:ERRORS], torch.from_numpy(ANGLES).float()
     found = []
     for prompt in range(len(scene.ask.x)):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from saebench.metrics.throughput import Operation
     from saebench.sae import LoadedSAE
     from saebench.spelling import Speller
-    from saebench.study import Study
+    from saebench.study import Probed, Study
     from saebench.trace import Trace
 
 ROUNDS = 30
@@ -67,6 +67,13 @@ def concepts() -> str:
     A test that asks for it, or for what asks for it, is measured at words.
     """
     return LETTERS
+
+
+@pytest.fixture
+def probed(request: pytest.FixtureRequest, sae: "LoadedSAE", concepts: str) -> "Probed":
+    """The words of the concept set at the SAE's hook and what a probe reads of them: the same for all SAEs there."""
+    with of_this_sae():
+        return run_of(request).words.probed(sae.spec, concepts)
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
-"""What one SAE makes of the words of a concept set: all that the first-letter and absorption suites read."""
+"""The words of a concept set, and what one SAE makes of them: all that the first-letter and absorption suites read."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,11 +12,12 @@ from torch import Tensor
 
 from saebench.batches import Batch
 from saebench.directions import random_directions
+from saebench.memory import Memory
 from saebench.metrics.probes import Probe
 from saebench.readings import Readings
 from saebench.sae import LoadedSAE
 from saebench.score import Unscored
-from saebench.sparsity import MOST_ACTIVE, stacked, to_sparse
+from saebench.sparsity import MOST_ACTIVE, sides, stacked, to_sparse
 from saebench.vocabulary import FEWEST_CONCEPTS, FEWEST_WORDS, Split, one_reading_each
 
 BATCH = 1024
@@ -25,11 +27,10 @@ RECONSTRUCTED = 16_384
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
-    """Words in rows: row r is word `r // prefixes` after prefix `r % prefixes`.
+class Probed:
+    """Words in rows, and what a probe reads of them: row r is word `r // prefixes` after prefix `r % prefixes`.
 
-    Latents are activations times the norm of their decoder row, and decoder rows are unit vectors, so that nothing
-    here depends on how an SAE scales its latents.
+    Nothing here depends on an SAE.
     """
 
     concepts: tuple[str, ...]
@@ -42,13 +43,11 @@ class Study:
     prefixes: int
     x: Tensor
     """(row, d) activations."""
-    latents: sparse.csr_array
-    """(row, d_sae) activations times decoder norms; what is not stored is zero."""
-    decoder: Tensor
-    """(d_sae, d) unit decoder directions; zeros where a decoder row is zero."""
     probe: Probe
-    fvu: float
-    """Fraction of the variance over these rows that the SAE leaves unexplained."""
+    fvu: float = field(default=0.0, kw_only=True)
+    """Fraction of the variance over these rows that is left unexplained; the activations themselves leave none."""
+    memory: Memory = field(default_factory=Memory, init=False, repr=False)
+    """What was derived from it, to be dropped with it; one that is changed by `replace` begins anew."""
 
     @cached_property
     def word_of(self) -> NDArray[np.intp]:
@@ -76,6 +75,21 @@ class Study:
         """(row, concept)"""
         return self.member[self.word_of]
 
+
+@dataclass(frozen=True, eq=False)
+class Study(Probed):
+    """What an SAE makes of the words.
+
+    Latents are activations times the norm of their decoder row, and decoder rows are unit vectors, both turned to the
+    side on which the latent is active (`saebench.sparsity.sides`): nothing here depends on how an SAE scales its
+    latents, or on their signs.
+    """
+
+    latents: sparse.csr_array
+    """(row, d_sae) activations times decoder norms; what is not stored is zero."""
+    decoder: Tensor
+    """(d_sae, d) unit decoder directions; zeros where a decoder row is zero."""
+
     @cached_property
     def columns(self) -> sparse.csc_array:
         """The same latents, by column."""
@@ -93,16 +107,29 @@ def make_study(sae: LoadedSAE, readings: Readings, probe: Probe) -> Study:
     x = readings.x.flatten(0, 1)
     if sae.spec.d_in not in (None, x.shape[1]):
         raise Unscored(f"the SAE reads {sae.spec.d_in} dimensions, the model has {x.shape[1]}", broken=True)
-    kept = enough_words(readings)
+    words = _words(readings, probe)
     latents, fvu, dtype = _encoded(sae, x)
     decoder, norms = sae.directions(latents.shape[1], dtype)
-    latents.data *= norms.numpy()[latents.indices]
+    side = sides(latents)
+    latents.data *= (norms.numpy() * side)[latents.indices]
     latents.eliminate_zeros()
-    return Study(
-        tuple(np.array(readings.concepts)[kept].tolist()), tuple(word.text for word in readings.words), readings.split,
-        readings.member[:, kept], readings.x.shape[1], x, latents, decoder,
-        Probe(probe.direction[kept], probe.threshold[kept]), fvu,
-    )  # fmt: skip
+    return Study(**words, latents=latents, decoder=decoder * torch.from_numpy(side)[:, None], fvu=fvu)
+
+
+def make_probed(readings: Readings, probe: Probe) -> Probed:
+    """The words without any SAE."""
+    return Probed(**_words(readings, probe))
+
+
+def _words(readings: Readings, probe: Probe) -> dict[str, Any]:
+    """The fields of `Probed`, for the concepts that can be scored."""
+    kept = enough_words(readings)
+    return {
+        "concepts": tuple(np.array(readings.concepts)[kept].tolist()),
+        "words": tuple(word.text for word in readings.words),
+        "split": readings.split, "member": readings.member[:, kept], "prefixes": readings.x.shape[1],
+        "x": readings.x.flatten(0, 1), "probe": Probe(probe.direction[kept], probe.threshold[kept]),
+    }  # fmt: skip
 
 
 def enough_words(readings: Readings) -> NDArray[np.intp]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from saebench.sae import LoadedSAE
     from saebench.spec import SAESpec
     from saebench.spelling import Speller
-    from saebench.study import Study
+    from saebench.study import Probed, Study
     from saebench.subject import Subject
 
 BUDGETS = {"smoke": (2, 4096), "quick": (8, 16_384), "standard": (8, 65_536), "full": (8, None)}
@@ -77,6 +77,13 @@ class WordRun:
         key = ("speller", subject.digest, readings.hook, readings.plan.name)
         probe = self.probe(spec, concepts)
         return self.run.shelf.place.get(key, lambda: make_speller(subject, readings, probe, self.run.cache()))
+
+    def probed(self, spec: "SAESpec", concepts: str) -> "Probed":
+        """The words and their probe, whatever the SAE makes of them."""
+        from saebench.study import make_probed
+
+        readings, probe = self.readings(spec, concepts), self.probe(spec, concepts)
+        return self.run.shelf.place.get(("probed", readings.plan.name), lambda: make_probed(readings, probe))
 
     def study(self, sae: "LoadedSAE", concepts: str) -> "Study":
         from saebench.study import make_study

@@ -41,8 +41,8 @@ def test_k_sparse_f1(study, detectors, record):
 
 
 @pytest.mark.score("first_letter.probe_f1", 1, "neither", "F1", ceiling=1.0)
-def test_probe_f1(study, record):
-    record(first_letter.probe_f1(study))
+def test_probe_f1(probed, record):
+    record(first_letter.probe_f1(probed))
 
 
 @pytest.mark.score("first_letter.f1_gap", 1, "lower", "F1", tolerance=0.05, ceiling=0.0)

@@ -279,8 +279,8 @@ def by_hand(latents: Floats, prefixes: int = 1) -> Study:
     direction, x = torch.ones(1, 1), torch.zeros(each.shape[0] * each.shape[1], 1)
     return Study(
         ("concept",), tuple(f" w{i}" for i in range(len(latents))), splits(), toy()[:, None], each.shape[1], x,
-        sparse.csr_array(each.reshape(-1, d_sae).astype(np.float32)), torch.ones(d_sae, 1),
-        Probe(direction, torch.zeros(1)), 0.0,
+        Probe(direction, torch.zeros(1)), sparse.csr_array(each.reshape(-1, d_sae).astype(np.float32)),
+        torch.ones(d_sae, 1),
     )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +35,7 @@ SHARES = (0.2, 0.3, 0.4, 0.5, 0.6)
 COSINES = (0.0, 0.025, 0.1, 0.2)
 
 Bools = NDArray[np.bool_]
+Found = dict[int, tuple[NDArray[np.intp], Projections]]
 
 
 def judged(study: Study, detectors: Detectors) -> Bools:
@@ -210,9 +210,7 @@ def project_each(study: Study, detectors: Detectors, owner: NDArray[np.intp], ro
     return Projections(every.latent, every.activation, cosine, split, every.total)
 
 
-def carriers(
-    study: Study, detectors: Detectors, found: dict[int, tuple[NDArray[np.intp], Projections]]
-) -> dict[str, NDArray[np.generic]]:
+def carriers(study: Study, detectors: Detectors, found: Found) -> dict[str, NDArray[np.generic]]:
     """Absorbed words: which latent fires in place of the main one, how strongly, and how aligned with the probe."""
     columns: dict[str, list[NDArray[np.generic]]] = {}
     for concept, (rows, words) in found.items():
@@ -236,9 +234,12 @@ def carrier_columns(
     }  # fmt: skip
 
 
-@lru_cache(maxsize=1)
-def _of_true_positives(study: Study, detectors: Detectors) -> dict[int, tuple[NDArray[np.intp], Projections]]:
+def _of_true_positives(study: Study, detectors: Detectors) -> Found:
     """For every judged concept the test rows that its probe gets right, and their latents on the probe."""
+    return study.memory.get(("true positives", detectors), lambda: _find_true_positives(study, detectors))
+
+
+def _find_true_positives(study: Study, detectors: Detectors) -> Found:
     chosen = judged(study, detectors)
     right = study.rows(Split.TEST)[:, None] & study.row_member & study.probe.says(study.x)
     rows = {int(concept): np.flatnonzero(right[:, concept]) for concept in np.flatnonzero(chosen)}
@@ -250,7 +251,7 @@ def _of_true_positives(study: Study, detectors: Detectors) -> dict[int, tuple[ND
 
 def _rate(
     study: Study,
-    found: dict[int, tuple[NDArray[np.intp], Projections]],
+    found: Found,
     score: Callable[[Projections], NDArray[np.generic]],
     purpose: str,
 ) -> Estimate:
@@ -263,9 +264,7 @@ def _rate(
     return honest_rate(estimate, int((sums["rows"] > 0).sum()))
 
 
-def _mean_rate(
-    study: Study, found: dict[int, tuple[NDArray[np.intp], Projections]], share: float, cosine: float
-) -> float:
+def _mean_rate(study: Study, found: Found, share: float, cosine: float) -> float:
     rates = [published.full_absorption(words, share=share, cosine=cosine).mean() for _, words in found.values()]
     return float(np.mean(rates))
 

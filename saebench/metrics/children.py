@@ -22,7 +22,6 @@ with a child are left out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,9 +85,12 @@ class Children:
     control_others: Bools
 
 
-@lru_cache(maxsize=2)
 def find_children(study: Study, detectors: Detectors, split: bool = True) -> tuple[Children, ...]:
     """Children of every concept, in the order of concepts; without large latents of the split, or with all of them."""
+    return study.memory.get(("children", detectors, split), lambda: _find_children(study, detectors, split))
+
+
+def _find_children(study: Study, detectors: Detectors, split: bool) -> tuple[Children, ...]:
     words = by_word(study)
     seen = _Seen.of(study, words)
     found = []
@@ -107,8 +109,8 @@ def by_word(study: Study) -> ByWord:
     rows = np.arange(len(study.word_of))
     pool = sparse.csr_array((np.ones(len(rows)), (study.word_of, rows)), shape=(len(study.words), len(rows)))
     active = study.latents.copy()
-    loudest = np.asarray(study.columns.max(axis=0).todense()).ravel()
-    active.data = (active.data > WHISPER * loudest[active.indices]).astype(np.float64)
+    loudest = np.asarray(abs(study.columns).max(axis=0).todense()).ravel()
+    active.data = (np.abs(active.data) > WHISPER * loudest[active.indices]).astype(np.float64)
     count = (pool @ active).tocsc()
     count.data = (2 * count.data >= study.prefixes).astype(np.float64)
     count.eliminate_zeros()
@@ -170,7 +172,7 @@ def _weaker(words: ByWord, main: Floats, member: Bools, latents: Ints) -> Ints:
 
 def _own(words: ByWord, main: Floats, member: Bools, seen: _Seen) -> Ints:
     """Latents that are on at one test word of the concept and at no other word of any kind."""
-    typical = main[member & seen.known & (main > 0)]
+    typical = main[member & seen.known & (main != 0)]
     if not len(typical):
         return np.empty(0, dtype=np.intp)
     of_test_word = (member & ~seen.known)[seen.single_word]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from saebench.score import Estimate, Unscored
+from saebench.sparsity import turned
 from saebench.statistics import Floats, ratio_of_sums
 
 SAME = 0.7
@@ -63,7 +64,7 @@ class Firing:
 
 def missing(own: Firing, other: Firing) -> Bools:
     """(latent,) whether no latent of the other SAE is active where it is: all correlations below `SAME`."""
-    a, b = (sparse.csc_array(side.latents).astype(np.float64) for side in (own, other))
+    a, b = (sparse.csc_array(turned(firing.latents)).astype(np.float64) for firing in (own, other))
     n = a.shape[0]
     (mean_a, sd_a), (mean_b, sd_b) = (_moments(side) for side in (a, b))
     best = np.full(a.shape[1], -1.0)

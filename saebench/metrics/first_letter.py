@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +20,7 @@ from saebench.two_way import over_concepts, resampled_concepts
 from saebench.vocabulary import FEWEST_CONCEPTS, Split
 
 if TYPE_CHECKING:
-    from saebench.study import Study
+    from saebench.study import Probed, Study
 
 PROBE_F1 = 0.6
 """A concept counts only if a probe on the activation itself reaches this F1 on validation words."""
@@ -35,12 +34,15 @@ WORST_FVU = 1.0
 Bools = NDArray[np.bool_]
 
 
-@lru_cache(maxsize=1)
-def readable(study: Study) -> Bools:
+def readable(study: Probed) -> Bools:
     """(concept,) whether a probe reads it.
 
     Raises Unscored where those are too few, or where the SAE does not reconstruct the activations.
     """
+    return study.memory.get("readable", lambda: _read(study))
+
+
+def _read(study: Probed) -> Bools:
     if study.fvu > WORST_FVU:
         raise Unscored(f"at words the SAE has an FVU of {study.fvu:.2f}: predicting their mean is better")
     rows = study.rows(Split.VALIDATION)
@@ -75,17 +77,21 @@ def f1(study: Study, detectors: Detectors) -> Estimate:
     return replace(estimate, floor=floor, controls={**estimate.controls, "shuffled": shuffled_f1(study)})
 
 
-@lru_cache(maxsize=2)
 def said_by_random(study: Study) -> Bools:
     """(row, concept) what the main latents among random directions say, chosen as the SAE's are."""
     from saebench.study import random_control
 
-    return find_detectors(random_control(study), largest=1).said[:, :, 0]
+    return study.memory.get(
+        "said by random", lambda: find_detectors(random_control(study), largest=1).said[:, :, 0]
+    )  # fmt: skip
 
 
-@lru_cache(maxsize=2)
 def check_better_than_random(study: Study, detectors: Detectors) -> None:
     """Raise Unscored unless main latents have a larger F1 than random directions do, at a one-sided level of 5%."""
+    study.memory.get(("better than random", detectors), lambda: _compare_with_random(study, detectors))
+
+
+def _compare_with_random(study: Study, detectors: Detectors) -> None:
     own, random = _sums(study, detectors.said[:, :, 0]), _sums(study, said_by_random(study))
     differences = resampled_concepts(*_subtracted(own, random), "main latents against random directions")
     if np.nanquantile(differences[1:], ONE_SIDED) <= 0:
@@ -121,9 +127,9 @@ def k_sparse_f1(study: Study, detectors: Detectors) -> Estimate:
     return replace(estimate, items={**estimate.items, "k": np.arange(1, len(curve) + 1), "f1_by_k": np.array(curve)})
 
 
-def probe_f1(study: Study) -> Estimate:
+def probe_f1(probed: Probed) -> Estimate:
     """F1 of the logistic probe on the activation itself: what an SAE could reach. It does not depend on the SAE."""
-    return _score(study, study.probe.says(study.x), "first_letter.probe_f1", _f1)
+    return _score(probed, probed.probe.says(probed.x), "first_letter.probe_f1", _f1)
 
 
 def f1_gap(study: Study, detectors: Detectors) -> Estimate:
@@ -174,17 +180,17 @@ def shuffled_f1(study: Study) -> float:
     return float(f1_of(said[rows], member[study.word_of][rows])[readable(study)].mean())
 
 
-def _score(study: Study, said: Bools, purpose: str, statistic: Callable[[dict[str, Floats]], Floats]) -> Estimate:
+def _score(study: Probed, said: Bools, purpose: str, statistic: Callable[[dict[str, Floats]], Floats]) -> Estimate:
     sums = _sums(study, said)
     estimate = over_concepts(sums, statistic, purpose=purpose, concepts=_names(study))
     return honest_rate(estimate, int((sums["member"] > 0).sum()))
 
 
-def _names(study: Study) -> list[str]:
+def _names(study: Probed) -> list[str]:
     return [name for name, good in zip(study.concepts, readable(study), strict=True) if good]
 
 
-def _sums(study: Study, said: Bools) -> dict[str, Floats]:
+def _sums(study: Probed, said: Bools) -> dict[str, Floats]:
     """Per test word and concept, over its readings: how often the detector is right, says yes, and should."""
     chosen = readable(study)
     rows = study.rows(Split.TEST)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saebench.score import Estimate, Unscored
-from saebench.statistics import LEVEL, RESAMPLES, Floats, repetition, seed_of, times_drawn
+from saebench.statistics import LEVEL, RESAMPLES, Floats, seed_of, times_drawn
 from saebench.two_way import pigeonhole, two_way
 
 Ints = NDArray[np.intp]
@@ -51,11 +50,6 @@ class Draws:
 
 def draws(prompts: int, features: int) -> Draws:
     """Two-way cluster ("pigeonhole") bootstrap weights; row 0 is the sample itself. All tables share the prompts'."""
-    return _draws(prompts, features, repetition())
-
-
-@lru_cache(maxsize=8)
-def _draws(prompts: int, features: int, repetition: int) -> Draws:
     return Draws(
         times_drawn(prompts, "games.prompts", RESAMPLES), times_drawn(features, "games.features", RESAMPLES)
     )  # fmt: skip
