@@ -7,7 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saebench.score import Estimate, Unscored
-from saebench.statistics import DETECTABLE, LEVEL, RESAMPLES, Floats, repetition, seed_of, times_drawn, wider
+from saebench.statistics import (
+    DETECTABLE,
+    LEVEL,
+    MDD,
+    RESAMPLES,
+    Floats,
+    never_certain,
+    repetition,
+    seed_of,
+    times_drawn,
+    wider,
+)
 
 WORD_BATCH = 100
 
@@ -18,23 +29,26 @@ def over_concepts(
     *,
     purpose: str,
     concepts: list[str],
+    span: tuple[float, float] | None = None,
 ) -> Estimate:
     """Mean over concepts of a statistic of sums over words, with an interval for both having been others.
 
     `sums` holds a value per (word, concept) under each name; `statistic` maps their totals (..., concept) to values
     (..., concept), NaN where a concept has none. Words and concepts are drawn anew together, 2,000 times; the interval
     is that of percentiles, as `two_way` scales them. The minimum detectable difference, with 80% power, is between two
-    SAEs that are measured independently. Raises Unscored where fewer than two concepts have a value.
+    SAEs that are measured independently. `span` is from where to where a concept that was not seen may lie, which is what
+    the interval is about where all that were seen are equal; without one, `honest_rate` is to follow. Raises Unscored where fewer than two concepts have a value.
     """
     each, means = _resampled(sums, statistic, purpose)
     found = np.isfinite(each)
     value, means = float(means[0]), means[1:][np.isfinite(means[1:])]
     low, high = (float(end) for end in np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
-    return Estimate(
+    estimate = Estimate(
         value, min(low, value), max(high, value), int(found.sum()), "concept",
         items={"item": np.array(concepts)[found], "contribution": each[found]},
-        controls={"minimum_detectable_difference": DETECTABLE * float(means.std())},
+        controls={MDD: DETECTABLE * float(means.std())},
     )  # fmt: skip
+    return estimate if span is None else never_certain(estimate, *span)
 
 
 def resampled_concepts(

@@ -8,7 +8,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from saebench import control_run, controls, lineup, run, scene, word_run
-from saebench.metrics import throughput
 from saebench.registry import resolve
 from saebench.run import Run
 from saebench.sae import LoadedSAE

@@ -81,8 +81,9 @@ def suppression_ratio(study: Study, detectors: Detectors) -> Estimate:
         )
     pairs = [(child.main, child.with_child, child.others) for child in kept]
     estimate = over_concepts(
-        _suppression_sums(study, pairs), suppression, purpose="absorption.suppression_ratio", concepts=names
-    )
+        _suppression_sums(study, pairs), suppression, purpose="absorption.suppression_ratio", concepts=names,
+        span=(0.0, 1.0),
+    )  # fmt: skip
     control = _mean_suppression(study, [(c.main, c.with_control, c.control_others) for c in kept])
     beside = {"non_hierarchical": control, "split_as_children": counted}
     return replace(
@@ -190,7 +191,7 @@ def recall_hole(study: Study, detectors: Detectors) -> Estimate:
     def hole(s: dict[str, Floats]) -> Floats:
         return s["hit_free"] / s["free"] - s["hit_carried"] / s["carried"]
 
-    return over_concepts(stacked, hole, purpose="absorption.recall_hole", concepts=names)
+    return over_concepts(stacked, hole, purpose="absorption.recall_hole", concepts=names, span=(-1.0, 1.0))
 
 
 def project(study: Study, detectors: Detectors, concept: int, rows: NDArray[np.intp]) -> Projections:

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from saebench.score import Estimate, Unscored
 from saebench.sparsity import turned
-from saebench.statistics import Floats, ratio_of_sums
+from saebench.statistics import Floats, never_certain, ratio_of_sums
 
 SAME = 0.7
 """Correlation of activations from which two latents count as one."""
@@ -104,6 +104,7 @@ def dataset_features(own: Firing, without: Sequence[Firing], seeds: Sequence[Fir
     estimate = ratio_of_sums(
         gone[own.fires], np.ones(int(own.fires.sum())), purpose="distinguishability.dataset_features", n_unit="latent"
     )
+    estimate = never_certain(estimate, 0.0, 1.0)
     controls = {"floor": floor, "firing": float(own.fires.sum()), "specific_latents": float(own.specific.sum())}
     if own.specific.any():
         controls["specific"] = float(gone[own.specific].mean())

@@ -12,7 +12,7 @@ import numpy as np
 from saebench.metrics import games
 from saebench.metrics.responses import SIGNS, STATISTICS
 from saebench.score import Estimate, Unscored
-from saebench.statistics import Floats, least, ratio_of_sums, ratio_of_tails
+from saebench.statistics import Floats, least, never_certain, ratio_of_sums, ratio_of_tails
 
 if TYPE_CHECKING:
     from saebench.metrics.ladder import Rung
@@ -120,13 +120,14 @@ def auc(lineup: Lineup) -> Estimate:
     lowest, each = _strict(lineup)
     low, high = least(np.stack(list(each.values())))
     single = games.auc(found(lineup.rungs, lowest).table())
-    return Estimate(
+    estimate = Estimate(
         float(each[lowest][0]), low, high, single.n, "feature", floor=0.5, ceiling=1.0,
         controls={
             **{name: float(values[0]) for name, values in each.items()},
             "rungs": float(len(each)), "games_needed": single.controls["games_needed"],
         },
     )  # fmt: skip
+    return never_certain(estimate, 0.0, 1.0)
 
 
 def _strict(lineup: Lineup) -> tuple[str, dict[str, Floats]]:
@@ -163,7 +164,8 @@ def angle(lineup: Lineup) -> Estimate:
     logs = np.log(np.degrees(1.0 / np.maximum(table.real, 1.0 / rung.real.steps[-1])))
     resampled = np.exp(games.resampled_mean(logs, table.real_id))
     low, high = games.interval(resampled)
-    return Estimate(float(resampled[0]), low, high, games.count(table), "feature", items=_pictured(lineup.rungs))
+    estimate = Estimate(float(resampled[0]), low, high, games.count(table), "feature", items=_pictured(lineup.rungs))
+    return never_certain(estimate, *np.degrees(rung.real.steps[[0, -1]]).tolist())
 
 
 def _pictured(rungs: Rungs) -> dict[str, Any]:
@@ -190,7 +192,8 @@ def sensitivity_log_ratio(lineup: Lineup) -> Estimate:
     table = rung.table()
     least = 1.0 / rung.real.steps[-1]
     logs = [np.log(np.maximum(side, least)) for side in (table.real, table.fake)]
-    return games.difference(games.Table(logs[0], logs[1], table.real_id, table.fake_id))
+    widest = float(np.log(rung.real.steps[-1] / rung.real.steps[0]))
+    return games.difference(games.Table(logs[0], logs[1], table.real_id, table.fake_id), widest)
 
 
 def noise_suppression_gap(lineup: Lineup) -> Estimate:
@@ -225,4 +228,5 @@ def plateau_gap(lineup: Lineup) -> Estimate:
     _check_reconstructs(lineup)
     real, made = lineup.plateaus
     gap = ratio_of_sums(real - made, np.ones_like(real), purpose="distinguishability.plateau_gap", n_unit="prompt")
+    gap = never_certain(gap, -1.0, 1.0)
     return Estimate(**{**vars(gap), "controls": {"real": float(real.mean()), "made": float(made.mean())}})

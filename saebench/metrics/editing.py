@@ -73,7 +73,7 @@ def ablation_share(study: Study, detectors: Detectors, speller: Speller) -> Esti
     names = [study.concepts[concept] for concept in spelled]
     estimate = over_concepts(
         {name: sums[name] for name in ("latents", "erased")}, lambda s: s["latents"] / s["erased"],
-        purpose="first_letter.ablation_share", concepts=names,
+        purpose="first_letter.ablation_share", concepts=names, span=(0.0, 1.0),
     )  # fmt: skip
     with np.errstate(divide="ignore", invalid="ignore"):
         probe = float(np.nanmean(sums["probe"].sum(axis=0) / sums["erased"].sum(axis=0)))

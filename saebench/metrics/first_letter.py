@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from saebench.metrics.detectors import Detectors, f1_of, find_detectors
 from saebench.score import Estimate, Unscored
-from saebench.statistics import DETECTABLE, Floats, honest_rate, ratio_of_sums, seed_of
+from saebench.statistics import DETECTABLE, MDD, Floats, honest_rate, never_certain, ratio_of_sums, seed_of
 from saebench.two_way import over_concepts, resampled_concepts
 from saebench.vocabulary import FEWEST_CONCEPTS, Split
 
@@ -136,7 +136,7 @@ def f1_gap(study: Study, detectors: Detectors) -> Estimate:
     """F1 of the probe minus F1 of the main latent, on the same words."""
     own, probe = _sums(study, detectors.said[:, :, 0]), _sums(study, study.probe.says(study.x))
     sums, difference = _subtracted(probe, own)
-    return over_concepts(sums, difference, purpose="first_letter.f1_gap", concepts=_names(study))
+    return over_concepts(sums, difference, purpose="first_letter.f1_gap", concepts=_names(study), span=(-1.0, 1.0))
 
 
 def _subtracted(
@@ -157,10 +157,10 @@ def split_count(study: Study, detectors: Detectors) -> Estimate:
     counts = detectors.split_count[chosen].astype(np.float64)
     estimate = ratio_of_sums(counts, np.ones_like(counts), purpose="first_letter.split_count", n_unit="concept")
     detectable = DETECTABLE * float(counts.std(ddof=1)) / len(counts) ** 0.5
-    return replace(
-        estimate, items={"item": np.array(_names(study)), "contribution": counts},
-        controls={"minimum_detectable_difference": detectable},
-    )  # fmt: skip
+    named = replace(
+        estimate, items={"item": np.array(_names(study)), "contribution": counts}, controls={MDD: detectable}
+    )
+    return never_certain(named, 1.0, estimate.value + 1.0)  # another concept may be split over one latent more
 
 
 def resampled_f1(study: Study, said: Bools) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saebench.score import Estimate, Unscored
-from saebench.statistics import LEVEL, RESAMPLES, Floats, seed_of, times_drawn
+from saebench.statistics import LEVEL, RESAMPLES, Floats, never_certain, seed_of, times_drawn
 from saebench.two_way import pigeonhole, two_way
 
 Ints = NDArray[np.intp]
@@ -105,10 +105,11 @@ def auc(table: Table) -> Estimate:
     low, high = interval(resampled)
     _, single = play(table, GAMES, seed_of("games.needed"))
     needed = (1.96 * float(single.std()) / HALF_WIDTH) ** 2
-    return Estimate(
+    estimate = Estimate(
         float(resampled[0]), low, high, count(table), "feature", floor=0.5, ceiling=1.0,
         controls={"games_needed": float(np.ceil(needed)), "prompts": float(asked_prompts(table).sum())},
     )  # fmt: skip
+    return never_certain(estimate, 0.0, 1.0)
 
 
 def accuracy(table: Table) -> Estimate:
@@ -119,7 +120,8 @@ def accuracy(table: Table) -> Estimate:
     picked, _ = play(table, GAMES, seed_of("games.accuracy"))
     means = _resampled_accuracy(table)
     low, high = interval(np.concatenate([[picked.mean()], means]))
-    return Estimate(float(picked.mean()), low, high, count(table), "feature", floor=0.5, ceiling=1.0)
+    estimate = Estimate(float(picked.mean()), low, high, count(table), "feature", floor=0.5, ceiling=1.0)
+    return never_certain(estimate, 0.0, 1.0)
 
 
 def _features(table: Table) -> int:
@@ -194,13 +196,17 @@ def _picked(real: Floats, fake: Floats, rng: np.random.Generator) -> Floats:
     return np.asarray((order < SIDE).mean(axis=1))
 
 
-def difference(table: Table) -> Estimate:
-    """Mean over prompts of mean(real) - mean(fake), with its interval over features and prompts."""
+def difference(table: Table, span: float = 1.0) -> Estimate:
+    """Mean over prompts of mean(real) - mean(fake), with its interval over features and prompts.
+
+    `span` is how far it may be from 0.
+    """
     n = _features(table)
     each = [_resampled_means(side, ids, n) for side, ids in ((table.real, table.real_id), (table.fake, table.fake_id))]
     resampled = _over_prompts(each[0] - each[1], count(table))
     low, high = interval(resampled)
-    return Estimate(float(resampled[0]), low, high, count(table), "feature", floor=0.0)
+    estimate = Estimate(float(resampled[0]), low, high, count(table), "feature", floor=0.0)
+    return never_certain(estimate, -span, span)
 
 
 def resampled_mean(values: Floats, ids: Ints) -> Floats:
