@@ -8,6 +8,8 @@ from saebench.score import Unscored
 from saebench.spec import transcodes
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
     from saebench.activations import Activations
     from saebench.controls import Like
     from saebench.lineup import Dictionary
@@ -55,14 +57,14 @@ class ControlRun:
             "soft_frozen_sae": partial(self._dictionary, sae, "soft_frozen"),
         }
         random = partial(self._random_scene, sae, "random_model")
-        return make_lineup(scene, own, others, random, self._positive(sae, scene))
+        return make_lineup(scene, own, others, random, self.positive(sae))
 
-    def own(self, sae: "LoadedSAE") -> "tuple[Scene, Dictionary]":
-        """The prompts at which an SAE's features are asked about, and the features."""
+    def own(self, sae: "LoadedSAE", *more: "csr_array") -> "tuple[Scene, Dictionary]":
+        """The prompts at which an SAE's features are asked about, and the features, which may fire in `more` latents."""
         from saebench.lineup import read_dictionary
 
         scene = self._scene(sae, self.run.subject(sae.spec))
-        return scene, read_dictionary(sae, scene, self.run.trace(sae))
+        return scene, read_dictionary(sae, scene, self.run.trace(sae), *more)
 
     def _scene(self, sae: "LoadedSAE", subject: "Subject") -> "Scene":
         from saebench.scene import SIZES, make_scene
@@ -75,9 +77,11 @@ class ControlRun:
     def _random_scene(self, sae: "LoadedSAE", kind: str) -> "Scene":
         return self._scene(sae, self._random_model(sae.spec, kind))
 
-    def _positive(self, sae: "LoadedSAE", scene: "Scene") -> "Rungs":
+    def positive(self, sae: "LoadedSAE") -> "Rungs":
+        """Directions of what is known to be in the texts, at the prompts: whatever the SAE makes of them."""
         from saebench.lineup import positive_controls
 
+        scene = self._scene(sae, self.run.subject(sae.spec))
         key = ("positive", scene.subject.digest, scene.ask.hook, sae.spec.context_size)
         return self.run.shelf.place.get(key, lambda: positive_controls(scene))
 

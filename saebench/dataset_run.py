@@ -88,7 +88,7 @@ class DatasetRun:
         known, rate = self._trained_genres(sae)
         # Each is as frequent as it is in its own genre.
         rate = np.maximum(rate, own.rate * own.specific)
-        return data_rung(*self.run.controls.own(sae), known, gone & own.specific, rate)
+        return data_rung(*self.run.controls.own(sae, own.latents), known, gone & own.specific, rate)
 
     def _trained_genres(self, sae: "LoadedSAE") -> "tuple[NDArray[np.bool_], NDArray[np.float64]]":
         """(latent,) whether it is specific to a genre that the model was trained on, and its largest rate in one."""

@@ -7,6 +7,7 @@ from functools import cache, cached_property, partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor
 
 from saebench import known
@@ -91,14 +92,17 @@ class Dictionary:
         return Pool(name, self.directions[self.live], self.rate[self.live], self.active[:prompts, self.live])
 
 
-def read_dictionary(sae: LoadedSAE, scene: Scene, trace: Trace) -> Dictionary:
-    """What the one pass over the corpus has counted already, and the latents at the prompts."""
+def read_dictionary(sae: LoadedSAE, scene: Scene, trace: Trace, *more: sparse.csr_array) -> Dictionary:
+    """What the one pass over the corpus has counted already, and the latents at the prompts.
+
+    Latents are turned to the side that they are on in the corpus, or in `more` latents (token, d_sae) of other texts.
+    """
     fired = trace.fired.double().numpy()
     latents = sae.encode(scene.ask.x.to(sae.device)).float().cpu()
     directions, norms = sae.directions(len(fired))
     seldom = (fired > 0) & (fired < FEWEST_ACTIVE)
     rate = np.where(seldom, np.nan, fired / len(trace.tokens))
-    side = torch.from_numpy(sides(to_sparse(latents) if trace.latents is None else trace.latents))
+    side = torch.from_numpy(sides(to_sparse(latents) if trace.latents is None else trace.latents, *more))
     return Dictionary(sae, directions * side[:, None], norms, rate, latents * side, side)
 
 
@@ -163,8 +167,9 @@ class Tried(Mapping[str, Rung | Unscored]):
         if name not in self._built:
             try:
                 self._built[name] = self._builders[name]()
-            except Unscored as unscored:
-                self._built[name] = unscored
+            except Unscored as reason:
+                # Not the exception that was raised: its traceback holds all that was in memory then.
+                self._built[name] = Unscored(reason.reason, broken=reason.broken)
         return self._built[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from saebench.activations import Activations
     from saebench.metrics.dataset_shift import Firing
     from saebench.metrics.detectors import Detectors
-    from saebench.metrics.distinguishability import Lineup
+    from saebench.metrics.distinguishability import Lineup, Rungs
     from saebench.metrics.ladder import Rung
     from saebench.metrics.marginal_structure import Control
     from saebench.metrics.throughput import Operation
@@ -102,6 +102,13 @@ def lineup(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "Lineup":
     """What the model answered about the SAE's features and about made-up ones."""
     with of_this_sae():
         return run_of(request).controls.lineup(sae)
+
+
+@pytest.fixture
+def positive_controls(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "Rungs":
+    """What the model answered about directions of what is known to be in the texts: the same for all SAEs there."""
+    with of_this_sae():
+        return run_of(request).controls.positive(sae)
 
 
 @pytest.fixture

@@ -25,16 +25,18 @@ def stacked(parts: list[sparse.csr_array]) -> sparse.csr_array:
     return sparse.csr_array(sparse.vstack(parts, format="csr"))
 
 
-def sides(latents: sparse.csr_array) -> NDArray[np.float32]:
+def sides(*parts: sparse.csr_array) -> NDArray[np.float32]:
     """(latent,) 1 or -1: what turns each latent (row, latent) to the side on which its activations add up to more than 0.
 
     An SAE is the same one with a latent and its decoder row negated, so that nothing may depend on how it writes them.
     Where activations of both signs cancel, the first of them is on the positive side. A latent that is never active is
     on no side of its own, and is turned as most others are.
     """
-    at, data, d_sae = latents.indices, latents.data, latents.shape[1]
-    if not len(data) or data.min() >= 0:
+    d_sae = parts[0].shape[1]
+    if all(part.data.min(initial=0) >= 0 for part in parts):
         return np.ones(d_sae, dtype=np.float32)
+    latents = stacked(list(parts))
+    at, data = latents.indices, latents.data
     total, size = (np.bincount(at, weights=each, minlength=d_sae) for each in (data, np.abs(data)))
     cancelled = np.flatnonzero(np.abs(total) <= CANCELLED * size)
     entries = np.flatnonzero(np.isin(at, cancelled) & (data != 0))

@@ -7,39 +7,45 @@ from saebench.metrics import dataset_shift, distinguishability
 CHANCE = {"floor": 0.5, "ceiling": 1.0}
 
 
-@pytest.mark.score("distinguishability.auc", 1, "higher", "AUC", tolerance=0.05, **CHANCE)
+@pytest.mark.score("distinguishability.auc", 2, "higher", "AUC", tolerance=0.05, **CHANCE)
 def test_auc(lineup, record):
     record(distinguishability.auc(lineup))
 
 
-@pytest.mark.score("distinguishability.accuracy", 1, "higher", "fraction", tolerance=0.05, **CHANCE)
+@pytest.mark.score("distinguishability.accuracy", 2, "higher", "fraction", tolerance=0.05, **CHANCE)
 def test_accuracy(lineup, record):
     record(distinguishability.accuracy(lineup))
 
 
-@pytest.mark.score("distinguishability.angle", 1, "neither", "degree")
+@pytest.mark.score("distinguishability.angle", 2, "neither", "degree")
 def test_angle(lineup, record):
     record(distinguishability.angle(lineup))
 
 
-@pytest.mark.score("distinguishability.rung_auc", 1, "higher", "AUC", tolerance=0.05, **CHANCE)
+@pytest.mark.score("distinguishability.rung_auc", 2, "higher", "AUC", tolerance=0.05, **CHANCE)
 @pytest.mark.parametrize("rung", [*distinguishability.LADDER, *distinguishability.ACTIVE])
 def test_rung(lineup, record, rung):
     record(distinguishability.rung_auc(lineup.rungs, rung))
 
 
-@pytest.mark.score("distinguishability.control_auc", 1, "neither", "AUC", **CHANCE)
-@pytest.mark.parametrize("control", distinguishability.CONTROLS)
+@pytest.mark.score("distinguishability.control_auc", 2, "neither", "AUC", **CHANCE)
+@pytest.mark.parametrize("control", distinguishability.POSITIVE)
+def test_positive_control(positive_controls, record, control):
+    record(distinguishability.rung_auc(positive_controls, control))
+
+
+@pytest.mark.score("distinguishability.control_auc", 2, "neither", "AUC", **CHANCE)
+@pytest.mark.parametrize("control", distinguishability.CONTROLS[len(distinguishability.POSITIVE) :])
 def test_control(lineup, record, control):
     record(distinguishability.rung_auc(lineup.controls, control))
 
 
-@pytest.mark.score("distinguishability.sensitivity_log_ratio", 1, "higher", "ln", tolerance=0.05, floor=0.0)
+@pytest.mark.score("distinguishability.sensitivity_log_ratio", 2, "higher", "ln", tolerance=0.05, floor=0.0)
 def test_sensitivity_log_ratio(lineup, record):
     record(distinguishability.sensitivity_log_ratio(lineup))
 
 
-@pytest.mark.score("distinguishability.noise_suppression_gap", 1, "higher", "convexity", tolerance=0.02, floor=0.0)
+@pytest.mark.score("distinguishability.noise_suppression_gap", 2, "higher", "convexity", tolerance=0.02, floor=0.0)
 def test_noise_suppression_gap(lineup, record):
     record(distinguishability.noise_suppression_gap(lineup))
 
@@ -49,16 +55,16 @@ def test_error_pathology_ratio(lineup, record):
     record(distinguishability.error_pathology_ratio(lineup))
 
 
-@pytest.mark.score("distinguishability.plateau_gap", 1, "lower", "fraction", tolerance=0.03, ceiling=0.0)
+@pytest.mark.score("distinguishability.plateau_gap", 2, "lower", "fraction", tolerance=0.03, ceiling=0.0)
 def test_plateau_gap(lineup, record):
     record(distinguishability.plateau_gap(lineup))
 
 
-@pytest.mark.score("distinguishability.dataset_features", 1, "neither", "fraction")
+@pytest.mark.score("distinguishability.dataset_features", 2, "neither", "fraction")
 def test_dataset_features(firings, record):
     record(dataset_shift.dataset_features(*firings))
 
 
-@pytest.mark.score("distinguishability.dataset_auc", 1, "neither", "AUC", **CHANCE)
+@pytest.mark.score("distinguishability.dataset_auc", 2, "neither", "AUC", **CHANCE)
 def test_dataset_auc(dataset_game, record):
     record(distinguishability.rung_auc({"dataset": dataset_game}, "dataset"))

@@ -25,7 +25,9 @@ LADDER = (
     "whitened_decomposition", "euclidean_decomposition",
 )  # fmt: skip
 ACTIVE = ("active_covariance_mixture", "active_real_mixture")
-CONTROLS = ("difference_of_means", "token_embeddings", "halves", "dead_latents", "random_model")
+POSITIVE = ("difference_of_means", "token_embeddings")
+"""Controls that no SAE has a part in."""
+CONTROLS = (*POSITIVE, "halves", "dead_latents", "random_model")
 FEWEST_STRICT = 3
 WORST_FVU = 0.5
 Rungs = Mapping[str, "Rung | Unscored"]
@@ -53,7 +55,7 @@ def built(rungs: Rungs, name: str) -> Rung:
     """A rung. Raises Unscored for one that could not be built."""
     rung = rungs[name]
     if isinstance(rung, Unscored):
-        raise rung
+        raise Unscored(rung.reason, broken=rung.broken)  # the rung is kept, and would keep the traceback
     return rung
 
 
