@@ -50,7 +50,7 @@ def test_noise_suppression_gap(lineup, record):
     record(distinguishability.noise_suppression_gap(lineup))
 
 
-@pytest.mark.score("distinguishability.error_pathology_ratio", 1, "lower", "ratio", tolerance=0.2)
+@pytest.mark.score("distinguishability.error_pathology_ratio", 2, "lower", "ratio", tolerance=0.2)
 def test_error_pathology_ratio(lineup, record):
     record(distinguishability.error_pathology_ratio(lineup))
 
