@@ -219,7 +219,7 @@ def test_what_lies_in_the_place_of_an_entry_or_a_lock_neither_hangs_nor_is_chang
 
 def test_a_folder_that_is_none_is_one_sentence(tmp_path: Path, counted: Counted) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="the cache .*file cannot be written"):
+    with pytest.raises(OSError, match=r"the cache .*file cannot be written"):
         Cache(tmp_path / "file").get(INPUTS, counted)
 
 
