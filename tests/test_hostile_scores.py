@@ -184,10 +184,10 @@ def test_items_that_are_not_there_are_told_and_compared_without_pairs(
     score = b.read()[0]
     row, found = held_against(Baseline(a.read(), a), score, b, 0.0)
     assert row is not None
-    assert message(score, found).endswith("unpaired since items are missing")
+    assert message(score, found).endswith("unpaired")
     judged = Gate(Baseline(a.read(), a)).judge(score, Property(score.property, 1, "higher", "ratio"), b)
     assert judged is not None
-    assert "items are missing of scores or of their baseline" in judged.note
+    assert "items of scores or of their baseline are missing" in judged.note
 
 
 def test_items_that_unpack_to_gigabytes_are_refused(tmp_path: Path) -> None:
