@@ -96,7 +96,6 @@ def message(score: Score, comparison: Comparison) -> str:
     left = f"{name} = {number(score.value)}, baseline {number(comparison.baseline)}"
     found = comparison.difference
     pairs = f"paired over {found.n} {score.n_unit}s" if found.paired else "unpaired"
-    pairs += f" since {found.alone}" if found.alone else ""
     return f"{left}: {_difference(score, found)}, allowed {number(comparison.tolerance)}, {pairs}"
 
 

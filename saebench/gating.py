@@ -99,7 +99,7 @@ def _note(score: Score, row: Score | None, found: Comparison, known: Acknowledge
         return f"perhaps worse, or by chance among so many: {message(score, found)}"
     if found.difference is not None and found.difference.alone:
         return (
-            f"{found.difference.alone} of scores or of their baseline: those are compared without pairs, which is wider"
+            "items of scores or of their baseline are missing: these scores are compared without pairs, which is wider"
         )
     if known is not None and known.exact and found.difference is not None:
         return f"acknowledged and no longer worse: {name}; delete it from [tool.saebench] in pyproject.toml"

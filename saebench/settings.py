@@ -3,9 +3,9 @@
 import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from saebench.naming import nearest, one_sentence
 from saebench.plain_text import read_toml
@@ -41,7 +41,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tolerances: dict[str, float] = {}
+    tolerances: dict[str, Annotated[float, Strict()]] = {}
     """By property, with `*` and `?`; the last that matches holds."""
     acknowledged: list[Acknowledged] = []
 
