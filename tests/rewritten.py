@@ -132,7 +132,7 @@ class Evidence:
     run: Run
     sae: LoadedSAE
 
-    def get(self, name: str, concepts: str) -> Any:
+    def get(self, name: str, concepts: str, control: str = "") -> Any:
         words, of = self.run.words, self.run
         make: dict[str, Callable[[], Any]] = {
             "sae": lambda: self.sae,
@@ -144,7 +144,7 @@ class Evidence:
             "detectors": lambda: words.detectors(self.sae, concepts),
             "speller": lambda: words.speller(self.sae.spec, concepts),
             "lineup": lambda: of.controls.lineup(self.sae),
-            "positive_controls": lambda: of.controls.positive(self.sae),
+            "control_rungs": lambda: of.controls.rungs(self.sae, control),
             "controls": lambda: of.controls.controls(self.sae),
             "firings": lambda: of.dataset.firings(self.sae),
             "dataset_game": lambda: of.dataset.game(self.sae),
@@ -169,10 +169,10 @@ def outcomes(kind: str) -> dict[str, Outcome]:
 def outcome(case: Case, evidence: Evidence) -> Outcome:
     found: list[Estimate] = []
     given = {"record": found.append, **dict(case.params)}
-    concepts = given.get("concepts", "letters")
+    concepts, control = given.get("concepts", "letters"), given.get("control", "")
     names = [name for name in inspect.signature(case.test).parameters if name not in given]
     try:
-        case.test(**given, **{name: evidence.get(name, concepts) for name in names})
+        case.test(**given, **{name: evidence.get(name, concepts, control) for name in names})
     except Unscored as unscored:
         return unscored.reason
     return found[0]
