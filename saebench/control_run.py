@@ -59,6 +59,12 @@ class ControlRun:
         random = partial(self._random_scene, sae, "random_model")
         return make_lineup(scene, own, others, random, self.positive(sae))
 
+    def rungs(self, sae: "LoadedSAE", control: str) -> "Rungs":
+        """Those among which a control of the game is; no line-up is made for one that no SAE has a part in."""
+        from saebench.metrics.distinguishability import POSITIVE
+
+        return self.positive(sae) if control in POSITIVE else self.lineup(sae).controls
+
     def own(self, sae: "LoadedSAE", *more: "csr_array") -> "tuple[Scene, Dictionary]":
         """The prompts at which an SAE's features are asked about, and the features, which may fire in `more` latents."""
         from saebench.lineup import read_dictionary

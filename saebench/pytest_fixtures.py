@@ -105,10 +105,10 @@ def lineup(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "Lineup":
 
 
 @pytest.fixture
-def positive_controls(request: pytest.FixtureRequest, sae: "LoadedSAE") -> "Rungs":
-    """What the model answered about directions of what is known to be in the texts: the same for all SAEs there."""
+def control_rungs(request: pytest.FixtureRequest, sae: "LoadedSAE", control: str) -> "Rungs":
+    """What the model answered about a control of the game, which a test is parametrized with."""
     with of_this_sae():
-        return run_of(request).controls.positive(sae)
+        return run_of(request).controls.rungs(sae, control)
 
 
 @pytest.fixture

@@ -29,15 +29,9 @@ def test_rung(lineup, record, rung):
 
 
 @pytest.mark.score("distinguishability.control_auc", 2, "neither", "AUC", **CHANCE)
-@pytest.mark.parametrize("control", distinguishability.POSITIVE)
-def test_positive_control(positive_controls, record, control):
-    record(distinguishability.rung_auc(positive_controls, control))
-
-
-@pytest.mark.score("distinguishability.control_auc", 2, "neither", "AUC", **CHANCE)
-@pytest.mark.parametrize("control", distinguishability.CONTROLS[len(distinguishability.POSITIVE) :])
-def test_control(lineup, record, control):
-    record(distinguishability.rung_auc(lineup.controls, control))
+@pytest.mark.parametrize("control", distinguishability.CONTROLS)
+def test_control(control_rungs, record, control):
+    record(distinguishability.rung_auc(control_rungs, control))
 
 
 @pytest.mark.score("distinguishability.sensitivity_log_ratio", 2, "higher", "ln", tolerance=0.05, floor=0.0)
