@@ -195,7 +195,7 @@ def test_where_scores_cannot_be_kept_the_run_ends_with_a_sentence(project, worke
     result = run(project, *workers, file="scores/s.jsonl")
     assert result.ret == code
     said = result.stdout.str() + result.stderr.str()
-    assert "a score cannot be written" in said
+    assert "s.jsonl is a folder, and a scores file is a file" in said
     assert "INTERNALERROR" not in said
     assert "Traceback" not in said
 

@@ -59,6 +59,8 @@ def _of_sae_lens(sae: Any, spec: SAESpec) -> SAESpec:
 def _agreed(spec: SAESpec, fact: str, statements: list[Statement]) -> Any:
     """What all say, and the spec with them."""
     said = getattr(spec, fact)
+    if fact == "hook" and said is not None:  # what is said by name holds, whatever an object says of itself
+        return said
     if said is not None and fact not in ASSUMED:
         statements = [("what it was asked for as", said), *statements]
     for where, value in statements[1:]:
