@@ -32,8 +32,8 @@ LEAK = 0.05
 
 SMALL = Family(share=0.045, children=2)
 """Children so small that the F1-jump rule calls none of them a part of a split."""
-HIERARCHY: Toy = (SMALL,) * 3
-INDEPENDENT: Toy = (replace(SMALL, together=PARENT),) * 3
+HIERARCHY: Toy = (SMALL,) * 6
+INDEPENDENT: Toy = (replace(SMALL, together=PARENT),) * 6
 
 
 def dose(seed: int) -> Trained:

@@ -34,7 +34,7 @@ CASES = list(cases())
 
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    kept = (games._draws, two_way._word_counts, differences._counts)
+    kept = (two_way._word_counts, differences._counts)
     for module in (statistics, two_way, games, differences, marginal_structure, context_length, throughput):
         monkeypatch.setattr(module, "RESAMPLES", 500)
     for cache in kept:

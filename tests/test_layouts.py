@@ -487,7 +487,7 @@ def test_facts_of_a_family_file_that_contradict_the_weights(
     path = place(tmp_path / "mine", KINDS[form].files(KINDS[form].weights()))
     family = tmp_path / "mine.toml"
     family.write_text(f'[sae.a]\nlocation = "{path.relative_to(tmp_path)}"\n{fact} = {json.dumps(value)}')
-    refused(family, "mine/a", f"{fact} is said to be {value}", found, "family file")
+    refused(family, "mine.toml/a", f"{fact} is said to be {value}", found, "family file")
 
 
 @pytest.mark.parametrize(

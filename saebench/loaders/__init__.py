@@ -20,7 +20,7 @@ def load_sae(spec: SAESpec, device: str = "cpu") -> LoadedSAE:
     with isolated():
         module = importlib.import_module(f"saebench.loaders.{spec.loader}")
         loaded: LoadedSAE = module.load(spec, device)
-    # What was said by name holds, whatever an object says of itself.
-    return (
-        loaded if spec.hook in (None, loaded.spec.hook) else replace(loaded, spec=replace(loaded.spec, hook=spec.hook))
-    )
+    if spec.hook is None or loaded.spec.hook == spec.hook:
+        return loaded
+    # What was said by name holds, whatever a file says of itself.
+    return replace(loaded, spec=replace(loaded.spec, hook=spec.hook))

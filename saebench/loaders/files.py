@@ -24,6 +24,7 @@ from saebench.layouts.sae_lens import ARCHITECTURES, UNFINISHED, current
 from saebench.loaders import arrays, dictionary_learning, sparsify
 from saebench.loaders.build import checkpoint, pickled_header
 from saebench.loaders.normalised import normalised
+from saebench.naming import shown
 from saebench.places import fixtures_dir
 from saebench.pretrained import model_on_hub
 from saebench.sae import LoadedSAE
@@ -72,7 +73,7 @@ def _sentences(spec: SAESpec, form: str) -> Iterator[None]:
         reason = "its checkpoint holds code or objects beside tensors, which are never loaded"
         raise ValueError(f"{spec.name}: {reason}") from None
     except ValueError as error:
-        raise ValueError(f"{spec.name}: {one_line(error)}") from error
+        raise ValueError(f"{spec.name}: {shown(str(error))}") from error
     except Exception as error:  # a file of another shape than its format has fails in many ways
         message = f"{spec.name} cannot be read as {form}: {type(error).__name__}: {one_line(error)}"
         raise ValueError(message) from error
