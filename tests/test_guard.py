@@ -182,10 +182,11 @@ def test_what_a_library_warns_of_while_it_reads_a_folder_is_no_error(
     from saebench.loaders import files
 
     (spec,) = resolve(str(make_sae_folder(tmp_path / "mine")))
-    monkeypatch.setattr(files, "load", lambda spec, device: warnings.warn("an old format", stacklevel=1) or spec)
+    made = LoadedSAE(spec, None, "digest", "cpu")
+    monkeypatch.setattr(files, "load", lambda spec, device: warnings.warn("an old format", stacklevel=1) or made)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("error")
-        assert load_sae(spec) is spec
+        assert load_sae(spec) is made
     assert [str(warning.message) for warning in seen] == ["an old format"]
 
 
