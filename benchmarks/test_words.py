@@ -99,7 +99,7 @@ def test_asking_for_the_words_that_are_edited(benchmark, run, tmp_path):
 
 
 def test_causal_rate(benchmark, run):
-    """A forward and a backward pass per word and step, from the hook's layer on. The target is 0.3 s on two cores."""
+    """A forward and a backward pass per word and step, from the hook's layer on."""
     sae = run.sae(run.specs[0])
     study, detectors = run.words.study(sae, "letters"), run.words.detectors(sae, "letters")
     speller = run.words.speller(sae.spec, "letters")
