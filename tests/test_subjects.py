@@ -1273,7 +1273,7 @@ def test_contexts_of_a_model_with_neither_are_texts_as_they_are(source: FileSour
     tokenizer = without(qwen_like(), "eos_token")
     rows = Texts(source, 2, 32).rows(tokenizer)
     assert [ids[:n] for ids, n in zip(rows.tokens.tolist(), rows.length.tolist(), strict=True)] == sorted(
-        (tokenizer(text)["input_ids"] for text in source.texts()), key=len, reverse=True
+        (tokenizer(text, add_special_tokens=False)["input_ids"] for text in source.texts()), key=len, reverse=True
     )
     assert rows.tokens.equal(Texts(source, 2, 32, bos=False).rows(tokenizer).tokens)
 
