@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from saebench.cache import Cache
 from saebench.metrics import absorption, editing, first_letter
 from saebench.metrics.detectors import find_detectors
 from saebench.registry import resolve
 from saebench.run import Run
 from saebench.score import Unscored
+from saebench.spelling import make_speller
 from saebench.store import Store
 from saebench.study import make_study
 
@@ -86,6 +88,22 @@ def test_both_suites_of_one_sae_without_cache(benchmark, monkeypatch, tmp_path):
         both_suites(new_run(tmp_path))
 
     benchmark.pedantic(from_nothing, rounds=1)
+
+
+def test_asking_for_the_words_that_are_edited(benchmark, run, tmp_path):
+    """What `first_letter.ablation_share` and `absorption.causal_rate` need of the model, once for all SAEs."""
+    spec = run.specs[0]
+    subject, readings, probe = run.subject(spec), run.words.readings(spec, "letters"), run.words.probe(spec, "letters")
+    folders = iter(tmp_path / str(i) for i in range(10))
+    benchmark.pedantic(lambda: make_speller(subject, readings, probe, Cache(next(folders))), rounds=3, warmup_rounds=1)
+
+
+def test_causal_rate(benchmark, run):
+    """A forward and a backward pass per word and step, from the hook's layer on."""
+    sae = run.sae(run.specs[0])
+    study, detectors = run.words.study(sae, "letters"), run.words.detectors(sae, "letters")
+    speller = run.words.speller(sae.spec, "letters")
+    benchmark.pedantic(editing.causal_rate, (study, detectors, speller), rounds=3, warmup_rounds=1)
 
 
 @pytest.mark.parametrize(

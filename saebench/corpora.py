@@ -24,7 +24,7 @@ RESERVED = 5_000
 LETTERS = 64
 """Characters per token that are more than any text has on average."""
 SHORTEST = 2
-"""Tokens behind BOS: a document with fewer predicts nothing."""
+"""Tokens behind the first, which is BOS where there is one: a document with fewer predicts nothing."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Rows:
 
     tokens: Tensor
     length: Tensor
-    """(document,) positions that are its own, BOS included."""
+    """(document,) positions that are its own, the first one included."""
 
 
 class Corpus(Protocol):
@@ -46,7 +46,7 @@ class Corpus(Protocol):
     @property
     def name(self) -> str: ...
     def rows(self, tokenizer: Any) -> Rows:
-        """BOS, then the beginning of one document per row."""
+        """BOS, where the model knows one, then the beginning of one document per row."""
         ...
 
     @property
@@ -112,7 +112,7 @@ class Texts:
     documents: int
     context: int
     bos: bool = True
-    """Whether contexts begin with BOS; position 0 counts in no score either way."""
+    """Whether contexts begin with BOS, where there is one; position 0 counts in no score either way."""
     skip: int = 0
     """Documents of the source before the first one that is looked at."""
     whatever_length: bool = False
@@ -152,16 +152,17 @@ class Texts:
         # Splitting a whole book into tokens to keep a page of it would take minutes.
         texts = [text[: self.context * LETTERS] for text in texts]
         for start in range(0, len(texts), CHUNK):
-            found = token_ids(tokenizer, texts[start : start + CHUNK])
-            yield from found if self.bos else [ids[1:] for ids in found]
+            yield from token_ids(tokenizer, texts[start : start + CHUNK], bos=self.bos)
 
 
-def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """BOS, or what stands for it, and the tokens of each text."""
-    first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if first is None:
-        raise ValueError("the tokenizer has neither a BOS nor an EOS token to begin a context with")
-    return [[first, *ids] for ids in tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]]
+def token_ids(tokenizer: Any, texts: Sequence[str], *, bos: bool = True) -> list[list[int]]:
+    """The tokens of each text, behind BOS or the EOS that stands for it where the model knows one of them.
+
+    A model that knows neither was trained on contexts that begin with any token: what comes first counts in no score.
+    """
+    known = [token for token in (tokenizer.bos_token_id, tokenizer.eos_token_id) if token is not None]
+    first = known[:1] if bos else []
+    return [[*first, *ids] for ids in tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]]
 
 
 def held_out_texts(documents: int, skip: int = 0) -> list[str]:

@@ -1,8 +1,7 @@
 """What the model answers when the last position's activation at a hook is moved: forward passes from the hook's layer."""
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +9,8 @@ import torch
 from torch import Tensor
 
 from saebench.metrics.responses import Response
-from saebench.readings import remember
+from saebench.partial import skipping
+from saebench.readings import remember, repeated
 from saebench.subject import Subject, layer_of
 
 BATCH = 1024
@@ -35,7 +35,6 @@ class Perturber:
     start: int = field(init=False)
     """The first layer that is run."""
     _held: "dict[int, _Prompt]" = field(init=False, default_factory=dict)
-    _tuples: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.subject.check_hook(self.hook)
@@ -48,7 +47,6 @@ class Perturber:
         self._points = [self._known[name] for name in (entry, f"{last}.hook_resid_post")]
         found = [self._read(ids, entry) for ids in self.prompts]
         self.x, self._entry = (torch.stack([pair[i] for pair in found]) for i in (0, 1))
-        self._tuples = self._returns_tuples()
         if not self._same_as_whole():
             self.start = 0
             if not self._same_as_whole():
@@ -112,8 +110,8 @@ class Perturber:
         handles += [self._known[name].register_forward_hook(_with(change)) for name, change in self._splices(points)]
         handles.append(self._points[1].register_forward_hook(lambda _, __, out: seen.append(out[:, -1].float())))
         try:
-            with self._skipping():
-                memory = held.repeated(n, self.start)
+            with skipping(self.subject, self.start):
+                memory = repeated(held.memory, n)
                 out = self.subject.bridge(tokens, return_type="logits", past_key_values=memory, use_cache=True)
         finally:
             for handle in handles:
@@ -122,33 +120,6 @@ class Perturber:
 
     def _splices(self, points: Tensor) -> list[tuple[str, Any]]:
         return self.subject.splices(self.hook, lambda seen: points.to(seen).reshape(seen.shape))
-
-    @contextmanager
-    def _skipping(self) -> Iterator[None]:
-        """Blocks before the hook's hand on what they are given."""
-        blocks = [self.subject.bridge.blocks[i] for i in range(self.start)]
-
-        def hand_on(*args: Any, **kwargs: Any) -> Any:
-            hidden = args[0] if args else kwargs["hidden_states"]
-            return (hidden,) if self._tuples else hidden
-
-        for block in blocks:  # past __setattr__, which would set it on the wrapped block
-            vars(block)["forward"] = hand_on
-        try:
-            yield
-        finally:
-            for block in blocks:
-                del vars(block)["forward"]
-
-    def _returns_tuples(self) -> bool:
-        """Whether blocks of this architecture return tuples."""
-        kinds: list[bool] = []
-        handle = self.subject.bridge.blocks[0].register_forward_hook(
-            lambda block, args, out: kinds.append(isinstance(out, tuple))
-        )
-        self.subject.logits(torch.tensor([list(self.prompts[0][:1])]))
-        handle.remove()
-        return kinds[-1]
 
     def _same_as_whole(self) -> bool:
         """Whether a pass from the hook's layer gives the first prompt's logits."""
@@ -177,11 +148,3 @@ class _Prompt:
     entry: Tensor
     memory: Any
     clean: tuple[Tensor, Tensor] = field(init=False)
-
-    def repeated(self, times: int, start: int) -> Any:
-        """Keys and values for a batch, of the layers that are run."""
-        copied = copy.deepcopy(self.memory)
-        for layer in copied.layers[start:]:
-            layer.keys = layer.keys.expand(times, *layer.keys.shape[1:])
-            layer.values = layer.values.expand(times, *layer.values.shape[1:])
-        return copied

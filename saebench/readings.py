@@ -96,6 +96,7 @@ def prompts(subject: Subject, plan: Plan) -> tuple[list[Word], list[list[int]]]:
     """
     counts = _counts(subject) if plan.filter.seen else None
     known = [word for word in words_of(subject.tokenizer, plan.filter, counts) if plan.concepts.knows(word)]
+    known = [word for word in known if word.token < subject.n_vocab]
     _check_enough(subject, plan, known)
     texts, used = prefixes(plan.concepts, known, plan.prefixes, plan.examples)
     words = [word for word in known if word not in used]
@@ -149,6 +150,24 @@ def one_token(tokenizer: Any, before: str, words: Sequence[Word], concepts: Conc
     return np.array(found, dtype=bool)
 
 
+def tokens_around(subject: Subject, readings: Readings) -> tuple[tuple[int, ...], Tensor]:
+    """Tokens between word and answer, and the first token of every concept's answer.
+
+    Raises Unscored for a concept set whose template asks for no answer or whose answers begin alike.
+    """
+    concepts = readings.plan.concepts
+    if "{concept}" not in concepts.template or (readings.member.sum(axis=1) != 1).any():
+        raise Unscored(f"words of {concepts.name} have no single answer that the model could be asked for")
+    word = readings.words[0]
+    query = subject.tokenizer(concepts.query(word), add_special_tokens=False)["input_ids"]
+    lines = [concepts.template.format(word=word.text, concept=name) for name in concepts.concepts]
+    ids = subject.tokenizer(lines, add_special_tokens=False)["input_ids"]
+    answers = [line[len(query)] for line in ids]
+    if len(set(answers)) < len(answers) or any(line[: len(query)] != query for line in ids):
+        raise Unscored(f"answers of {concepts.name} are not told apart by their first token")
+    return tuple(query[query.index(word.token) + 1 :]), torch.tensor(answers)
+
+
 def _read(subject: Subject, hook: str, plan: Plan) -> Tensors:
     words, prefix_tokens = prompts(subject, plan)
     tokens = torch.tensor([[word.token] for word in words])
@@ -183,6 +202,7 @@ def remember(subject: Subject, prefix: Tensor, stop: int | None = None) -> Any:
     """Keys and values of a prefix (1, position), up to layer `stop`."""
     from transformers.cache_utils import DynamicCache
 
+    subject.check(prefix)
     memory = DynamicCache(config=subject.bridge.original_model.config)
     options = {} if stop is None else {"stop_at_layer": stop}
     subject.bridge(prefix.to(subject.device), past_key_values=memory, use_cache=True, **options)
@@ -190,7 +210,13 @@ def remember(subject: Subject, prefix: Tensor, stop: int | None = None) -> Any:
 
 
 def repeated(memory: Any, times: int) -> Any:
-    """A copy of the keys and values for a batch, since a forward pass appends to them."""
+    """The keys and values for a batch, which a forward pass appends to: one prefix, seen by every row."""
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
     copied = copy.deepcopy(memory)
-    copied.batch_repeat_interleave(times)
+    for layer in copied.layers:
+        if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer):
+            layer.batch_repeat_interleave(times)
+        elif layer.get_seq_length():
+            layer.keys, layer.values = (of.expand(times, *of.shape[1:]) for of in (layer.keys, layer.values))
     return copied

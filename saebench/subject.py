@@ -1,8 +1,11 @@
 """The language model under study: loading, hook checks, forward passes that stop at the hook, splicing."""
 
+import copy
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +16,7 @@ from saebench.hub import gigabytes
 from saebench.models import layers_of, model_folder, subject_digest
 from saebench.naming import nearest, one_sentence
 from saebench.places import ORGANISM
+from saebench.special_tokens import forget_unknown
 from saebench.weights import header
 
 if TYPE_CHECKING:
@@ -45,6 +49,11 @@ class Subject:
     @property
     def n_ctx(self) -> int:
         return int(self.bridge.cfg.n_ctx)
+
+    @property
+    def n_vocab(self) -> int:
+        """Token ids that the model has an embedding for."""
+        return int(self.bridge.cfg.d_vocab)
 
     @property
     def dtype(self) -> str:
@@ -81,6 +90,17 @@ class Subject:
             return [(hook, lambda activation, hook: put(activation))]
         return [(hook, first), (f"blocks.{layer_of(hook)}.hook_resid_post", after)]
 
+    @cached_property
+    def tuples(self) -> bool:
+        """Whether blocks of this architecture return tuples."""
+        kinds: list[bool] = []
+        handle = self.bridge.blocks[0].register_forward_hook(
+            lambda block, args, out: kinds.append(isinstance(out, tuple))
+        )
+        self.logits(torch.zeros(1, 1, dtype=torch.long))
+        handle.remove()
+        return kinds[-1]
+
     @torch.no_grad()
     def residual(self, tokens: Tensor, hook: str) -> Tensor:
         """Activations (context, position, d) at a hook of token ids (context, position); later layers do not run."""
@@ -89,7 +109,7 @@ class Subject:
     @torch.no_grad()
     def activations(self, tokens: Tensor, *hooks: str) -> tuple[Tensor, ...]:
         """The same at several hooks, in one pass."""
-        self._check(tokens)
+        self.check(tokens)
         for hook in hooks:
             self.check_hook(hook)
         _, cache = self.bridge.run_with_cache(
@@ -102,7 +122,7 @@ class Subject:
     @torch.no_grad()
     def logits(self, tokens: Tensor, hook: str | None = None, replacement: Tensor | None = None) -> Tensor:
         """Logits (context, position, vocabulary); with `replacement` (context, position, d) put in at the hook."""
-        self._check(tokens)
+        self.check(tokens)
         tokens = tokens.to(self.device)
         if hook is None or replacement is None:
             return self.bridge(tokens, return_type="logits")  # type: ignore[no-any-return]
@@ -118,7 +138,12 @@ class Subject:
             raise ValueError(f"{self.name}: nothing passed through hook {hook!r}")
         return out  # type: ignore[no-any-return]
 
-    def _check(self, tokens: Tensor) -> None:
+    def check(self, tokens: Tensor) -> None:
+        """Raise ValueError for token ids (context, position) that the model has no embedding for, or too many of them."""
+        if (highest := int(tokens.max())) >= self.n_vocab:
+            raise ValueError(
+                f"{self.name} embeds {self.n_vocab} tokens, and its tokenizer gives a text the id {highest}"
+            )
         if tokens.shape[1] > self.n_ctx:
             raise ValueError(
                 f"{self.name} has no embedding for position {tokens.shape[1] - 1}: its context is {self.n_ctx} tokens"
@@ -158,6 +183,7 @@ def load_subject(
             folder, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **here
         )
         _check_weights(model, found["missing_keys"])
+        forget_unknown(tokenizer, Path(folder), len(model.get_input_embeddings().weight))
     except (ImportError, KeyError, RuntimeError, TypeError, ValueError, OSError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
@@ -165,7 +191,10 @@ def load_subject(
         raise ValueError(f"the model {name} cannot be loaded: {first}") from error
     model = change(model.eval()) if change else model.eval()
     model.requires_grad_(False)
-    bridge = TransformerBridge.boot_transformers(folder, hf_model=model, tokenizer=tokenizer, device=device)
+    # A copy, since a tokenizer that lacks a special token is given one that the model has no row for.
+    bridge = TransformerBridge.boot_transformers(
+        folder, hf_model=model, tokenizer=copy.deepcopy(tokenizer), device=device
+    )
     if centred and not any(isinstance(module, torch.nn.LayerNorm) for module in model.modules()):
         raise ValueError(f"an SAE of centred activations is of a model with LayerNorm, and {name} has none")
     digest = subject_digest(name, centred=centred, dtype=dtype)

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from saebench.statistics import seed_of
+
 Case = Literal["any", "lower", "capital"]
 Space = Literal["any", "required"]
 SHARES = (0.45, 0.2)
@@ -20,6 +22,8 @@ FEWEST_WORDS = 5
 """Train, validation and test words of a concept, with fewer of which it is left out."""
 FEWEST_CONCEPTS = 3
 """Concepts with fewer of which there is no score."""
+EDITED = 10
+"""Words per concept at which the activation is edited."""
 BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
@@ -79,6 +83,11 @@ class Word:
 def turn(text: str, count: int) -> int:
     """Which of some prefixes a word takes where it is read after one only: by a hash, whatever other words there are."""
     return int.from_bytes(hashlib.sha256(f"turn of {text}".encode()).digest()[:4], "big") % count
+
+
+def in_turn(texts: Sequence[str], words: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Some words in the order in which they are edited: by a hash of the text, whatever other words there are."""
+    return words[np.argsort([seed_of(f"edit {texts[word]}") for word in words.tolist()], kind="stable")]
 
 
 def one_reading_each(texts: Sequence[str], prefixes: int) -> NDArray[np.bool_]:

@@ -1,10 +1,16 @@
 """Effects on spelling, of a planted speller whose margin is known, and of the organism against whole prompts."""
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from pathlib import Path
+from string import ascii_uppercase
+from types import SimpleNamespace
 from typing import Any
 
+import models
 import numpy as np
 import planted_words as words
 import pytest
@@ -13,16 +19,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saebench.carriers import carrier_rows
+from saebench.concepts import ConceptSet, Plan
 from saebench.metrics import absorption, editing
 from saebench.metrics.detectors import Detectors, find_detectors
+from saebench.readings import read_probe, read_words
 from saebench.registry import resolve
 from saebench.run import Run
 from saebench.score import Unscored
-from saebench.spelling import Speller
+from saebench.spelling import ROUNDS, Speller, _asked, make_speller
 from saebench.store import Store
 from saebench.study import Study
-from saebench.vocabulary import Split
+from saebench.vocabulary import EDITED, Split, WordFilter, in_turn
 
+NO_CACHE: Any = SimpleNamespace(get=lambda inputs, compute, **_: compute())
+MIDDLE = "blocks.1.hook_resid_post"
+MADE_UP = ["".join(letters) for letters in product("abcdef", "aeio", "lmnrstv")]
 SCALE = 10.0
 """Logits per unit of a parent's direction."""
 
@@ -155,10 +166,97 @@ def test_gradients_are_slopes_of_margins(organism: Speller) -> None:
 
 
 def test_the_organism_spells_and_the_hook_is_early_enough(organism: Speller) -> None:
-    test = organism.readings.split == Split.TEST
-    assert organism.right[test].mean() > 0.7
-    assert (organism.margin - organism.erased)[test].mean() > 5
-    assert torch.isnan(organism.margin[~test]).all()
+    test = np.flatnonzero(organism.readings.split == Split.TEST)
+    x = organism.readings.x.flatten(0, 1)
+    own = x[organism.row(test)]
+    said = organism.logits(test, own).argmax(dim=1)
+    right = said == torch.from_numpy(organism.readings.member[test].argmax(axis=1))
+    assert right.double().mean() > 0.7
+    assert (organism.margins(test, own) - organism.margins(test, x.mean(0).expand_as(own).clone())).mean() > 5
+    assert torch.isnan(organism.margin[organism.readings.split != Split.TEST]).all()
+
+
+def test_what_was_asked_beforehand_is_what_is_answered_later(organism: Speller) -> None:
+    asked = np.flatnonzero(~torch.isnan(organism.margin).numpy())
+    own = organism.readings.x.flatten(0, 1)[organism.row(asked)]
+    assert torch.allclose(organism.margins(asked, own), organism.margin[asked], atol=1e-4)
+    said = organism.logits(asked, own).argmax(dim=1).numpy()
+    assert ((said == organism.readings.member[asked].argmax(axis=1)) == organism.right[asked]).all()
+
+
+def test_no_word_is_asked_for_in_vain(organism: Speller) -> None:
+    """Of every letter ten test words, in the order in which words are edited, and more only until ten are right."""
+    readings, asked = organism.readings, ~torch.isnan(organism.margin).numpy()
+    texts = [word.text for word in readings.words]
+    for member in readings.member.T:
+        turns = in_turn(texts, np.flatnonzero((readings.split == Split.TEST) & member))
+        count = int(asked[turns].sum())
+        assert asked[turns[:count]].all()
+        assert count == len(turns) or organism.right[turns[:count]].sum() >= EDITED or count == ROUNDS * EDITED
+        assert count <= EDITED or organism.right[turns[: count - 1 - (count - 1) % EDITED]].sum() < EDITED
+
+
+# What it costs
+
+
+@pytest.mark.parametrize("architecture", models.NETWORKS)
+def test_a_short_pass_gives_what_a_whole_one_gives(architecture: str) -> None:
+    made = small(architecture)
+    assert made._short
+    test = np.flatnonzero(made.readings.split == Split.TEST)
+    x = made.readings.x.flatten(0, 1)[made.row(test)].roll(1, dims=0)
+    whole = replace(made, _memories={})
+    vars(whole)["_short"] = False
+    for read in ("logits", "margins", "gradients"):
+        found, expected = (getattr(speller, read)(test, x) for speller in (made, whole))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", models.NETWORKS)
+def test_layers_before_the_hook_run_once_for_a_word(architecture: str) -> None:
+    made = small(architecture)
+    test = np.flatnonzero(made.readings.split == Split.TEST)
+    x = made.readings.x.flatten(0, 1)[made.row(test)]
+    made.margins(test, x)
+    width, again = len(test) * (1 + len(made.suffix)), positions(made, lambda: [made.gradients(test, x) for _ in "123"])
+    assert again == {"blocks.1": 3 * width, "blocks.2": 3 * width, "logits": 3 * width * len(made.answers)}
+
+
+def test_only_words_that_are_edited_cost_anything(organism: Speller) -> None:
+    """Passes over a batch of words alone, each with the tokens up to its answer: fewer than one over all test words."""
+    test, fresh = (organism.readings.split == Split.TEST).sum(), replace(organism, _memories={}, _entries={})
+    words, width = np.flatnonzero(~torch.isnan(organism.margin).numpy())[:20], 1 + len(organism.suffix)
+    x = organism.readings.x.flatten(0, 1)[organism.row(words)]
+    ran = positions(fresh, lambda: [fresh.gradients(words, x) for _ in range(editing.INTEGRATION_STEPS)])
+    prefixes = sum(map(len, organism.readings.prefix_tokens))
+    assert ran["blocks.3"] <= prefixes + editing.INTEGRATION_STEPS * len(words) * width + 2 * width
+    asked = positions(fresh, lambda: _asked(fresh))
+    assert asked["blocks.3"] < 0.7 * test * width
+
+
+def small(architecture: str) -> Speller:
+    """A speller of a tiny model, whose SAEs would read in the middle of it."""
+    letters = ConceptSet("letters", "The{word} has the first letter: {concept}", {})
+    lines = [" has", " the", " first", " letter", *models.spaced([*MADE_UP, *ascii_uppercase])]
+    subject = models.subject(architecture, models.byte_level(lines))
+    readings = read_words(subject, MIDDLE, Plan(letters, WordFilter(case="lower", shortest=3), 2, 4), NO_CACHE)
+    return make_speller(subject, readings, read_probe(subject, readings, NO_CACHE), NO_CACHE)
+
+
+def positions(made: Speller, run: Callable[[], Any]) -> Counter[str]:
+    """How many positions pass through the parts of blocks, and how many logits are computed."""
+    count: Counter[str] = Counter()
+    bridge = made.subject.bridge
+    modules = {f"blocks.{i}": block.mlp for i, block in enumerate(bridge.blocks)}
+    handles = [
+        module.register_forward_hook(lambda _, __, out, name=name: count.update({name: out.shape[:2].numel()}))
+        for name, module in modules.items()
+    ]
+    handles.append(bridge.unembed.register_forward_hook(lambda _, __, out: count.update({"logits": out.numel()})))
+    run()
+    for handle in handles:
+        handle.remove()
+    return count
 
 
 # What a person sees

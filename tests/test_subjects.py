@@ -520,7 +520,11 @@ def test_a_speller_of_a_centred_subject_gives_the_margins_of_the_raw_one() -> No
     raw, centred = speller(False), speller(True)
     x = raw.readings.x
     torch.testing.assert_close(centred.readings.x, x - x.mean(-1, keepdim=True), rtol=1e-4, atol=1e-4)
-    test = torch.from_numpy(raw.readings.split == Split.TEST)
+    every = np.flatnonzero(raw.readings.split == Split.TEST)
+    found, expected = (of.margins(every, of.readings.x.flatten(0, 1)[of.row(every)]) for of in (centred, raw))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    test = ~torch.isnan(raw.margin)
+    assert test.equal(~torch.isnan(centred.margin))
     assert raw.margin[test].std() > 0.1
     torch.testing.assert_close(centred.margin[test], raw.margin[test], rtol=1e-3, atol=1e-3)
     assert (centred.right == raw.right).all()
@@ -1275,9 +1279,14 @@ def test_contexts_begin_with_bos_or_else_with_eos(source: FileSource) -> None:
         assert (rows.tokens[:, 1] != first).all()
 
 
-def test_a_tokenizer_with_neither_is_one_sentence(source: FileSource) -> None:
-    with pytest.raises(ValueError, match=r"^the tokenizer has neither a BOS nor an EOS token to begin a context with$"):
-        Texts(source, 2, 32).rows(without(qwen_like(), "eos_token"))
+def test_contexts_of_a_model_with_neither_are_texts_as_they_are(source: FileSource) -> None:
+    """Its training contexts began with any token too; what comes first counts in no score."""
+    tokenizer = without(qwen_like(), "eos_token")
+    rows = Texts(source, 2, 32).rows(tokenizer)
+    assert [ids[:n] for ids, n in zip(rows.tokens.tolist(), rows.length.tolist(), strict=True)] == sorted(
+        (tokenizer(text, add_special_tokens=False)["input_ids"] for text in source.texts()), key=len, reverse=True
+    )
+    assert rows.tokens.equal(Texts(source, 2, 32, bos=False).rows(tokenizer).tokens)
 
 
 def test_prompts_of_words_begin_as_contexts_do() -> None:

@@ -16,8 +16,9 @@ from saebench.metrics.absorption import carrier_columns, judged, project, projec
 from saebench.metrics.detectors import Detectors
 from saebench.metrics.first_letter import readable
 from saebench.score import Estimate, Unscored
-from saebench.statistics import Floats, honest_rate, seed_of
+from saebench.statistics import Floats, honest_rate
 from saebench.two_way import over_concepts
+from saebench.vocabulary import EDITED, in_turn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,11 +28,9 @@ if TYPE_CHECKING:
     from saebench.study import Study
 
 ACCURACY = 0.5
-"""Least share of test words that the model must spell rightly."""
+"""Least share of the test words asked for, up to ten per concept, that the model must spell rightly."""
 MATTERS = 1.0
 """Least mean fall of the margin, in nats of logit, when the words are erased at the hook: else it is too late."""
-SAMPLE = 10
-"""Words per concept that are edited."""
 INTEGRATION_STEPS = 6
 LEAD = 1.0
 """By how much, in logits, an absorbing latent's effect must exceed the next one's."""
@@ -41,11 +40,11 @@ Ints = NDArray[np.intp]
 
 def check_spelling(speller: Speller, study: Study) -> None:
     """Raise Unscored where the model cannot spell, or where the hook lies after the letter has moved on."""
-    test = study.test
-    accuracy = float(speller.right[test].mean())
+    words, _ = _sampled(study, {concept: np.flatnonzero(study.test & of) for concept, of in enumerate(study.member.T)})
+    accuracy = float(speller.right[words].mean())
     if accuracy < ACCURACY:
-        raise Unscored(f"the model spells {accuracy:.0%} of the test words, less than {ACCURACY:.0%}")
-    fall = float((speller.margin - speller.erased)[test].mean())
+        raise Unscored(f"the model spells {accuracy:.0%} of the test words asked for, less than {ACCURACY:.0%}")
+    fall = float((speller.margin - speller.erased)[words].mean())
     if fall < MATTERS:
         raise Unscored(f"erasing the words at this hook lowers the margin by {fall:.2f} only: spelling is elsewhere")
 
@@ -140,7 +139,7 @@ def _effects(
     x, carrier = study.x[rows], own.at_top(own.latent)
     written = removed(study, rows, [np.array([latent]) for latent in carrier])
     across = written - (written * direction).sum(dim=1, keepdim=True) * direction
-    base = speller.margin[words]
+    base = speller.margins(words, x)
     return {
         **carrier_columns(study, detectors, owner, rows, own),
         "absorbed": _by_effect(study, speller, own, words),
@@ -169,10 +168,7 @@ def _by_effect(study: Study, speller: Speller, own: Projections, words: Ints) ->
 
 def _sampled(study: Study, words: dict[int, Ints]) -> tuple[Ints, Ints]:
     """Up to ten words of each concept, by a hash of the word, and the concept of each."""
-    chosen = {
-        concept: sorted(of_concept.tolist(), key=lambda word: seed_of(f"edit {study.words[word]}"))[:SAMPLE]
-        for concept, of_concept in words.items()
-    }
+    chosen = {concept: in_turn(study.words, of_concept)[:EDITED].tolist() for concept, of_concept in words.items()}
     pairs = [(word, concept) for concept, of_concept in chosen.items() for word in of_concept]
     if not pairs:
         raise Unscored("no test word is left to edit: the probe gets none right on which all split latents are silent")

@@ -1,0 +1,42 @@
+"""Passes of a model that leave out what they need not: its first blocks, most of the vocabulary."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from saebench.subject import Subject
+
+
+@contextmanager
+def skipping(subject: Subject, layers: int) -> Iterator[None]:
+    """The first blocks hand on what they are given, so that only the others cost anything."""
+    blocks, tuples = subject.bridge.blocks[:layers], layers > 0 and subject.tuples
+
+    def hand_on(*args: Any, **kwargs: Any) -> Any:
+        hidden = args[0] if args else kwargs["hidden_states"]
+        return (hidden,) if tuples else hidden
+
+    for block in blocks:  # past __setattr__, which would set it on the wrapped block
+        vars(block)["forward"] = hand_on
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del vars(block)["forward"]
+
+
+@contextmanager
+def unembedding(subject: Subject, tokens: Tensor) -> Iterator[None]:
+    """Logits are those of some tokens of the vocabulary only."""
+    head, rows = subject.bridge.unembed.original_component, tokens.to(subject.device)
+    if not isinstance(head, nn.Linear):
+        raise TypeError(f"{subject.name} unembeds with a {type(head).__name__}, which has no rows to choose from")
+    weight, bias = head.weight[rows], None if head.bias is None else head.bias[rows]
+    vars(head)["forward"] = lambda hidden: linear(hidden, weight, bias)
+    try:
+        yield
+    finally:
+        del vars(head)["forward"]
