@@ -1034,6 +1034,7 @@ class Careful:
     """The organism's tokenizer, which does not take what would cost it minutes and gigabytes."""
 
     bos_token_id = 0
+    eos_token_id = None
 
     def __init__(self) -> None:
         import transformers
