@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from saebench.architectures import is_new
 from saebench.places import ORGANISM
 from saebench.recipe import source_digest
+from saebench.record.budget import BUDGETS
 from saebench.score import Unscored
 from saebench.spec import SAESpec
 
@@ -27,7 +28,6 @@ EMBEDDED_WIDTH = 1024
 """Latents of the embedded model's SAEs, as the zoo's."""
 EXPANSION = 8
 """Latents per dimension for other models, as far as the budget goes."""
-WIDEST = {"smoke": 1024, "quick": 4096, "standard": 16_384, "full": 65_536}
 
 
 @dataclass
@@ -108,7 +108,7 @@ class ArchitectureRun:
         return train(spec.location, rows, order)
 
     def _d_sae(self, spec: SAESpec, rows: "Tensor") -> int:
-        wide = min(EXPANSION * rows.shape[1], WIDEST[self.run.budget])
+        wide = min(EXPANSION * rows.shape[1], BUDGETS[self.run.budget].widest)
         return EMBEDDED_WIDTH if self.run.model_name(spec) == ORGANISM else wide
 
     def _rows(self, spec: SAESpec) -> "Tensor":

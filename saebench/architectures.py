@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from saebench.naming import nearest, one_sentence
 from saebench.places import ORGANISM
+from saebench.record.budget import BUDGETS
 from saebench.registry import PYTHON, check_module
 from saebench.spec import SAESpec
 
@@ -13,8 +14,6 @@ ARCHITECTURES = ("standard", "gated", "jumprelu", "topk", "batchtopk", "matryosh
 L0S, REFERENCE_L0S = (8, 16, 32), (6, 14, 27, 40)
 """Sparsities that a new architecture is trained at, and those of the zoo's: around them, and near its controls'."""
 SEEDS = (0, 1)
-TOKENS = {"smoke": 50_000, "quick": 400_000, "standard": 1_000_000, "full": 2_500_000}
-"""Activations that each SAE is trained on, by budget."""
 CONTEXTS = {ORGANISM: 64}
 """Tokens per context in training, as the zoo's."""
 CONTEXT = 128
@@ -51,7 +50,7 @@ def _of(name: str, model: str, hook: str | None, budget: str) -> list[SAESpec]:
         SAESpec(
             f"{name}/l0-{l0}/seed-{seed}", "architecture", location, hook=own or hook,
             context_size=CONTEXTS.get(model, CONTEXT), architecture=location.rpartition(":")[2].rpartition(".")[2],
-            facts={"aimed_l0": l0, "seed": seed, "tokens": TOKENS[budget]},
+            facts={"aimed_l0": l0, "seed": seed, "tokens": BUDGETS[budget].architecture_samples},
         )
         for l0 in (REFERENCE_L0S if location in ARCHITECTURES else L0S)
         for seed in SEEDS

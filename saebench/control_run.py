@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from saebench.record.budget import BUDGETS
 from saebench.score import Unscored
 from saebench.spec import transcodes
 
@@ -73,12 +74,12 @@ class ControlRun:
         return scene, read_dictionary(sae, scene, self.run.trace(sae), *more)
 
     def _scene(self, sae: "LoadedSAE", subject: "Subject") -> "Scene":
-        from saebench.scene import SIZES, make_scene
+        from saebench.scene import make_scene
 
         inside = sae.spec.context_size or self.run.corpus(sae.spec).context
         activations = self._activations(sae.spec, subject)
         key = ("scene", subject.digest, activations.hook, inside)
-        return self.run.shelf.place.get(key, lambda: make_scene(activations, inside, SIZES[self.run.budget]))
+        return self.run.shelf.place.get(key, lambda: make_scene(activations, inside, BUDGETS[self.run.budget].game))
 
     def _random_scene(self, sae: "LoadedSAE", kind: str) -> "Scene":
         return self._scene(sae, self._random_model(sae.spec, kind))

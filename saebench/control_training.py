@@ -21,15 +21,13 @@ from saebench.corpora import Corpus, WorldTexts
 from saebench.loaders import load_sae
 from saebench.organism.zoo import Decoder, Member, train_member
 from saebench.places import ORGANISM
+from saebench.record.budget import BUDGETS, CONTEXT
 from saebench.registry import specs_of
-from saebench.run import CONTEXT
 from saebench.sae import LoadedSAE
 from saebench.score import Unscored
 from saebench.spec import SAESpec
 from saebench.subject import Subject
 
-SAMPLES = {"smoke": 0, "quick": 200_000, "standard": 1_000_000, "full": 2_500_000}
-"""Activations that a control SAE is trained on, by budget."""
 MOST_WORK = 2e11
 """Samples times weights of the decoder, on a CPU: some minutes."""
 MOST_WORK_GPU = 1e14
@@ -87,7 +85,7 @@ def trained_control(
     if not isinstance(texts, WorldTexts):
         key["texts"] = texts.name
     inside = _inside(like, subject)
-    make = partial(_trained, member, kind, subject, hook, texts, inside, SAMPLES[budget])
+    make = partial(_trained, member, kind, subject, hook, texts, inside, BUDGETS[budget].control_samples)
     weights = store.get(key, make, random=False)
     spec = like.sae.spec
     made = replace(spec, name=f"{spec.name}~{kind}", d_sae=member.d_sae, control=True, origin=spec)
@@ -111,7 +109,7 @@ def _member(kind: str, like: Like) -> Member:
 
 
 def _check_affordable(member: Member, like: Like, budget: str) -> None:
-    samples = SAMPLES[budget]
+    samples = BUDGETS[budget].control_samples
     if not samples:
         raise Unscored(f"no {member.name} SAE is trained at --sae-budget {budget}")
     work, most = samples * member.d_sae * like.x.shape[1], MOST_WORK_GPU if "cuda" in like.sae.device else MOST_WORK

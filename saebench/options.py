@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from saebench.models import DTYPES
-from saebench.run import BUDGETS
+from saebench.record.budget import BUDGETS
 
 DEFAULT = "organism"
 

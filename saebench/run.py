@@ -16,6 +16,7 @@ from saebench.needs import Say, model_of
 from saebench.places import ORGANISM
 from saebench.preparation import prepare, settle
 from saebench.pretrained import model_on_hub
+from saebench.record.budget import BUDGETS, CONTEXT
 from saebench.recorder import Recorder
 from saebench.score import Score, Unscored
 from saebench.spec import SAESpec
@@ -31,11 +32,6 @@ if TYPE_CHECKING:
     from saebench.sae import LoadedSAE
     from saebench.subject import Subject
     from saebench.trace import Trace
-
-BUDGETS = {"smoke": 16, "quick": 96, "standard": 384, "full": 1536}
-"""Documents per corpus."""
-CONTEXT = 256
-"""Tokens per document, or twice the SAE's training context where that is more; never more than the model has."""
 
 
 @dataclass
@@ -194,7 +190,7 @@ class Run:
         from saebench.corpora import Texts, WorldTexts
         from saebench.models import context_of
 
-        source, documents = self.source(spec), BUDGETS[self.budget]
+        source, documents = self.source(spec), BUDGETS[self.budget].documents
         if source is None:
             return WorldTexts(documents, CONTEXT)
         context = max(CONTEXT, 2 * (spec.context_size or 0))

@@ -13,6 +13,7 @@ from saebench.metrics.fakes import Cloud
 from saebench.metrics.ladder import Pool
 from saebench.metrics.matching import Traits
 from saebench.perturb import Perturber
+from saebench.record.budget import Size
 from saebench.score import Unscored
 from saebench.statistics import seed_of
 from saebench.subject import Subject
@@ -23,20 +24,6 @@ TOKENS = 20_000
 WRITES = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out")
 """Hooks whose activation is, or is added to, the residual stream."""
 POOL = 40_000
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much is asked: features per rung, prompts at which all are asked about, and prompts for what is cheap."""
-
-    features: int
-    prompts: int
-    more_prompts: int
-
-
-SIZES = {
-    "smoke": Size(16, 4, 12), "quick": Size(40, 16, 48), "standard": Size(96, 32, 128), "full": Size(192, 64, 256),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)

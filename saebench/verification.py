@@ -8,8 +8,8 @@ from typing import Literal
 from saebench.board import current_scores
 from saebench.board_notes import NUMBER
 from saebench.local import PREFIX
+from saebench.record.budget import BUDGETS
 from saebench.registry import resolve
-from saebench.run import BUDGETS
 from saebench.score import Score
 from saebench.spec import SAESpec
 from saebench.store import Store

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from saebench.record.budget import BUDGETS
 from saebench.score import Unscored
 from saebench.spec import transcodes
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from saebench.study import Probed, Study
     from saebench.subject import Subject
 
-BUDGETS = {"smoke": (2, 4096), "quick": (8, 16_384), "standard": (8, 65_536), "full": (8, None)}
-"""Prefixes after which words are read, and most words."""
-
 
 @dataclass
 class WordRun:
@@ -35,17 +33,17 @@ class WordRun:
         from saebench.models import model_facts
         from saebench.vocabulary import WordFilter
 
-        prefixes, most = BUDGETS[self.run.budget]
+        budget = BUDGETS[self.run.budget]
         chosen = load_concepts(concepts)
         if concepts != LETTERS:
-            return Plan(chosen, WordFilter(), prefixes, most=most)
+            return Plan(chosen, WordFilter(), budget.prefixes, most=budget.words)
         model = self.run.model_name(spec)
         facts = dict(model_facts(model).get("words", {}))
         asked = {name: facts.pop(name) for name in ("template", "separator") if name in facts}
         try:
             kept = WordFilter(**facts)
             reference = reference_name() if kept.seen else ""
-            return Plan(replace(chosen, **asked), kept, prefixes, most=most, reference=reference)
+            return Plan(replace(chosen, **asked), kept, budget.prefixes, most=budget.words, reference=reference)
         except TypeError as error:
             raise ValueError(f"table [words] of fixtures/{model}.toml: {error}") from None
 

@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench import controls, lineup, run, scene, word_run
+from saebench import controls, lineup, run, scene
 from saebench.metrics import absorption, games
+from saebench.record.budget import BUDGETS, Size
 from saebench.registry import resolve
 from saebench.run import Run
 from saebench.sae import LoadedSAE
@@ -23,7 +24,7 @@ from saebench.store import Store
 REAL = "organism/batchtopk-16-telegrams"
 """Its data had a genre that the model never saw, so that every property has a value."""
 SMALLER = (
-    (scene.SIZES, "smoke", scene.Size(16, 3, 6)), (word_run.BUDGETS, "smoke", (2, 1400)), (run.BUDGETS, "smoke", 10),
+    (BUDGETS, "smoke", replace(BUDGETS["smoke"], documents=10, words=1400, game=Size(16, 3, 6))),
     (vars(run), "CONTEXT", 128), (vars(scene), "POOL", 10_000), (vars(lineup), "PER_PROMPT", 500), (vars(lineup), "ERRORS", 2),
     (vars(controls), "MODELS", {"random_model": controls.MODELS["random_model"]}),
     (vars(games), "GAMES", 2000), (vars(games), "RESAMPLES", 400),

@@ -24,12 +24,13 @@ from saebench import (
     recipe,
 )
 from saebench.architecture_training import Order, check_saved, config_of, found, train
-from saebench.architectures import ARCHITECTURES, L0S, REFERENCE_L0S, SEEDS, TOKENS, resolve
+from saebench.architectures import ARCHITECTURES, L0S, REFERENCE_L0S, SEEDS, resolve
 from saebench.controls import Like
 from saebench.options import add_options
 from saebench.organism.zoo import classes_of, training_sae
 from saebench.recipe import source_digest
-from saebench.run import BUDGETS, Run
+from saebench.record.budget import BUDGETS
+from saebench.run import Run
 from saebench.score import Unscored
 from saebench.spec import SAESpec
 from saebench.store import Store
@@ -114,7 +115,7 @@ def test_a_new_architecture_is_trained_at_three_sparsities_from_two_seeds(mine: 
     made = specs("mine:Lazy", budget="quick")
     assert [spec.name for spec in made] == [f"mine:Lazy/l0-{l0}/seed-{seed}" for l0 in (8, 16, 32) for seed in (0, 1)]
     assert {spec.architecture for spec in made} == {"Lazy"}
-    assert {spec.facts["tokens"] for spec in made} == {TOKENS["quick"]}
+    assert {spec.facts["tokens"] for spec in made} == {BUDGETS["quick"].architecture_samples}
     assert {(spec.loader, spec.hook, spec.context_size, spec.digest) for spec in made} == {("architecture", HOOK, 64, None)}  # fmt: skip
 
 
@@ -122,7 +123,7 @@ def test_those_of_the_zoo_are_trained_around_them() -> None:
     made = specs(*ARCHITECTURES)
     assert len(made) == len(ARCHITECTURES) * len(REFERENCE_L0S) * len(SEEDS)
     assert min(REFERENCE_L0S) < min(L0S) < max(L0S) < max(REFERENCE_L0S)
-    assert set(TOKENS) == set(BUDGETS)
+    assert all(budget.architecture_samples > 0 for budget in BUDGETS.values())
 
 
 def test_a_name_given_twice_is_one_architecture() -> None:
@@ -336,8 +337,8 @@ def small(project: Any, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: F811
     shutil.copy(ROOT / "examples" / "tied_topk.py", project.path)
     for name in ("mine", "tied_topk"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setitem(architectures.TOKENS, "smoke", 12 * 1024)
-    monkeypatch.setitem(BUDGETS, "smoke", 6)
+    less = replace(BUDGETS["smoke"], documents=6, architecture_samples=12 * 1024)
+    monkeypatch.setitem(BUDGETS, "smoke", less)
     monkeypatch.setattr(architectures, "REFERENCE_L0S", (6, 40))
     monkeypatch.setattr(architectures, "L0S", (8,))
     monkeypatch.setattr(matched_table, "FEWEST", 2)

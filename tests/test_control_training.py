@@ -15,11 +15,11 @@ from torch import Tensor
 
 from saebench import control_training, corpora
 from saebench.cache import Cache
-from saebench.control_training import SAMPLES, SHUFFLED, find_in_zoo, trained_control, training_rows
+from saebench.control_training import SHUFFLED, find_in_zoo, trained_control, training_rows
 from saebench.controls import MODELS, Like
 from saebench.corpora import REFERENCE_DOCUMENTS, WorldTexts
 from saebench.organism.zoo import ARCHITECTURES, BATCH
-from saebench.run import BUDGETS, CONTEXT
+from saebench.record.budget import BUDGETS, CONTEXT
 from saebench.sae import LoadedSAE
 from saebench.score import Unscored
 from saebench.subject import Subject
@@ -158,7 +158,7 @@ def test_an_sae_that_is_too_large_is_not_trained(d_sae: int, tmp_path: Path) -> 
     assert "--sae-budget quick" in reason
     found = re.search(r"takes ([\d.]+) times", reason)
     assert found is not None
-    assert float(found[1]) == pytest.approx(SAMPLES["quick"] * d_sae * models.WIDTH / 2e11, rel=0.1)
+    assert float(found[1]) == pytest.approx(BUDGETS["quick"].control_samples * d_sae * models.WIDTH / 2e11, rel=0.1)
 
 
 def test_a_gpu_may_do_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,9 +170,10 @@ def test_a_gpu_may_do_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_larger_budgets_train_longer() -> None:
-    assert list(SAMPLES) == list(BUDGETS)
-    assert list(SAMPLES.values()) == sorted(SAMPLES.values())
-    assert all(samples == 0 or samples > 100 * BATCH for samples in SAMPLES.values())
+    samples = [budget.control_samples for budget in BUDGETS.values()]
+    assert samples == sorted(samples)
+    assert all(number == 0 or number > 100 * BATCH for number in samples)
+    assert max(samples) > 0
 
 
 # Training on the spot
@@ -198,7 +199,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         with torch.random.fork_rng(devices=[]):
             return train(member, activations, samples)
 
-    monkeypatch.setattr(control_training, "SAMPLES", {**SAMPLES, "quick": 80 * BATCH})
+    monkeypatch.setitem(BUDGETS, "quick", replace(BUDGETS["quick"], control_samples=80 * BATCH))
     monkeypatch.setattr(control_training, "training_rows", fewer_rows)
     monkeypatch.setattr(corpora, "held_out_texts", letters)
     monkeypatch.setattr(control_training, "train_member", counted)
@@ -306,7 +307,7 @@ def test_the_architecture_that_an_sae_was_trained_with_counts(small: list[str], 
 
 
 def test_training_texts_are_none_of_those_that_are_scored() -> None:
-    read = max(*BUDGETS.values(), REFERENCE_DOCUMENTS)
+    read = max(*(budget.documents for budget in BUDGETS.values()), REFERENCE_DOCUMENTS)
     assert read <= TEXTS.reserved
 
 
@@ -322,7 +323,7 @@ def test_training_rows_are_of_texts_after_those_that_are_scored(monkeypatch: pyt
     assert rows.shape == (6000, models.WIDTH)
     assert rows.dtype == torch.float32
     assert len(asked) == len(set(asked))
-    assert min(asked) >= max(*BUDGETS.values(), REFERENCE_DOCUMENTS)
+    assert min(asked) >= max(*(budget.documents for budget in BUDGETS.values()), REFERENCE_DOCUMENTS)
 
 
 def test_training_rows_are_activations_in_order_without_bos(monkeypatch: pytest.MonkeyPatch) -> None:

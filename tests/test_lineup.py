@@ -29,6 +29,7 @@ from saebench.lineup import (
 )  # fmt: skip
 from saebench.metrics import distinguishability as metric
 from saebench.metrics.distinguishability import Lineup
+from saebench.record.budget import BUDGETS, Size
 from saebench.registry import resolve
 from saebench.run import Run
 from saebench.sae import LoadedSAE
@@ -54,7 +55,7 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         # Less is asked about less, so that it takes seconds.
         for module, name, value in SMALLER:
             patch.setattr(module, name, value)
-        patch.setitem(scene.SIZES, "smoke", scene.Size(16, 3, 9))
+        patch.setitem(BUDGETS, "smoke", replace(BUDGETS["smoke"], game=Size(16, 3, 9)))
         run().activations(real())
         yield
 

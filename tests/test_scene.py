@@ -18,9 +18,10 @@ from saebench.activations import Activations
 from saebench.lineup import positive_controls
 from saebench.metrics.fakes import Cloud
 from saebench.metrics.ladder import Features
+from saebench.record.budget import BUDGETS, Budget, Size
 from saebench.registry import resolve
-from saebench.run import BUDGETS, Run
-from saebench.scene import SIZES, Scene, Size, make_scene, unembedding
+from saebench.run import Run
+from saebench.scene import Scene, make_scene, unembedding
 from saebench.score import Unscored
 from saebench.store import Store
 from saebench.vocabulary import token_texts
@@ -94,9 +95,9 @@ def test_no_two_prompts_are_the_same() -> None:
         assert len({tuple(ids) for ids in made.ask.prompts}) == SMALL.more_prompts
 
 
-@pytest.mark.parametrize("budget", BUDGETS)
-def test_every_prompt_has_a_document_of_its_own_at_every_budget(budget: str) -> None:
-    assert SIZES[budget].prompts <= SIZES[budget].more_prompts <= BUDGETS[budget]
+@pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
+def test_every_prompt_has_a_document_of_its_own_at_every_budget(budget: Budget) -> None:
+    assert budget.game.prompts <= budget.game.more_prompts <= budget.documents
 
 
 def test_all_features_are_asked_about_at_the_first_of_the_prompts() -> None:

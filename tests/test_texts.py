@@ -26,7 +26,8 @@ from saebench.hub import Repo
 from saebench.metrics import context_length, marginal_structure, reconstruction, throughput
 from saebench.metrics.marginal_structure import Control
 from saebench.needs import ensure, of_corpus
-from saebench.scene import EARLIEST, Size, make_scene
+from saebench.record.budget import Size
+from saebench.scene import EARLIEST, make_scene
 from saebench.score import Estimate, Unscored
 from saebench.subject import Subject
 from saebench.texts import FileSource, HubSource, source_of

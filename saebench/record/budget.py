@@ -1,0 +1,42 @@
+"""How much a run reads, asks and trains: all sizes that `--sae-budget` stands for, in one place."""
+
+from dataclasses import dataclass
+
+CONTEXT = 256
+"""Tokens per document, or twice the SAE's training context where that is more; never more than the model has."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is asked: features per rung, prompts at which all are asked about, and prompts for what is cheap."""
+
+    features: int
+    prompts: int
+    more_prompts: int
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The sizes of one run. What is larger is read, asked and trained more; nothing is read that a smaller one is not."""
+
+    documents: int
+    """Texts of the corpus."""
+    prefixes: int
+    """Texts after which each word is read."""
+    words: int | None
+    """Most words of a concept set; None for all."""
+    game: Size
+    control_samples: int
+    """Activations that a control SAE is trained on; with 0 only controls that lie ready take part."""
+    architecture_samples: int
+    """Activations that each SAE of `--sae-arch` is trained on."""
+    widest: int
+    """Most latents of an SAE of `--sae-arch`."""
+
+
+BUDGETS = {
+    "smoke": Budget(16, 2, 4096, Size(16, 4, 12), 0, 50_000, 1024),
+    "quick": Budget(96, 8, 16_384, Size(40, 16, 48), 200_000, 400_000, 4096),
+    "standard": Budget(384, 8, 65_536, Size(96, 32, 128), 1_000_000, 1_000_000, 16_384),
+    "full": Budget(1536, 8, None, Size(192, 64, 256), 2_500_000, 2_500_000, 65_536),
+}
