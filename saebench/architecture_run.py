@@ -63,8 +63,8 @@ class ArchitectureRun:
 
         One that diverged in training is broken, whatever is asked of it. Raises ValueError where none can be trained.
         """
-        from saebench.controls import Unmade
         from saebench.sae import LoadedSAE
+        from saebench.saes.unmade import Unmade
 
         spec = self.known(spec)
         try:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from saebench.architectures import ARCHITECTURES
+from saebench.making.training import classes_of, fit, training_sae
 from saebench.naming import nearest, shown
-from saebench.organism.zoo import classes_of, fit, training_sae
 from saebench.sae import SAE
 from saebench.score import Unscored
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from saebench.floors import DASH
-from saebench.gate import number, tenths
 from saebench.naming import natural
+from saebench.record.columns import Column
+from saebench.record.wording import DASH, number, tenths
 from saebench.score import Score
 
 MOST_PARAMS = 3
@@ -14,25 +14,6 @@ MOST_PARAMS = 3
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 FACTS = ("architecture", "width", "L0", "FVU")
 """What stands beside an SAE's name: scores of SAEs that differ in these are compared with care."""
-
-
-@dataclass(frozen=True, order=True)
-class Column:
-    """Scores that may stand in one column and be ranked: one property, version, parameters, corpus."""
-
-    name: str
-    version: int
-    params: tuple[tuple[str, str], ...]
-    corpus: str
-
-    @classmethod
-    def of(cls, score: Score) -> "Column":
-        params = tuple(sorted((name, str(value)) for name, value in score.params.items()))
-        return cls(score.property, score.version, params, score.corpus)
-
-    @property
-    def family(self) -> str:
-        return self.name.partition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -114,11 +95,3 @@ def tables(scores: Sequence[Score]) -> list[Table]:
     order = [column.family for column in columns]
     names = sorted(dict.fromkeys(place.values()), key=lambda name: (order.index(name.partition(".")[0]), "." in name))
     return [Table(name, rows, [column for column in columns if place[column] == name], cells) for name in names]
-
-
-def current_scores(scores: Sequence[Score]) -> list[Score]:
-    """Leave out repetitions with other seeds, and an SAE's or a model's earlier weights: a row is one SAE's."""
-    published = [score for score in scores if score.seed == 0]
-    dated = sorted(published, key=lambda score: score.created)
-    newest = {(score.sae, score.model): (score.sae_digest, score.model_digest) for score in dated}
-    return [score for score in published if newest[score.sae, score.model] == (score.sae_digest, score.model_digest)]

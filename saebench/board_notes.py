@@ -1,13 +1,13 @@
 """Why cells of a leaderboard are empty: a mark in the cell, and one line per reason below the table."""
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from saebench.board import Column, Table
+from saebench.board import Table
 from saebench.markdown import escaped, note_mark
+from saebench.record.columns import Column
+from saebench.record.wording import NUMBER
 
-NUMBER = re.compile(r"(?<![\w.-])[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?!\w|\.\d)")
 T = TypeVar("T")
 Marks = dict[tuple[str, Column], str]
 

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from saebench.floors import DASH
-from saebench.gate import number
+from saebench.record.wording import DASH, number
 from saebench.score import Score
 from saebench.store import Store
 

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from saebench.activations import Activations
-    from saebench.controls import Like
+    from saebench.evidence.game.answers import Lineup, Rungs
+    from saebench.evidence.memory import Memory
     from saebench.lineup import Dictionary
-    from saebench.memory import Memory
+    from saebench.making.like import Like
     from saebench.metrics.detectors import Detectors
-    from saebench.metrics.distinguishability import Lineup, Rungs
     from saebench.metrics.marginal_structure import Control
     from saebench.metrics.probes import Probe
     from saebench.run import Run
@@ -107,7 +107,7 @@ class ControlRun:
         return self.run.shelf.sae.get((sae.digest, "controls"), lambda: self._controls(sae))
 
     def _controls(self, sae: "LoadedSAE") -> "dict[str, Control]":
-        from saebench.controls import MODELS
+        from saebench.subject_random import MODELS
 
         self._check_one_place(sae)
         if sae.spec.control:
@@ -169,7 +169,7 @@ class ControlRun:
 
     def like(self, sae: "LoadedSAE") -> "Like":
         """What a control has in common with an SAE."""
-        from saebench.controls import Like
+        from saebench.making.like import Like
         from saebench.metrics.reconstruction import l0
 
         trace = self.run.trace(sae)
@@ -210,7 +210,7 @@ class ControlRun:
 
     def _random_model(self, spec: "SAESpec", kind: str) -> "Subject":
         from saebench.batches import out_of_memory
-        from saebench.controls import control_model
+        from saebench.subject_random import control_model
 
         name, centred = self.run.model_name(spec), spec.centred
 

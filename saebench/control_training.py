@@ -16,10 +16,10 @@ from torch import Tensor
 from saebench.activations import own_positions
 from saebench.architectures import ARCHITECTURES
 from saebench.cache import Cache, Inputs, Tensors
-from saebench.controls import Like, shuffled_rows, training_seed
 from saebench.corpora import Corpus, WorldTexts
 from saebench.loaders import load_sae
-from saebench.organism.zoo import Decoder, Member, train_member
+from saebench.making.like import Like
+from saebench.making.training import Decoder, Member, train_member
 from saebench.places import ORGANISM
 from saebench.record.budget import BUDGETS, CONTEXT
 from saebench.registry import specs_of
@@ -27,6 +27,7 @@ from saebench.sae import LoadedSAE
 from saebench.score import Unscored
 from saebench.spec import SAESpec
 from saebench.subject import Subject
+from saebench.subject_random import shuffled_rows, training_seed
 
 MOST_WORK = 2e11
 """Samples times weights of the decoder, on a CPU: some minutes."""

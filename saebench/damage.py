@@ -17,7 +17,7 @@ from saebench.sae import LoadedSAE
 from saebench.statistics import seed_of
 
 if TYPE_CHECKING:
-    from saebench.controls import Like
+    from saebench.making.like import Like
 
 ORACLE = "oracle"
 REPLACED = (25, 50, 75)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from saebench.gate import number
 from saebench.naming import nearest
+from saebench.record.wording import number
 from saebench.score import Score
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {

@@ -1,7 +1,7 @@
 """Is one score different from another by more than noise? Paired where both were measured on the same items."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -141,19 +141,6 @@ def _deviations(each: Floats) -> tuple[float, float]:
     means = _counts(n, repetition()) @ (each - each.mean()) / n
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) * wider(n)
     return min(float(low), 0.0), max(float(high), 0.0)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values of a family of tests (Holm 1979): reject those of at most the level.
-
-    A p-value that is none is 1: what could not be tested is not rejected, and takes nothing from the others.
-    """
-    p = np.nan_to_num(np.asarray(p_values, dtype=np.float64), nan=1.0)
-    order = np.argsort(p, kind="stable")
-    steps = p[order] * np.arange(len(order), 0, -1)
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0) if len(order) else steps
-    return [float(p) for p in adjusted]
 
 
 def loaded(load: Any, score: Score) -> Items | None:

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from saebench.gate import number
+from saebench.record.wording import DASH, number
 from saebench.score import Score
 
-DASH = "—"
 KNOWN = ("score", "best_control", "score_ceiling")
 
 

@@ -7,14 +7,13 @@ from typing import Literal
 from saebench.baseline import Baseline, changed
 from saebench.differences import Difference, computable, unpaired
 from saebench.matched import Matched
+from saebench.record.wording import number
 from saebench.score import Score
 from saebench.store import Store
 
 Verdict = Literal["ok", "worse", "better", "new", "incomparable", "unscored"]
 LEVEL = 0.05
 """How often a run of comparisons without any change may come out red: the level of the whole family."""
-MANY = 1e9
-"""A number of that size is written with three digits and its power of ten."""
 
 
 @dataclass(frozen=True)
@@ -97,31 +96,6 @@ def message(score: Score, comparison: Comparison) -> str:
     found = comparison.difference
     pairs = f"paired over {found.n} {score.n_unit}s" if found.paired else "unpaired"
     return f"{left}: {_difference(score, found)}, allowed {number(comparison.tolerance)}, {pairs}"
-
-
-def number(value: float, like: float = 0.0) -> str:
-    """Three decimals, or three digits where decimals would show nothing: how scores are written everywhere.
-
-    Thousands have no decimals, nor has a `value` that stands beside a number of that size, `like`.
-    """
-    if not abs(value) < MANY:
-        return f"{value:.3g}"
-    if max(abs(value), abs(like)) >= 1000:
-        return f"{value:.0f}"
-    return f"{value:.3f}" if value == 0 or abs(value) >= 0.0095 else f"{value:.3g}"
-
-
-def tenths(value: float) -> str:
-    """`16.0`: how an L0 is written."""
-    return f"{value:.1f}" if abs(value) < MANY else number(value)
-
-
-def with_interval(value: float, half: float) -> str:
-    """`0.412 ±0.038`: a value to the digits that its interval's half width leaves, of which two are shown."""
-    if not max(abs(value), abs(half)) < MANY:
-        return f"{value:.3g} ±{half:.2g}"
-    decimals = max(0, 1 - math.floor(math.log10(half))) if half > 1e-6 else 3
-    return f"{value:.{decimals}f} ±{half:.{decimals}f}"
 
 
 def _difference(score: Score, found: Difference) -> str:

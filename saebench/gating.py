@@ -11,10 +11,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from saebench.baseline import Baseline
 from saebench.demands import Demand
-from saebench.gate import Comparison, Verdict, held_against, message, number
+from saebench.gate import Comparison, Verdict, held_against, message
 from saebench.matched import Matched
 from saebench.naming import shown
 from saebench.properties import Property
+from saebench.record.wording import number
 from saebench.score import Score
 from saebench.settings import Acknowledged, Settings
 from saebench.store import Store

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-from saebench.board import ARROWS, FACTS, Column, Table, current_scores, tables
+from saebench.board import ARROWS, FACTS, Table, tables
 from saebench.board_footer import footer
 from saebench.board_notes import Marks, notes
-from saebench.floors import DASH, floor_columns, reference_cell
-from saebench.gate import with_interval
+from saebench.floors import floor_columns, reference_cell
 from saebench.markdown import escaped, pipe_table
 from saebench.questions import questions_section
 from saebench.ranking import Compare, ranks, unpaired
+from saebench.record.columns import Column, current_scores
+from saebench.record.wording import DASH, with_interval
 from saebench.score import Score
 
 FAILS = "⚠"

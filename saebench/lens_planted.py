@@ -8,8 +8,8 @@ from math import factorial, prod
 from statistics import mean
 from typing import NamedTuple
 
-from saebench.board import Column
 from saebench.ranking import Compare
+from saebench.record.columns import Column
 from saebench.reliability import LEVEL, Data, Finding, Tested, Verdict, corrected, unrelated
 from saebench.score import Score
 from saebench.trends import SAME, Trend, trend

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, pairwise
 from statistics import mean, median, stdev
 
-from saebench.board import Column
-from saebench.gate import number
 from saebench.ranking import Contrast
+from saebench.record.columns import Column
+from saebench.record.wording import number
 from saebench.reliability import Cells, Data, Finding, Tested, corrected, unrelated
 from saebench.score import Score
 from saebench.statistics import DETECTABLE, DETECTED, NORMAL

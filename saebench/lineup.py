@@ -11,9 +11,9 @@ from scipy import sparse
 from torch import Tensor
 
 from saebench import known
+from saebench.evidence.game.answers import MIXTURE, Lineup, Rungs, built
 from saebench.metrics import fakes, ladder
 from saebench.metrics.curves import plateau
-from saebench.metrics.distinguishability import MIXTURE, Lineup, Rungs, built
 from saebench.metrics.ladder import ANGLES, Features, Parts, Pool, Rung
 from saebench.metrics.moves import rotated
 from saebench.metrics.responses import Bools

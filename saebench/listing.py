@@ -4,9 +4,8 @@ from tabulate import tabulate
 
 from saebench import registry
 from saebench.files import here, missing
-from saebench.floors import DASH
-from saebench.gate import number
 from saebench.hub import gigabytes
+from saebench.record.wording import DASH, number
 from saebench.spec import SAESpec
 
 HEADER = ["name", "model", "hook", "width", "l0", "size", "cached"]

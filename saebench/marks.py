@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from saebench.hooks import like_a_hook, misnamed
+from saebench.catalogue.hooks import like_a_hook, misnamed
 from saebench.naming import nearest
 from saebench.spec import SAESpec
 

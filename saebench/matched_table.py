@@ -8,10 +8,9 @@ from tabulate import tabulate
 
 from saebench.architectures import trained_as
 from saebench.differences import computable
-from saebench.floors import DASH
-from saebench.gate import with_interval
 from saebench.matched import Matched, baseline_at
 from saebench.naming import shown_lines
+from saebench.record.wording import DASH, with_interval
 from saebench.score import Score
 from saebench.statistics import LEVEL
 

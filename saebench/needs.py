@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from saebench import hub
+from saebench.catalogue.hooks import misnamed
 from saebench.files import file_of, format_of, here, missing, names_of, place_of, repo_of
-from saebench.hooks import misnamed
 from saebench.hub import Repo, Wanted, gigabytes
 from saebench.json_files import read_json
 from saebench.models import (

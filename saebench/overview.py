@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 from tabulate import tabulate
 
-from saebench.board import ARROWS, Column, Table, current_scores, facts, tables, unscored_because
+from saebench.board import ARROWS, Table, facts, tables, unscored_because
 from saebench.board_notes import grouped
-from saebench.floors import DASH, reference_cell
-from saebench.gate import number, with_interval
+from saebench.floors import reference_cell
 from saebench.naming import shown
 from saebench.ranking import Compare, against_floor, ranks, unpaired
+from saebench.record.columns import Column, current_scores
+from saebench.record.wording import DASH, number, with_interval
 from saebench.scale import bar
 from saebench.score import Score
 from saebench.spec import SAESpec

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saebench.carriers import HEADER, carrier_rows
-from saebench.floors import DASH
-from saebench.gate import number
 from saebench.naming import natural, shown
 from saebench.pictures import CURVE, RESPONSES, RETENTION, position_chart, response_charts
 from saebench.plot import Spec
+from saebench.record.wording import DASH, number
 from saebench.score import Score
 from saebench.store import Store
 

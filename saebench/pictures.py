@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from saebench.board import Table, current_scores, tables
+from saebench.board import Table, tables
 from saebench.markdown import escaped
 from saebench.naming import natural
 from saebench.plot import Series, Spec, line_chart, side_by_side, stacked, styled, svg
+from saebench.record.columns import current_scores
 from saebench.scatter import CONTROL, Looks, Panel, drawable, kind, looks, scatter
 from saebench.score import Score
 from saebench.sealed import Sealed

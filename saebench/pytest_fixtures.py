@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from saebench.concepts import LETTERS
-from saebench.plugin import RUN
 from saebench.pytest_errors import of_this_sae
 from saebench.run import Run
 from saebench.score import Estimate
+from saebench.session.suite_run import RUN
 
 if TYPE_CHECKING:
     from saebench.activations import Activations
+    from saebench.evidence.game.answers import Lineup, Rungs
     from saebench.metrics.dataset_shift import Firing
     from saebench.metrics.detectors import Detectors
-    from saebench.metrics.distinguishability import Lineup, Rungs
     from saebench.metrics.ladder import Rung
     from saebench.metrics.marginal_structure import Control
     from saebench.metrics.throughput import Operation

@@ -13,7 +13,7 @@ from saebench.score import Score
 from saebench.summary import status_word, summary
 
 if TYPE_CHECKING:
-    from saebench.plugin import SuiteRun
+    from saebench.session.suite_run import SuiteRun
 
 
 class Reports:

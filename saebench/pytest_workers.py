@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from saebench.plugin import SuiteRun
+    from saebench.session.suite_run import SuiteRun
 
 UNREADABLE = "saebench_unreadable_saes"
 """What the controller found wrong with SAEs before the run, as workers are told it."""

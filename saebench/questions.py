@@ -1,44 +1,9 @@
 """What each column of a leaderboard asks, read from the suites and metrics without importing them."""
 
-import ast
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from saebench.markdown import escaped
 from saebench.score import Score
-
-
-def suite_questions(suites_dir: str | Path) -> dict[str, str]:
-    """Map property family to the docstring of `test_<family>.py`."""
-    found = {}
-    for path in sorted(Path(suites_dir).glob("test_*.py")):
-        if docstring := ast.get_docstring(_parsed(path)):
-            found[path.stem.removeprefix("test_")] = " ".join(docstring.split())
-    return found
-
-
-def definitions(suites_dir: str | Path, metrics_dir: str | Path | None = None) -> dict[str, str]:
-    """Map property to the first paragraph of the docstring of the metric that its test records."""
-    metrics = Path(metrics_dir or Path(__file__).parent / "metrics")
-    said = {
-        (path.stem, node.name): (ast.get_docstring(node) or "").partition("\n\n")[0]
-        for path in sorted(metrics.glob("*.py"))
-        for node in _parsed(path).body
-        if isinstance(node, ast.FunctionDef)
-    }
-    tests = [node for path in sorted(Path(suites_dir).glob("test_*.py")) for node in _functions(path)]
-    found = {name: said.get(metric, "") for test in tests for name in _properties(test) for metric in _recorded(test)}
-    return {name: " ".join(text.split()) for name, text in found.items() if text}
-
-
-def tests(suites_dir: str | Path) -> dict[str, list[str]]:
-    """Map property to the node ids of the tests that score it."""
-    found: dict[str, list[str]] = {}
-    for path in sorted(Path(suites_dir).glob("test_*.py")):
-        for test in _functions(path):
-            for name in _properties(test):
-                found.setdefault(name, []).append(f"{path}::{test.name}")
-    return found
 
 
 def questions_section(scores: Sequence[Score], questions: Mapping[str, str], defined: Mapping[str, str]) -> str:
@@ -73,30 +38,3 @@ def _measured(scores: Sequence[Score]) -> str:
 
 def _family(score: Score) -> str:
     return score.property.partition(".")[0]
-
-
-def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def _functions(path: Path) -> Iterator[ast.FunctionDef]:
-    return (node for node in _parsed(path).body if isinstance(node, ast.FunctionDef))
-
-
-def _properties(test: ast.FunctionDef) -> Iterator[str]:
-    """What `@pytest.mark.score("NAME", …)` names."""
-    for mark in test.decorator_list:
-        match mark:
-            case ast.Call(func=ast.Attribute(attr="score"), args=[ast.Constant(value=str(name)), *_]):
-                yield name
-
-
-def _recorded(test: ast.FunctionDef) -> Iterator[tuple[str, str]]:
-    """Module and function of `record(MODULE.FUNCTION(…))`."""
-    for node in ast.walk(test):
-        match node:
-            case ast.Call(
-                func=ast.Name(id="record"),
-                args=[ast.Call(func=ast.Attribute(value=ast.Name(id=module), attr=function)), *_],
-            ):
-                yield module, function

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from saebench import differences
 from saebench.score import Score
+from saebench.stats.multiple import holm
 from saebench.store import Store
 
 LEVEL = 0.05
@@ -66,7 +67,7 @@ def ranks(scores: Sequence[Score], compare: Compare = unpaired) -> dict[str, int
     useful = [score for score in scored if against_floor(score) == "beyond"]
     pairs = list(combinations(useful, 2))
     leads = [_lead(first, second, compare) for first, second in pairs]
-    adjusted = differences.holm([_two_sided(lead) for lead in leads])
+    adjusted = holm([_two_sided(lead) for lead in leads])
     beaten = Counter(
         (second if lead.value > 0 else first).sae
         for (first, second), lead, p in zip(pairs, leads, adjusted, strict=True)

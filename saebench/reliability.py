@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from saebench.board import Column, current_scores
-from saebench.differences import holm
 from saebench.ranking import Compare, unpaired
+from saebench.record.columns import Column, current_scores
 from saebench.score import Score
+from saebench.stats.multiple import holm
 
 LEVEL = 0.05
 UNRELATED = {"throughput": "it asks how fast an SAE is, not how good"}

@@ -5,13 +5,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saebench.board import Column
 from saebench.board_footer import footer
 from saebench.items import Missing
 from saebench.lenses import LENSES
 from saebench.markdown import escaped, pipe_table
 from saebench.places import ORGANISM, organism_folder
 from saebench.ranking import paired_by
+from saebench.record.columns import Column
 from saebench.reliability import Card, Data, Finding, Lens, failing, make_card, parameters
 from saebench.score import Score
 from saebench.store import Store

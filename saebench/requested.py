@@ -8,13 +8,13 @@ from saebench import __version__
 from saebench.architectures import is_new
 from saebench.architectures import resolve as resolve_architectures
 from saebench.baseline import Baseline, read_baseline
+from saebench.catalogue.suites import definitions
 from saebench.demands import Demand, check_known
 from saebench.gating import Gate
 from saebench.matched import Matched, read_matched, read_own
 from saebench.models import default_hook
 from saebench.options import DEFAULT
 from saebench.places import ORGANISM, suites_dir
-from saebench.questions import definitions
 from saebench.registry import resolve_all
 from saebench.run import Run
 from saebench.settings import Settings, read_settings

@@ -129,8 +129,8 @@ class Run:
 
     def _control(self, spec: SAESpec) -> "LoadedSAE":
         """The control of an SAE; one that cannot be made is unscored, whatever is asked of it."""
-        from saebench.controls import unmade
         from saebench.loaders import load_sae
+        from saebench.saes.unmade import unmade
 
         own, name = load_sae(self.own(spec), self.resolved_device()), spec.name.rpartition("~")[2]
         try:

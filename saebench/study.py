@@ -12,7 +12,7 @@ from torch import Tensor
 
 from saebench.batches import Batch
 from saebench.directions import random_directions
-from saebench.memory import Memory
+from saebench.evidence.memory import Memory
 from saebench.metrics.probes import Probe
 from saebench.readings import Readings
 from saebench.sae import LoadedSAE

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from tabulate import tabulate
 
-from saebench.gate import number, tenths, with_interval
 from saebench.gating import Judgement, counted, nothing_compared
 from saebench.naming import shown
+from saebench.record.wording import number, tenths, with_interval
 from saebench.score import Score
 
 MOST_LINES = 60

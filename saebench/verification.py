@@ -5,10 +5,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from saebench.board import current_scores
-from saebench.board_notes import NUMBER
 from saebench.local import PREFIX
 from saebench.record.budget import BUDGETS
+from saebench.record.columns import current_scores
+from saebench.record.wording import NUMBER
 from saebench.registry import resolve
 from saebench.score import Score
 from saebench.spec import SAESpec

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from saebench.evidence.game.answers import Lineup
 from saebench.metrics import fakes, ladder
-from saebench.metrics.distinguishability import LADDER, Lineup
+from saebench.metrics.distinguishability import LADDER
 from saebench.metrics.fakes import Cloud
 from saebench.metrics.games import Table
 from saebench.metrics.ladder import Features, Parts, Pool, Rung

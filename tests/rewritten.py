@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench import controls, lineup, run, scene
+from saebench import lineup, run, scene, subject_random
 from saebench.metrics import absorption, games
 from saebench.record.budget import BUDGETS, Size
 from saebench.registry import resolve
@@ -26,7 +26,7 @@ REAL = "organism/batchtopk-16-telegrams"
 SMALLER = (
     (BUDGETS, "smoke", replace(BUDGETS["smoke"], documents=10, words=1400, game=Size(16, 3, 6))),
     (vars(run), "CONTEXT", 128), (vars(scene), "POOL", 10_000), (vars(lineup), "PER_PROMPT", 500), (vars(lineup), "ERRORS", 2),
-    (vars(controls), "MODELS", {"random_model": controls.MODELS["random_model"]}),
+    (vars(subject_random), "MODELS", {"random_model": subject_random.MODELS["random_model"]}),
     (vars(games), "GAMES", 2000), (vars(games), "RESAMPLES", 400),
     # Among so few words no latent is clearly better than random directions.
     (vars(absorption), "check_better_than_random", lambda study, detectors: None),

@@ -25,9 +25,9 @@ from saebench import (
 )
 from saebench.architecture_training import Order, check_saved, config_of, found, train
 from saebench.architectures import ARCHITECTURES, L0S, REFERENCE_L0S, SEEDS, resolve
-from saebench.controls import Like
+from saebench.making.like import Like
+from saebench.making.training import classes_of, training_sae
 from saebench.options import add_options
-from saebench.organism.zoo import classes_of, training_sae
 from saebench.recipe import source_digest
 from saebench.record.budget import BUDGETS
 from saebench.run import Run

@@ -16,13 +16,15 @@ from torch import Tensor
 from saebench import control_training, corpora
 from saebench.cache import Cache
 from saebench.control_training import SHUFFLED, find_in_zoo, trained_control, training_rows
-from saebench.controls import MODELS, Like
 from saebench.corpora import REFERENCE_DOCUMENTS, WorldTexts
-from saebench.organism.zoo import ARCHITECTURES, BATCH
+from saebench.making.like import Like
+from saebench.making.training import BATCH
+from saebench.organism.zoo import ARCHITECTURES
 from saebench.record.budget import BUDGETS, CONTEXT
 from saebench.sae import LoadedSAE
 from saebench.score import Unscored
 from saebench.subject import Subject
+from saebench.subject_random import MODELS
 
 torch.set_num_threads(1)
 TEXTS = WorldTexts(8, 256)

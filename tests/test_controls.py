@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from saebench.controls import rerandomised, shuffled_rows
+from saebench.subject_random import rerandomised, shuffled_rows
 
 
 def model() -> nn.Module:

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench.controls import Like, control_sae, unmade
+from saebench.controls import control_sae
 from saebench.damage import DAMAGED, NOISE, ORACLE, REPLACED, Noisy, Oracle, Replaced, noisy, replaced, told
+from saebench.making.like import Like
 from saebench.metrics.probes import Probe
 from saebench.sae import LoadedSAE
+from saebench.saes.unmade import unmade
 from saebench.score import Unscored
 
 torch.set_num_threads(1)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from factories import make_score
 
-from saebench.differences import FEWEST, Difference, holm, loaded, paired, unpaired
+from saebench.differences import FEWEST, Difference, loaded, paired, unpaired
 from saebench.items import Missing
 from saebench.statistics import DETECTED, ratio_of_sums, repeated, seed_of
+from saebench.stats.multiple import holm
 from saebench.two_way import over_concepts
 
 

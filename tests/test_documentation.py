@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from saebench.catalogue.suites import suite_questions
 from saebench.properties import from_marker
-from saebench.questions import suite_questions
 
 ROOT = Path(__file__).parent.parent
 

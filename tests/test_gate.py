@@ -7,7 +7,8 @@ import pytest
 from factories import make_score
 
 from saebench.baseline import Baseline, read_baseline
-from saebench.gate import Verdict, compare, message, number, with_interval
+from saebench.gate import Verdict, compare, message
+from saebench.record.wording import number, with_interval
 from saebench.score import Score
 from saebench.store import Store
 

@@ -8,7 +8,8 @@ import models
 import pytest
 from factories import make_sae_folder
 
-from saebench.hooks import misnamed, unsaid
+from saebench.catalogue.hooks import misnamed
+from saebench.hooks import unsaid
 from saebench.registry import resolve
 
 

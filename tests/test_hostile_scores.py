@@ -15,8 +15,8 @@ from saebench import reliability
 from saebench.baseline import Baseline
 from saebench.cli import main
 from saebench.demands import Demand
-from saebench.differences import Difference, holm, paired
-from saebench.gate import compare, held_against, message, number, tenths, with_interval
+from saebench.differences import Difference, paired
+from saebench.gate import compare, held_against, message
 from saebench.gating import Gate, Judgement
 from saebench.matched import Matched, baseline_at
 from saebench.matched_table import architectures_table
@@ -26,10 +26,12 @@ from saebench.pareto import front_of
 from saebench.plot import Series, coordinate, line_chart
 from saebench.properties import Property
 from saebench.ranking import ranks
+from saebench.record.wording import number, tenths, with_interval
 from saebench.reported import carried, score_of
 from saebench.saebench_json import ABSORPTION
 from saebench.sealed import Sealed
 from saebench.settings import Settings
+from saebench.stats.multiple import holm
 from saebench.store import Store
 from saebench.summary import status_word, summary
 

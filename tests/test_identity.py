@@ -14,9 +14,10 @@ import torch
 from factories import make_score
 
 import saebench
-from saebench.controls import Like, control_sae
+from saebench.controls import control_sae
 from saebench.folders import spec_from_folder
 from saebench.loaders import load_sae
+from saebench.making.like import Like
 from saebench.places import organism_folder
 from saebench.properties import Property
 from saebench.recorder import Asked

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from factories import make_score
 
-from saebench.board import current_scores
 from saebench.board_footer import run_command
+from saebench.catalogue.suites import definitions, suite_questions
 from saebench.leaderboard import render
 from saebench.markdown import escaped
-from saebench.questions import definitions, suite_questions
+from saebench.record.columns import current_scores
 from saebench.registry import resolve
 from saebench.score import Score
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from saebench import control_run, scene
 from saebench import lineup as lining
 from saebench.controls import control_sae
+from saebench.evidence.game.answers import Lineup
 from saebench.lineup import (
     DENSEST,
     FEWEST_ACTIVE,
@@ -28,7 +29,6 @@ from saebench.lineup import (
     read_dictionary,
 )  # fmt: skip
 from saebench.metrics import distinguishability as metric
-from saebench.metrics.distinguishability import Lineup
 from saebench.record.budget import BUDGETS, Size
 from saebench.registry import resolve
 from saebench.run import Run

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from saebench.controls import Like, pca, random_directions
+from saebench.controls import pca, random_directions
+from saebench.making.like import Like
 from saebench.metrics import marginal_structure as metric
 from saebench.metrics.detectors import Detectors, find_detectors
 from saebench.metrics.marginal_structure import ACTIVATIONS, FEWEST, QUANTITIES, Control, entropies, share

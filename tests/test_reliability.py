@@ -15,11 +15,11 @@ import pytest
 from factories import make_score
 from scipy import stats
 
-from saebench.board import Column
 from saebench.cli import main
 from saebench.lens_zoo import at_l0
 from saebench.lenses import LENSES
 from saebench.places import fixtures_dir
+from saebench.record.columns import Column
 from saebench.registry import resolve_all
 from saebench.reliability import Card, Data, Finding, failing, make_card
 from saebench.reliability_card import card, judged, known_of_zoo, render

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from saebench.memory import Memory, Shelf
+from saebench.evidence.memory import Memory
+from saebench.memory import Shelf
 from saebench.score import Unscored
 
 WATCHED = "LoadedSAE Trace Study Detectors Lineup Dictionary Like Control"

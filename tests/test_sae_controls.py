@@ -11,26 +11,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saebench.controls import (
-    MODELS,
+from saebench.controls import (  # fmt: skip
     SAES,
     Components,
-    Like,
     Linear,
     Reordered,
     best_k,
     control_sae,
     oracle,
     pca,
-    permuted_weights,
     random_directions,
     random_l0,
-    step_0,
-    training_seed,
-)  # fmt: skip
-from saebench.organism import zoo
-from saebench.organism.zoo import Member, hold_decoder, train_member, within_cosine
+)
+from saebench.making import training
+from saebench.making.like import Like  # fmt: skip
+from saebench.making.training import Member, hold_decoder, train_member, within_cosine
 from saebench.sae import LoadedSAE
+from saebench.subject_random import MODELS, permuted_weights, step_0, training_seed  # fmt: skip
 
 torch.set_num_threads(1)
 D, FEATURES, ACTIVE = 32, 24, 3.0
@@ -465,7 +462,7 @@ def trained(decoder: Any) -> LoadedSAE:
     """For half a second, which takes a larger rate than the zoo's."""
     rows = planted_rows(20_000, seed=6)
     with torch.random.fork_rng(devices=[]), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(zoo, "LR", 1e-2)
+        patch.setattr(training, "LR", 1e-2)
         made = train_member(Member("planted", "batchtopk", 3, FEATURES, decoder=decoder), rows, 250 * 1024)
     return planted.loaded(made.eval().requires_grad_(False))
 
@@ -581,15 +578,15 @@ def test_holding_softly_brings_directions_back() -> None:
 @pytest.mark.parametrize("architecture", ["standard", "topk", "batchtopk", "matryoshka"])
 def test_training_moves_no_direction_that_is_held(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Directions are those of one seed, and what may move does."""
-    starts, make = list[Tensor](), zoo.training_sae
+    starts, make = list[Tensor](), training.training_sae
 
     def remembered(*arguments: Any, **named: Any) -> Any:
         made = make(*arguments, **named)
         starts.append(NORMALISED(made.W_dec.detach().clone()))
         return made
 
-    monkeypatch.setattr(zoo, "training_sae", remembered)
-    monkeypatch.setattr(zoo, "LR", 1e-2)
+    monkeypatch.setattr(training, "training_sae", remembered)
+    monkeypatch.setattr(training, "LR", 1e-2)
     rows = planted_rows(4000)
     ends = []
     with torch.random.fork_rng(devices=[]):

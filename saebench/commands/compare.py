@@ -4,11 +4,12 @@ import argparse
 
 from saebench.baseline import read_baseline
 from saebench.commands import Commands, put, table, title
-from saebench.differences import Difference, holm
-from saebench.floors import DASH
-from saebench.gate import LEVEL, Comparison, held_against, number, tenths
+from saebench.differences import Difference
+from saebench.gate import LEVEL, Comparison, held_against
 from saebench.naming import shown
+from saebench.record.wording import DASH, number, tenths
 from saebench.score import Score
+from saebench.stats.multiple import holm
 
 Pair = tuple[Score, Score, Comparison]
 HEADER = ["score", "A", "B", "B - A", "items", "B is"]

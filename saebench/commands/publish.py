@@ -6,6 +6,7 @@ from pathlib import Path
 
 from saebench import reliability_card
 from saebench.board_footer import run_command
+from saebench.catalogue.suites import definitions, suite_questions
 from saebench.commands import Commands, put
 from saebench.leaderboard import render
 from saebench.naming import shown
@@ -13,7 +14,6 @@ from saebench.page import page
 from saebench.page_data import page_data
 from saebench.pictures import pictures
 from saebench.places import suites_dir
-from saebench.questions import definitions, suite_questions
 from saebench.ranking import paired_by
 from saebench.sealed import Sealed
 from saebench.store import Store, compacted

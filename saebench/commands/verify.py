@@ -3,12 +3,12 @@
 import argparse
 from collections.abc import Sequence
 
+from saebench.catalogue.suites import tests
 from saebench.commands import Commands, table, title
-from saebench.floors import DASH
 from saebench.naming import shown
 from saebench.places import suites_dir
-from saebench.questions import tests
 from saebench.recomputing import Recomputing
+from saebench.record.wording import DASH
 from saebench.registry import resolve_all
 from saebench.sampling import SAMPLE, sample
 from saebench.score import Score

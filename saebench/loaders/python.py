@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from saebench.behaviour import Behaviour, behaviour, inputs
-from saebench.controls import Unmade
 from saebench.digests import Held, digest, held_by, objects, walk
 from saebench.guard import guard, unreadable
 from saebench.loaders.normalised import normalised
@@ -25,6 +24,7 @@ from saebench.loaders.told import is_sae_lens, told_by
 from saebench.models import width_of
 from saebench.places import ORGANISM
 from saebench.sae import SAE, LoadedSAE
+from saebench.saes.unmade import Unmade
 from saebench.score import Unscored
 from saebench.spec import SAESpec
 

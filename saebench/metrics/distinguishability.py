@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saebench.evidence.game.answers import MIXTURE, Lineup, Rungs, built
 from saebench.metrics import games
 from saebench.metrics.responses import SIGNS, STATISTICS
 from saebench.score import Estimate, Unscored
@@ -17,7 +16,6 @@ from saebench.statistics import Floats, least, never_certain, ratio_of_sums, rat
 if TYPE_CHECKING:
     from saebench.metrics.ladder import Rung
 
-MIXTURE = "covariance_mixture"
 STRICT = (MIXTURE, "real_mixture", "shuffled_sae", "soft_frozen_sae", "whitened_decomposition")
 """Fakes that a linear read-off network cannot tell from its own directions (tests/planted_networks.py)."""
 LADDER = (
@@ -30,33 +28,6 @@ POSITIVE = ("difference_of_means", "token_embeddings")
 CONTROLS = (*POSITIVE, "halves", "dead_latents", "random_model")
 FEWEST_STRICT = 3
 WORST_FVU = 0.5
-Rungs = Mapping[str, "Rung | Unscored"]
-
-
-@dataclass(frozen=True)
-class Lineup:
-    """What the model answered about one SAE."""
-
-    rungs: Rungs
-    """By the names of `LADDER` and `ACTIVE`."""
-    controls: Rungs
-    """By the names of `CONTROLS`: directions of known concepts, of token embeddings, of nothing."""
-    error_kl: Floats
-    """(prompt,) KL with the SAE's reconstruction in place of the activation."""
-    mixture_kl: Floats
-    """(prompt,) mean KL with an error as large as the SAE's in the direction of a covariance mixture."""
-    fvu: float
-    """Fraction of variance unexplained at the prompts."""
-    plateaus: tuple[Floats, Floats]
-    """(prompt,) mean plateau along covariance mixtures, around the activation and around one made of like latents."""
-
-
-def built(rungs: Rungs, name: str) -> Rung:
-    """A rung. Raises Unscored for one that could not be built."""
-    rung = rungs[name]
-    if isinstance(rung, Unscored):
-        raise Unscored(rung.reason, broken=rung.broken)  # the rung is kept, and would keep the traceback
-    return rung
 
 
 def found(rungs: Rungs, name: str) -> Rung:

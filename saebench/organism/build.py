@@ -11,9 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from saebench.making.training import SAMPLES, Member
 from saebench.models import default_hook
 from saebench.organism.world import World
-from saebench.organism.zoo import SAMPLES, ZOO, Member
+from saebench.organism.zoo import ZOO
 from saebench.places import ORGANISM, organism_folder
 from saebench.provenance import provenance
 
@@ -75,8 +76,8 @@ def train_one(name: str, work: Path) -> None:
     """Train one member and save it in sae-lens's disk format, in half precision."""
     import torch
 
+    from saebench.making.training import train_member
     from saebench.organism.harvest import CONTEXT, harvest
-    from saebench.organism.zoo import train_member
     from saebench.subject import load_subject
 
     torch.set_num_threads(1)

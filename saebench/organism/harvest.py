@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saebench.controls import MODELS, control_model, shuffled_rows, training_seed
+from saebench.making.training import Data
 from saebench.organism.world import HELD_OUT_GENRE, READING, Mixture, World
-from saebench.organism.zoo import Data
 from saebench.subject import Subject
+from saebench.subject_random import MODELS, control_model, shuffled_rows, training_seed
 
 Halves = NDArray[np.float16]
 CONTEXT = 64

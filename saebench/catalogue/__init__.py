@@ -1,0 +1,1 @@
+"""A name becomes a spec, from data files and headers of weights alone."""

@@ -1,0 +1,1 @@
+"""What is read off an SAE once, for all properties that ask."""

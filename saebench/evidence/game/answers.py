@@ -1,0 +1,43 @@
+"""What the model answered about one SAE: rungs of real and fake directions, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from saebench.score import Unscored
+from saebench.statistics import Floats
+
+if TYPE_CHECKING:
+    from saebench.metrics.ladder import Rung
+
+
+MIXTURE = "covariance_mixture"
+Rungs = Mapping[str, "Rung | Unscored"]
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """What the model answered about one SAE."""
+
+    rungs: Rungs
+    """By the names of `LADDER` and `ACTIVE`."""
+    controls: Rungs
+    """By the names of `CONTROLS`: directions of known concepts, of token embeddings, of nothing."""
+    error_kl: Floats
+    """(prompt,) KL with the SAE's reconstruction in place of the activation."""
+    mixture_kl: Floats
+    """(prompt,) mean KL with an error as large as the SAE's in the direction of a covariance mixture."""
+    fvu: float
+    """Fraction of variance unexplained at the prompts."""
+    plateaus: tuple[Floats, Floats]
+    """(prompt,) mean plateau along covariance mixtures, around the activation and around one made of like latents."""
+
+
+def built(rungs: Rungs, name: str) -> Rung:
+    """A rung. Raises Unscored for one that could not be built."""
+    rung = rungs[name]
+    if isinstance(rung, Unscored):
+        raise Unscored(rung.reason, broken=rung.broken)  # the rung is kept, and would keep the traceback
+    return rung

@@ -1,0 +1,1 @@
+"""SAEs that are made here: controls, damaged ones, and all that are trained."""
