@@ -1,16 +1,13 @@
 """Pinned texts as token batches: the embedded model's world, a data set of the hub, or a file."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from saebench.organism.world import HELD_OUT_GENRE, READING, World
+from saebench.organism.world import HELD_OUT_GENRE, READING, VERSION, World
 from saebench.places import organism_folder
 from saebench.texts import Source
 
@@ -72,7 +69,7 @@ class WorldTexts:
     @property
     def name(self) -> str:
         after = f"after {self.skip}" if self.skip else ""
-        return f"{self.source}@{world_digest()[:12]}/{SPLIT}{after}/{self.documents}x{self.context}"
+        return f"{self.source}@{VERSION}/{SPLIT}{after}/{self.documents}x{self.context}"
 
     def rows(self, tokenizer: Any) -> Rows:
         return _packed(tokenizer, held_out_texts(self.documents, self.skip), self.context)
@@ -177,15 +174,4 @@ def reference_texts() -> list[str]:
 
 
 def reference_name() -> str:
-    return f"{REFERENCE_DOCUMENTS}-of-{world_digest()[:12]}"
-
-
-@cache
-def world_digest() -> str:
-    """sha256 over the world's data and its generator: a change of either makes other texts."""
-    import saebench.organism
-
-    code = Path(saebench.organism.__file__).parent
-    files = [organism_folder() / name for name in ("lexicon.toml", "geography.toml", "templates.toml")]
-    files += [code / name for name in ("lexicon.py", "world.py", "spelling.py")]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    return f"{REFERENCE_DOCUMENTS}-of-{VERSION}"

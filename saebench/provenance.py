@@ -12,14 +12,6 @@ from typing import Any
 RECORDED = ("torch", "sae-lens", "transformer-lens", "transformers", "numpy", "scipy")
 
 
-def machine() -> str:
-    """Processor and number of threads, which timings hold for."""
-    import torch
-
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    return f"{name}, {torch.get_num_threads()} threads"
-
-
 @cache
 def provenance() -> tuple[str, bool]:
     """Commit of the saebench that runs, and whether it was changed since; nothing outside a checkout."""

@@ -1,11 +1,12 @@
 """How an estimate becomes a score: what identifies the measurement, what explains it, and the line in the scores file."""
 
+import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from saebench.needs import revisions
 from saebench.properties import Property
-from saebench.provenance import environment, machine
+from saebench.provenance import environment
 from saebench.score import Estimate, Score, Unscored, identity
 from saebench.spec import SAESpec
 from saebench.statistics import repetition
@@ -53,7 +54,7 @@ class Recorder:
         texts = run.corpus(spec) if asked.concepts is None else run.words.plan(spec, asked.concepts)
         return {
             "property": prop.name, "version": prop.version,
-            "params": {**asked.params, **({"machine": machine()} if prop.machine else {})},
+            "params": {**asked.params, **({"machine": _machine()} if prop.machine else {})},
             "sae_digest": spec.digest, "hook": run.hook(spec), "reading": spec.reading(),
             "model_digest": run.model_digest(run.model_name(spec), centred=spec.centred), "corpus": texts.name,
             "seed": repetition(),
@@ -79,6 +80,14 @@ class Recorder:
         except Unscored:
             return {"d_sae": sae.spec.d_sae}
         return {**found, "d_sae": len(trace.fired)}
+
+
+def _machine() -> str:
+    """Processor and number of threads, which timings hold for."""
+    import torch
+
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    return f"{name}, {torch.get_num_threads()} threads"
 
 
 def _architecture(spec: SAESpec) -> str | None:

@@ -1,15 +1,32 @@
 """The world is deterministic, its words are unambiguous tokens, and what it says of them is true."""
 
+import hashlib
+import json
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from saebench.corpora import SPLIT, WorldTexts
 from saebench.organism.lexicon import load_lexicon
 from saebench.organism.tokenizer import load_tokenizer, single_tokens
 from saebench.organism.truth import vocabulary_truth
-from saebench.organism.world import GENRES, HELD_OUT_GENRE, READING, SLOT, TRAINING, Mixture, World
+from saebench.organism.world import (
+    GENRES,
+    HELD_OUT_GENRE,
+    PERSISTENT,
+    READING,
+    RECALLING,
+    SLOT,
+    TRAINING,
+    VERSION,
+    Mixture,
+    World,
+)
 from saebench.places import organism_folder
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +42,24 @@ def tokenizer():
 @pytest.fixture(scope="module")
 def documents(world):
     return [world.document(f"test/{i}", TRAINING) for i in range(400)]
+
+
+def test_the_version_names_what_is_generated(world):
+    """Whatever moves a text, a word or what is true of it fails here: then the world needs another `VERSION`."""
+    told = hashlib.sha256()
+    for mixture in (TRAINING, PERSISTENT, RECALLING, READING, Mixture({HELD_OUT_GENRE: 1})):
+        for split in ("train", SPLIT):
+            for number in range(60):
+                told.update(repr(world.document(f"{split}/{number}", mixture)).encode())
+    told.update(repr((world.lexicon.words, world.lexicon.people, world.lexicon.cities)).encode())
+    assert (VERSION, told.hexdigest()[:16]) == ("19b73564dc9c", "657cd0a80293b751")
+
+
+def test_the_published_corpus_is_of_this_world():
+    lines = (ROOT / "leaderboards" / "organism.jsonl").read_text(encoding="utf-8").splitlines()
+    corpora = {json.loads(line)["corpus"] for line in lines}
+    assert f"organism-world@{VERSION}/{SPLIT}/96x256" in corpora
+    assert f"organism-world@{VERSION}/{SPLIT}/96x256" == WorldTexts(96, 256).name
 
 
 def test_lexicon_has_1500_words_in_three_levels(world):
