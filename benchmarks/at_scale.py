@@ -20,8 +20,8 @@ from saebench.metrics import absorption, first_letter
 from saebench.metrics.detectors import find_detectors
 from saebench.metrics.probes import fit_probe
 from saebench.readings import Readings
+from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
-from saebench.score import Unscored
 from saebench.spec import SAESpec
 from saebench.study import make_study
 from saebench.vocabulary import Split, Word, WordFilter

@@ -11,10 +11,10 @@ from saebench.metrics import distinguishability as metric
 from saebench.metrics.ladder import ANGLES
 from saebench.metrics.responses import turned
 from saebench.perturb import Perturber
+from saebench.record.score import Unscored
+from saebench.record.store import Store
 from saebench.registry import resolve
 from saebench.run import Run
-from saebench.score import Unscored
-from saebench.store import Store
 
 SCORES = (
     metric.auc, metric.accuracy, metric.angle, metric.sensitivity_log_ratio, metric.noise_suppression_gap,

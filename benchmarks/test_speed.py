@@ -5,10 +5,10 @@ import pytest
 
 from saebench.cache import Cache
 from saebench.loaders import load_sae
+from saebench.record.store import Store
 from saebench.registry import resolve
 from saebench.run import Run
 from saebench.statistics import ratio_of_sums
-from saebench.store import Store
 from saebench.trace import trace
 
 

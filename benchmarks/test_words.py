@@ -10,11 +10,11 @@ import pytest
 from saebench.cache import Cache
 from saebench.metrics import absorption, editing, first_letter
 from saebench.metrics.detectors import find_detectors
+from saebench.record.score import Unscored
+from saebench.record.store import Store
 from saebench.registry import resolve
 from saebench.run import Run
-from saebench.score import Unscored
 from saebench.spelling import make_speller
-from saebench.store import Store
 from saebench.study import make_study
 
 SETS = ("letters", "taxonomy", "attributes")

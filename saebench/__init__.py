@@ -1,6 +1,6 @@
 """saebench: a pytest-style benchmark suite for sparse autoencoders."""
 
-from saebench.score import Estimate, Score, Unscored
+from saebench.record.score import Estimate, Score, Unscored
 from saebench.spec import SAESpec
 
 __all__ = ["Estimate", "SAESpec", "Score", "Unscored"]

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from saebench.architectures import is_new
-from saebench.places import ORGANISM
 from saebench.recipe import source_digest
 from saebench.record.budget import BUDGETS
-from saebench.score import Unscored
+from saebench.record.places import ORGANISM
+from saebench.record.score import Unscored
 from saebench.spec import SAESpec
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from saebench.architectures import ARCHITECTURES
 from saebench.making.training import classes_of, fit, training_sae
-from saebench.naming import nearest, shown
+from saebench.record.naming import nearest, shown
+from saebench.record.score import Unscored
 from saebench.sae import SAE
-from saebench.score import Unscored
 
 Trained = Any
 PARAMETERS = ("activations", "d_in", "d_sae", "l0", "seed")

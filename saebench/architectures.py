@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterable
 
-from saebench.naming import nearest, one_sentence
-from saebench.places import ORGANISM
 from saebench.record.budget import BUDGETS
+from saebench.record.naming import nearest, one_sentence
+from saebench.record.places import ORGANISM
 from saebench.registry import PYTHON, check_module
 from saebench.spec import SAESpec
 

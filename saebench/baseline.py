@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saebench.differences import Difference, loaded, paired, unpaired
-from saebench.naming import nearest
-from saebench.score import Score
-from saebench.store import Store
+from saebench.record.naming import nearest
+from saebench.record.score import Score
+from saebench.record.store import Store
 
 SAME = ("property", "version", "params", "corpus", "model_digest", "hook", "better", "unit")
 """What two measurements must have in common to be compared."""

@@ -8,8 +8,8 @@ from typing import TypeVar
 import psutil
 import torch
 
-from saebench.naming import shown
-from saebench.score import Unscored
+from saebench.record.naming import shown
+from saebench.record.score import Unscored
 
 T = TypeVar("T")
 MOST = 16

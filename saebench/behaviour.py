@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
-from saebench.score import Unscored
 
 SCALES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """Of a dimension: activations of language models lie in between."""

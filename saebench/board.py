@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from saebench.naming import natural
 from saebench.record.columns import Column
+from saebench.record.naming import natural
+from saebench.record.score import Score
 from saebench.record.wording import DASH, number, tenths
-from saebench.score import Score
 
 MOST_PARAMS = 3
 """A property with more parametrizations than that gets a table of its own."""

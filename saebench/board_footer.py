@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from saebench import registry
 from saebench.architectures import trained_as
 from saebench.markdown import escaped, fenced
-from saebench.naming import natural, shown
+from saebench.record.naming import natural, shown
+from saebench.record.score import Score
 from saebench.record.wording import DASH
-from saebench.score import Score
 
 DEFAULT_BUDGET = "quick"
 

@@ -9,8 +9,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from saebench.atomic import locked, write_atomically
-from saebench.places import cache_dir
+from saebench.record.atomic import locked, write_atomically
+from saebench.record.places import cache_dir
 from saebench.statistics import repetition
 
 Tensors = dict[str, Tensor]

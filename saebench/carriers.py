@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.record.wording import DASH, number
-from saebench.score import Score
-from saebench.store import Store
 
 if TYPE_CHECKING:
     import numpy as np

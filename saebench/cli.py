@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from saebench import __version__
 from saebench.commands import compare, export, fetch, ls, merge, publish, show, verify
-from saebench.naming import shown
+from saebench.record.naming import shown
 
 
 def main(argv: Sequence[str] | None = None) -> int:

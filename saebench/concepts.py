@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saebench.naming import nearest
-from saebench.places import fixtures_dir
-from saebench.plain_text import read_toml
-from saebench.score import Unscored
+from saebench.record.naming import nearest
+from saebench.record.places import fixtures_dir
+from saebench.record.plain_text import read_toml
+from saebench.record.score import Unscored
 from saebench.statistics import seed_of
 from saebench.vocabulary import Split, Word, WordFilter
 

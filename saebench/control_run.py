@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from saebench.record.budget import BUDGETS
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 from saebench.spec import transcodes
 
 if TYPE_CHECKING:

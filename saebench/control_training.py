@@ -20,11 +20,11 @@ from saebench.corpora import Corpus, WorldTexts
 from saebench.loaders import load_sae
 from saebench.making.like import Like
 from saebench.making.training import Decoder, Member, train_member
-from saebench.places import ORGANISM
 from saebench.record.budget import BUDGETS, CONTEXT
+from saebench.record.places import ORGANISM
+from saebench.record.score import Unscored
 from saebench.registry import specs_of
 from saebench.sae import LoadedSAE
-from saebench.score import Unscored
 from saebench.spec import SAESpec
 from saebench.subject import Subject
 from saebench.subject_random import shuffled_rows, training_seed

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from saebench.organism.world import HELD_OUT_GENRE, READING, VERSION, World
-from saebench.places import organism_folder
+from saebench.record.places import organism_folder
 from saebench.texts import Source
 
 SPLIT = "heldout"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saebench.places import ORGANISM
-from saebench.score import Unscored
+from saebench.record.places import ORGANISM
+from saebench.record.score import Unscored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

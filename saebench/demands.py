@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from saebench.naming import nearest
+from saebench.record.naming import nearest
+from saebench.record.score import Score
 from saebench.record.wording import number
-from saebench.score import Score
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,

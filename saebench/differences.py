@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saebench.items import Missing
-from saebench.score import Score
+from saebench.record.items import Missing
+from saebench.record.score import Score
 from saebench.statistics import LEVEL, NORMAL, RESAMPLES, Floats, repetition, times_drawn, wider
 
 Items = Mapping[str, NDArray[np.generic]]

@@ -19,9 +19,9 @@ from typing import Any
 from saebench.folders import check_keys, scalars
 from saebench.formats import FORMATS
 from saebench.local import constant, matches, read_local
-from saebench.naming import natural, one_sentence
-from saebench.plain_text import read_toml
 from saebench.pretrained import model_on_hub, releases
+from saebench.record.naming import natural, one_sentence
+from saebench.record.plain_text import read_toml
 from saebench.spec import SAESpec
 
 FACTS: Mapping[str, type] = {

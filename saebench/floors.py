@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from saebench.record.score import Score
 from saebench.record.wording import DASH, number
-from saebench.score import Score
 
 KNOWN = ("score", "best_control", "score_ceiling")
 

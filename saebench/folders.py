@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from saebench.formats import FORMATS, detect_folder
-from saebench.json_files import read_json, typed
 from saebench.layouts import PICKLED, check
-from saebench.naming import nearest, one_sentence, shown
+from saebench.record.json_files import read_json, typed
+from saebench.record.naming import nearest, one_sentence, shown
 from saebench.spec import SAESpec
 from saebench.weights import header
 

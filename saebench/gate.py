@@ -7,9 +7,9 @@ from typing import Literal
 from saebench.baseline import Baseline, changed
 from saebench.differences import Difference, computable, unpaired
 from saebench.matched import Matched
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.record.wording import number
-from saebench.score import Score
-from saebench.store import Store
 
 Verdict = Literal["ok", "worse", "better", "new", "incomparable", "unscored"]
 LEVEL = 0.05

@@ -13,12 +13,12 @@ from saebench.baseline import Baseline
 from saebench.demands import Demand
 from saebench.gate import Comparison, Verdict, held_against, message
 from saebench.matched import Matched
-from saebench.naming import shown
-from saebench.properties import Property
+from saebench.record.naming import shown
+from saebench.record.properties import Property
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.record.wording import number
-from saebench.score import Score
 from saebench.settings import Acknowledged, Settings
-from saebench.store import Store
 
 Said = Annotated[str, AfterValidator(partial(shown, most=2_000))]
 WORDS = ("ok", "better", "worse", "acknowledged", "demand missed", "new", "incomparable", "unscored")

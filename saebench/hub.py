@@ -16,8 +16,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-from saebench.naming import one_sentence
-from saebench.places import cache_dir
+from saebench.record.naming import one_sentence
+from saebench.record.places import cache_dir
 
 PATIENCE = 1.2
 """Seconds that the hub has for its first answer."""

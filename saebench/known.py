@@ -9,9 +9,9 @@ from torch import Tensor
 
 from saebench.organism.truth import letter_of, vocabulary_truth
 from saebench.organism.world import World
-from saebench.places import ORGANISM, organism_folder
+from saebench.record.places import ORGANISM, organism_folder
+from saebench.record.score import Unscored
 from saebench.scene import Scene
-from saebench.score import Unscored
 from saebench.vocabulary import token_texts
 
 FEWEST = 30

@@ -10,8 +10,8 @@ from saebench.markdown import escaped, pipe_table
 from saebench.questions import questions_section
 from saebench.ranking import Compare, ranks, unpaired
 from saebench.record.columns import Column, current_scores
+from saebench.record.score import Score
 from saebench.record.wording import DASH, with_interval
-from saebench.score import Score
 
 FAILS = "⚠"
 CARD = "[reliability card](reliability.md)"

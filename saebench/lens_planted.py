@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from saebench.ranking import Compare
 from saebench.record.columns import Column
+from saebench.record.score import Score
 from saebench.reliability import LEVEL, Data, Finding, Tested, Verdict, corrected, unrelated
-from saebench.score import Score
 from saebench.trends import SAME, Trend, trend
 
 FEWEST_LEVELS = 3

@@ -8,9 +8,9 @@ from statistics import mean, median, stdev
 
 from saebench.ranking import Contrast
 from saebench.record.columns import Column
+from saebench.record.score import Score
 from saebench.record.wording import number
 from saebench.reliability import Cells, Data, Finding, Tested, corrected, unrelated
-from saebench.score import Score
 from saebench.statistics import DETECTABLE, DETECTED, NORMAL
 from saebench.trends import separation, spearman
 

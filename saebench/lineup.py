@@ -17,9 +17,9 @@ from saebench.metrics.curves import plateau
 from saebench.metrics.ladder import ANGLES, Features, Parts, Pool, Rung
 from saebench.metrics.moves import rotated
 from saebench.metrics.responses import Bools
+from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
 from saebench.scene import Scene, generator
-from saebench.score import Unscored
 from saebench.sparsity import sides, to_sparse
 from saebench.statistics import Floats
 from saebench.trace import Trace

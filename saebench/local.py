@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from urllib.parse import quote, unquote_to_bytes
 
 from saebench.folders import spec_from_folder
-from saebench.naming import shown
+from saebench.record.naming import shown
 from saebench.spec import SAESpec
 
 PREFIX = "local/"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from saebench.naming import shown
+from saebench.record.naming import shown
 
 MOST = 5_000
 """Characters of what stands on a page in one piece."""

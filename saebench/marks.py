@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 from saebench.catalogue.hooks import like_a_hook, misnamed
-from saebench.naming import nearest
+from saebench.record.naming import nearest
 from saebench.spec import SAESpec
 
 CONTROLS = (

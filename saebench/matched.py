@@ -9,11 +9,11 @@ import numpy as np
 
 from saebench.baseline import SAME, changed, located
 from saebench.differences import Difference, computable, unpaired
-from saebench.naming import nearest
 from saebench.pareto import l0_of
-from saebench.places import architectures_file
-from saebench.score import Score
-from saebench.store import Store
+from saebench.record.naming import nearest
+from saebench.record.places import architectures_file
+from saebench.record.score import Score
+from saebench.record.store import Store
 
 SAME_SAE = ("d_sae", "budget", "hook")
 """What the SAEs must have in common beside what was measured; the budget says how much they were trained on."""

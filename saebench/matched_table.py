@@ -9,9 +9,9 @@ from tabulate import tabulate
 from saebench.architectures import trained_as
 from saebench.differences import computable
 from saebench.matched import Matched, baseline_at
-from saebench.naming import shown_lines
+from saebench.record.naming import shown_lines
+from saebench.record.score import Score
 from saebench.record.wording import DASH, with_interval
-from saebench.score import Score
 from saebench.statistics import LEVEL
 
 FEWEST = 3

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic_core import from_json
 
-from saebench.lines import BOM
-from saebench.naming import natural, nearest, one_sentence
-from saebench.score import Score
-from saebench.store import Store
+from saebench.record.lines import BOM
+from saebench.record.naming import natural, nearest, one_sentence
+from saebench.record.score import Score
+from saebench.record.store import Store
 
 ROUNDING = 1e-3
 """Share of the half width by which two machines may differ in one score: the last bits of float32, not another score."""

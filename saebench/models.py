@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from saebench.hub import Repo
-from saebench.json_files import read_json
-from saebench.places import ORGANISM, fixtures_dir, organism_folder
 from saebench.pretrained import model_on_hub
+from saebench.record.json_files import read_json
+from saebench.record.places import ORGANISM, fixtures_dir, organism_folder
 
 CONFIG = "config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"

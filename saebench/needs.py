@@ -9,7 +9,6 @@ from saebench import hub
 from saebench.catalogue.hooks import misnamed
 from saebench.files import file_of, format_of, here, missing, names_of, place_of, repo_of
 from saebench.hub import Repo, Wanted, gigabytes
-from saebench.json_files import read_json
 from saebench.models import (
     CONFIG,
     PATTERNS,
@@ -22,7 +21,8 @@ from saebench.models import (
     revision_of_model,
     width_of,
 )  # fmt: skip
-from saebench.naming import one_sentence
+from saebench.record.json_files import read_json
+from saebench.record.naming import one_sentence
 from saebench.spec import SAESpec
 from saebench.texts import HubSource, Source
 from saebench.weights import header, inspect

@@ -9,12 +9,12 @@ from tabulate import tabulate
 from saebench.board import ARROWS, Table, facts, tables, unscored_because
 from saebench.board_notes import grouped
 from saebench.floors import reference_cell
-from saebench.naming import shown
 from saebench.ranking import Compare, against_floor, ranks, unpaired
 from saebench.record.columns import Column, current_scores
+from saebench.record.naming import shown
+from saebench.record.score import Score
 from saebench.record.wording import DASH, number, with_interval
 from saebench.scale import bar
-from saebench.score import Score
 from saebench.spec import SAESpec
 
 WIDTH, LONGEST_NAME = 120, 42

@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saebench.board import Table, tables
-from saebench.naming import shown
 from saebench.page_items import charts, grids
 from saebench.pareto import front_of
 from saebench.plot import CONFIG, coordinate
 from saebench.ranking import Compare, ranks, unpaired
 from saebench.record.columns import Column, current_scores
+from saebench.record.naming import shown
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.record.wording import number, with_interval
 from saebench.scatter import drawable, kind, looks
-from saebench.score import Score
-from saebench.store import Store
 
 Json = dict[str, Any]
 CHARTS: Json = {

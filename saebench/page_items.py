@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saebench.carriers import HEADER, carrier_rows
-from saebench.naming import natural, shown
 from saebench.pictures import CURVE, RESPONSES, RETENTION, position_chart, response_charts
 from saebench.plot import Spec
+from saebench.record.naming import natural, shown
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.record.wording import DASH, number
-from saebench.score import Score
-from saebench.store import Store
 
 MOST_ITEMS = 60
 """Items that are listed one by one; more are summed up."""

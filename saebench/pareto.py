@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from saebench.differences import computable
-from saebench.score import Better, Score
+from saebench.record.score import Better, Score
 
 Point = tuple[float, float]
 """L0 and score."""

@@ -9,13 +9,13 @@ from urllib.parse import quote
 
 from saebench.board import Table, tables
 from saebench.markdown import escaped
-from saebench.naming import natural
 from saebench.plot import Series, Spec, line_chart, side_by_side, stacked, styled, svg
 from saebench.record.columns import current_scores
+from saebench.record.naming import natural
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.scatter import CONTROL, Looks, Panel, drawable, kind, looks, scatter
-from saebench.score import Score
 from saebench.sealed import Sealed
-from saebench.store import Store
 
 MOST_LINES = 12
 RESPONSES, RETENTION = "distinguishability.angle", "context_length.kl_retention"

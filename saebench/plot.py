@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice, repeat
 from typing import Any
 
-from saebench.naming import shown
+from saebench.record.naming import shown
 
 Spec = dict[str, Any]
 

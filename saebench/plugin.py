@@ -3,11 +3,11 @@
 import pytest
 
 from saebench.listing import listed
-from saebench.naming import shown
 from saebench.options import add_options
 from saebench.pytest_errors import usage_errors
 from saebench.pytest_reports import Reports
 from saebench.pytest_workers import Workers
+from saebench.record.naming import shown
 from saebench.session.suite_run import RUN, SuiteRun
 
 pytest_plugins = ["saebench.pytest_fixtures"]

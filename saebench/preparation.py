@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from saebench.hooks import unsaid
 from saebench.hub import Unreachable
-from saebench.naming import one_sentence
 from saebench.needs import Need, Say, check_files, check_fit, ensure, of_corpus, of_model, of_sae, of_tokenizer
+from saebench.record.naming import one_sentence
 from saebench.spec import SAESpec
 from saebench.texts import Source, source_of
 

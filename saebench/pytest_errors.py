@@ -7,8 +7,8 @@ from typing import NoReturn
 
 import pytest
 
-from saebench.naming import shown
-from saebench.score import Unreadable, Unscored
+from saebench.record.naming import shown
+from saebench.record.score import Unreadable, Unscored
 
 
 @contextmanager

@@ -8,8 +8,8 @@ import pytest
 
 from saebench.concepts import LETTERS
 from saebench.pytest_errors import of_this_sae
+from saebench.record.score import Estimate
 from saebench.run import Run
-from saebench.score import Estimate
 from saebench.session.suite_run import RUN
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import pytest
 
 from saebench.gating import Judgement, nothing_compared
 from saebench.matched_table import architectures_table
-from saebench.naming import shown
 from saebench.pytest_errors import is_worker
+from saebench.record.naming import shown
+from saebench.record.score import Score
 from saebench.reported import judgement_of, notes_of, score_of, unreadable_of
-from saebench.score import Score
 from saebench.summary import status_word, summary
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from saebench.markdown import escaped
-from saebench.score import Score
+from saebench.record.score import Score
 
 
 def questions_section(scores: Sequence[Score], questions: Mapping[str, str], defined: Mapping[str, str]) -> str:

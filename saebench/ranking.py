@@ -7,9 +7,9 @@ from itertools import combinations
 from typing import Literal, NamedTuple, TypeAlias
 
 from saebench import differences
-from saebench.score import Score
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.stats.multiple import holm
-from saebench.store import Store
 
 LEVEL = 0.05
 """Chance that a column without any differences shows one."""

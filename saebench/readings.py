@@ -15,7 +15,7 @@ from saebench.cache import Cache, Inputs, Tensors
 from saebench.concepts import ConceptSet, Plan, prefixes
 from saebench.corpora import reference_texts, token_ids
 from saebench.metrics.probes import Probe, fit_probe
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 from saebench.subject import Subject, layer_of
 from saebench.vocabulary import Split, Word, one_reading_each, token_texts, words_of
 

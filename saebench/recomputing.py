@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from saebench.naming import shown
 from saebench.needs import Say
+from saebench.record.naming import shown
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.sampling import key_of
-from saebench.score import Score
-from saebench.store import Store
 from saebench.verification import Verdict, judge
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from saebench.needs import revisions
-from saebench.properties import Property
-from saebench.provenance import environment
-from saebench.score import Estimate, Score, Unscored, identity
+from saebench.record.properties import Property
+from saebench.record.provenance import environment
+from saebench.record.score import Estimate, Score, Unscored, identity
 from saebench.spec import SAESpec
 from saebench.statistics import repetition
 

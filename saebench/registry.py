@@ -11,9 +11,9 @@ from typing import Any
 from saebench.families import Family, harmless, read_family, registered_entry
 from saebench.local import PREFIX, local_name, matches, path_of, read_local
 from saebench.marks import UnknownSAE, at, control_of
-from saebench.naming import natural, nearest, one_sentence
-from saebench.places import fixtures_dir
 from saebench.pretrained import releases
+from saebench.record.naming import natural, nearest, one_sentence
+from saebench.record.places import fixtures_dir
 from saebench.spec import SAESpec
 
 PYTHON = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from saebench.ranking import Compare, unpaired
 from saebench.record.columns import Column, current_scores
-from saebench.score import Score
+from saebench.record.score import Score
 from saebench.stats.multiple import holm
 
 LEVEL = 0.05

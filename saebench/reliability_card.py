@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saebench.board_footer import footer
-from saebench.items import Missing
 from saebench.lenses import LENSES
 from saebench.markdown import escaped, pipe_table
-from saebench.places import ORGANISM, organism_folder
 from saebench.ranking import paired_by
 from saebench.record.columns import Column
+from saebench.record.items import Missing
+from saebench.record.places import ORGANISM, organism_folder
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.reliability import Card, Data, Finding, Lens, failing, make_card, parameters
-from saebench.score import Score
-from saebench.store import Store
 
 if TYPE_CHECKING:
-    from saebench.items import Arrays
+    from saebench.record.items import Arrays
 
 NAME = "reliability"
 ZOO, ARCHITECTURES = f"{ORGANISM}.jsonl", "architectures.jsonl"

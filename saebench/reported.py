@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from saebench.concepts import LETTERS
 from saebench.gating import Judgement
-from saebench.properties import Property
+from saebench.record.properties import Property
+from saebench.record.score import Score
 from saebench.recorder import Asked
-from saebench.score import Score
 from saebench.spec import SAESpec
 
 SCORE, NOTES, JUDGEMENT = "saebench_score", "saebench_notes", "saebench_judgement"

@@ -14,11 +14,11 @@ from saebench.gating import Gate
 from saebench.matched import Matched, read_matched, read_own
 from saebench.models import default_hook
 from saebench.options import DEFAULT
-from saebench.places import ORGANISM, suites_dir
+from saebench.record.places import ORGANISM, suites_dir
+from saebench.record.store import Store
 from saebench.registry import resolve_all
 from saebench.run import Run
 from saebench.settings import Settings, read_settings
-from saebench.store import Store
 
 Option = Callable[[str], Any]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from saebench.digests import UNDIGESTED
 from saebench.guard import SEED, broken, in_words, isolated
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 from saebench.spec import SAESpec
 
 DIRECTIONS = 1024

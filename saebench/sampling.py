@@ -3,8 +3,8 @@
 import random
 from collections.abc import Iterator, Mapping, Sequence
 
-from saebench.naming import natural
-from saebench.score import Score
+from saebench.record.naming import natural
+from saebench.record.score import Score
 
 SAMPLE = 24
 FEWEST_SAES = 4

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from saebench.pareto import FEWEST_LATENTS, front_of, l0_of
 from saebench.plot import GREY, PALETTE, Spec, coordinate, label
-from saebench.score import Score
+from saebench.record.score import Score
 
 SHAPES = (
     "M-1,0A1,1,0,1,1,1,0A1,1,0,1,1,-1,0Z", "M-.9,-.9H.9V.9H-.9Z", "M0,-1L1,.8H-1Z", "M0,-1.1L1.1,0L0,1.1L-1.1,0Z",

@@ -14,7 +14,7 @@ from saebench.metrics.ladder import Pool
 from saebench.metrics.matching import Traits
 from saebench.perturb import Perturber
 from saebench.record.budget import Size
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 from saebench.statistics import seed_of
 from saebench.subject import Subject
 

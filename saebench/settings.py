@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
-from saebench.naming import nearest, one_sentence
-from saebench.plain_text import read_toml
+from saebench.record.naming import nearest, one_sentence
+from saebench.record.plain_text import read_toml
 
 
 class Acknowledged(BaseModel):

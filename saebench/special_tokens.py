@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from saebench.json_files import read_json
+from saebench.record.json_files import read_json
 
 NAMES = ("bos_token", "eos_token", "pad_token")
 

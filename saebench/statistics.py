@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from saebench.score import Estimate, Unscored
+from saebench.record.score import Estimate, Unscored
 
 Floats = NDArray[np.float64]
 RESAMPLES = 2000

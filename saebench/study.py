@@ -15,8 +15,8 @@ from saebench.directions import random_directions
 from saebench.evidence.memory import Memory
 from saebench.metrics.probes import Probe
 from saebench.readings import Readings
+from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
-from saebench.score import Unscored
 from saebench.sparsity import MOST_ACTIVE, sides, stacked, to_sparse
 from saebench.vocabulary import FEWEST_CONCEPTS, FEWEST_WORDS, Split, one_reading_each
 

@@ -6,9 +6,9 @@ import numpy as np
 from tabulate import tabulate
 
 from saebench.gating import Judgement, counted, nothing_compared
-from saebench.naming import shown
+from saebench.record.naming import shown
+from saebench.record.score import Score
 from saebench.record.wording import number, tenths, with_interval
-from saebench.score import Score
 
 MOST_LINES = 60
 """Lines about the noise of random stages: a property of an SAE each."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from saebench.hub import Repo, one_line
-from saebench.naming import one_sentence
-from saebench.places import cache_dir
-from saebench.plain_text import read_text
+from saebench.record.naming import one_sentence
+from saebench.record.places import cache_dir
+from saebench.record.plain_text import read_text
 
 WORLD = "organism-world"
 DEFAULT = "NeelNanda/pile-10k"

@@ -8,8 +8,8 @@ from scipy import sparse
 from torch import Tensor
 
 from saebench.activations import Activations, keep_bos, losses_against, mean_of, own_positions
+from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
-from saebench.score import Unscored
 from saebench.sparsity import MOST_ACTIVE, stacked, to_sparse
 
 

@@ -8,11 +8,11 @@ from typing import Literal
 from saebench.local import PREFIX
 from saebench.record.budget import BUDGETS
 from saebench.record.columns import current_scores
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.record.wording import NUMBER
 from saebench.registry import resolve
-from saebench.score import Score
 from saebench.spec import SAESpec
-from saebench.store import Store
 
 SHARE = 0.02
 """Share of the half width by which two machines may differ: they round differently."""

@@ -15,8 +15,8 @@ from typing import IO, Any
 
 import psutil
 
-from saebench.json_files import once
-from saebench.naming import one_sentence, shown
+from saebench.record.json_files import once
+from saebench.record.naming import one_sentence, shown
 
 FLOATS = ("float16", "float32", "float64", "bfloat16")
 WHOLE = ("int32", "int64", "uint8", "int16", "int8")

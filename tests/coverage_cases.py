@@ -25,7 +25,7 @@ from saebench.metrics import (
     throughput,
 )  # fmt: skip
 from saebench.metrics.absorption import suppression
-from saebench.score import Estimate
+from saebench.record.score import Estimate
 from saebench.statistics import bootstrap, honest_rate, proportion, ratio_of_sums, ratio_of_tails, resampled_clusters
 from saebench.two_way import over_concepts, resampled_concepts
 

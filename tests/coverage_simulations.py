@@ -12,7 +12,7 @@ import torch
 from coverage_cases import Case, cases
 from scipy.stats import binom
 
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 from saebench.statistics import proportion, repeated, seed_of
 
 SIMULATIONS = 1000

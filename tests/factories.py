@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from saebench.score import Score
+from saebench.record.score import Score
 
 
 def make_score(**overrides: Any) -> Score:

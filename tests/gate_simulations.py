@@ -12,7 +12,7 @@ from factories import make_score
 
 from saebench.differences import paired, unpaired
 from saebench.gate import compare
-from saebench.score import Estimate, Score
+from saebench.record.score import Estimate, Score
 from saebench.statistics import DETECTED, ratio_of_sums
 from saebench.two_way import over_concepts
 

@@ -18,7 +18,7 @@ from saebench.metrics.games import Table
 from saebench.metrics.ladder import Features, Parts, Pool, Rung
 from saebench.metrics.matching import CALIPER, Traits
 from saebench.metrics.responses import Bools, Response
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 from saebench.statistics import Floats
 
 torch.set_num_threads(1)

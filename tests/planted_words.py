@@ -19,7 +19,7 @@ from saebench.metrics import absorption, first_letter
 from saebench.metrics.detectors import Detectors, find_detectors
 from saebench.metrics.probes import Probe, fit_probe
 from saebench.readings import Readings
-from saebench.score import Estimate, Unscored
+from saebench.record.score import Estimate, Unscored
 from saebench.study import Study, make_study
 from saebench.vocabulary import Split, Word, WordFilter
 

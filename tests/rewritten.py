@@ -15,11 +15,11 @@ from torch import Tensor
 from saebench import lineup, run, scene, subject_random
 from saebench.metrics import absorption, games
 from saebench.record.budget import BUDGETS, Size
+from saebench.record.score import Estimate, Unscored
+from saebench.record.store import Store
 from saebench.registry import resolve
 from saebench.run import Run
 from saebench.sae import LoadedSAE
-from saebench.score import Estimate, Unscored
-from saebench.store import Store
 
 REAL = "organism/batchtopk-16-telegrams"
 """Its data had a genre that the model never saw, so that every property has a value."""

@@ -108,6 +108,6 @@ def process(hub: Hub, folder: Path, *arguments: str, **more: str) -> subprocess.
 
 
 def scores(folder: Path) -> list[Any]:
-    from saebench.store import Store
+    from saebench.record.store import Store
 
     return Store(folder / "scores.jsonl").read()

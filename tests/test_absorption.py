@@ -18,7 +18,7 @@ from saebench.metrics import absorption, first_letter
 from saebench.metrics.children import Children, find_children
 from saebench.metrics.detectors import Detectors, find_detectors
 from saebench.metrics.published import SHARE
-from saebench.score import Estimate, Unscored
+from saebench.record.score import Estimate, Unscored
 from saebench.study import Study, make_study
 from saebench.vocabulary import Split
 

@@ -14,7 +14,7 @@ from toy import PARENT, Family, Toy, Trained, Training, trained
 
 from saebench.metrics.absorption import suppression_ratio
 from saebench.metrics.detectors import find_detectors
-from saebench.score import Estimate, Unscored
+from saebench.record.score import Estimate, Unscored
 
 DOSES: Toy = (Family(), Family(noise=0.1), Family(together=0.95), Family(together=0.8), Family(together=PARENT))
 EXPECTED = (1.0, 0.815, 0.24, 0.054, 0.0)

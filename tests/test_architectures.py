@@ -30,10 +30,10 @@ from saebench.making.training import classes_of, training_sae
 from saebench.options import add_options
 from saebench.recipe import source_digest
 from saebench.record.budget import BUDGETS
+from saebench.record.score import Unscored
+from saebench.record.store import Store
 from saebench.run import Run
-from saebench.score import Unscored
 from saebench.spec import SAESpec
-from saebench.store import Store
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parent.parent

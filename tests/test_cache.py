@@ -15,7 +15,7 @@ from hostile import limited
 from torch import Tensor
 
 from saebench.cache import Cache
-from saebench.places import cache_dir
+from saebench.record.places import cache_dir
 
 INPUTS = {"model": "tiny", "hook": "blocks.0", "version": 1}
 VALUES = {"x": torch.arange(12.0).view(3, 4), "half": torch.ones(2, dtype=torch.bfloat16)}

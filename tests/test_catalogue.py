@@ -21,10 +21,10 @@ from saebench.files import missing
 from saebench.hub import Repo
 from saebench.listing import listed
 from saebench.marks import UnknownSAE
-from saebench.naming import natural
 from saebench.needs import ensure, of_sae
-from saebench.places import fixtures_dir
 from saebench.pretrained import model_on_hub, releases
+from saebench.record.naming import natural
+from saebench.record.places import fixtures_dir
 from saebench.registry import families, resolve, resolve_all
 from saebench.spec import SAESpec
 

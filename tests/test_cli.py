@@ -10,7 +10,7 @@ import pytest
 from factories import make_sae_folder, make_score
 
 from saebench.cli import main
-from saebench.store import Store
+from saebench.record.store import Store
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from saebench.concepts import available, load_concepts
 from saebench.organism.world import World
-from saebench.places import organism_folder
+from saebench.record.places import organism_folder
 
 
 def test_the_taxonomy_is_that_of_the_world() -> None:

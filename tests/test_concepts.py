@@ -11,7 +11,7 @@ import pytest
 from saebench import concepts as module
 from saebench.concepts import ConceptSet, Plan, available, load_concepts, prefixes
 from saebench.readings import prompts
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 from saebench.subject import Subject
 from saebench.vocabulary import Split, Word, WordFilter, words_of
 

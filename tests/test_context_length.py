@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from saebench.metrics import context_length as metric
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 from saebench.trace import Trace
 
 INSIDE, POSITIONS = 32, 96

@@ -21,8 +21,8 @@ from saebench.making.like import Like
 from saebench.making.training import BATCH
 from saebench.organism.zoo import ARCHITECTURES
 from saebench.record.budget import BUDGETS, CONTEXT
+from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
-from saebench.score import Unscored
 from saebench.subject import Subject
 from saebench.subject_random import MODELS
 

@@ -12,9 +12,9 @@ from saebench.controls import control_sae
 from saebench.damage import DAMAGED, NOISE, ORACLE, REPLACED, Noisy, Oracle, Replaced, noisy, replaced, told
 from saebench.making.like import Like
 from saebench.metrics.probes import Probe
+from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
 from saebench.saes.unmade import unmade
-from saebench.score import Unscored
 
 torch.set_num_threads(1)
 D, FEATURES, LATENTS = 24, 8, 60

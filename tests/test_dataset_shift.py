@@ -9,7 +9,7 @@ from scipy import sparse
 
 from saebench.metrics import dataset_shift as metric
 from saebench.metrics.dataset_shift import Firing, dataset_features, missing
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 
 Floats = NDArray[np.float64]
 TOKENS, LATENTS = 2000, 60

@@ -18,7 +18,7 @@ from saebench.metrics import first_letter
 from saebench.metrics.children import Children, find_children
 from saebench.metrics.detectors import Detectors, find_detectors
 from saebench.metrics.probes import Probe, best_thresholds
-from saebench.score import Estimate, Unscored
+from saebench.record.score import Estimate, Unscored
 from saebench.study import Study
 from saebench.two_way import over_concepts
 from saebench.vocabulary import Split

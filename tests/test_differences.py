@@ -7,7 +7,7 @@ import pytest
 from factories import make_score
 
 from saebench.differences import FEWEST, Difference, loaded, paired, unpaired
-from saebench.items import Missing
+from saebench.record.items import Missing
 from saebench.statistics import DETECTED, ratio_of_sums, repeated, seed_of
 from saebench.stats.multiple import holm
 from saebench.two_way import over_concepts

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from saebench.catalogue.suites import suite_questions
-from saebench.properties import from_marker
+from saebench.record.properties import from_marker
 
 ROOT = Path(__file__).parent.parent
 

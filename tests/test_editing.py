@@ -23,11 +23,11 @@ from saebench.concepts import ConceptSet, Plan
 from saebench.metrics import absorption, editing
 from saebench.metrics.detectors import Detectors, find_detectors
 from saebench.readings import read_probe, read_words
+from saebench.record.score import Unscored
+from saebench.record.store import Store
 from saebench.registry import resolve
 from saebench.run import Run
-from saebench.score import Unscored
 from saebench.spelling import ROUNDS, Speller, _asked, make_speller
-from saebench.store import Store
 from saebench.study import Study
 from saebench.vocabulary import EDITED, Split, WordFilter, in_turn
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from saebench.metrics import fakes
 from saebench.metrics.fakes import Cloud
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 
 torch.set_num_threads(1)
 D, MANY = 24, 40_000

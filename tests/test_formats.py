@@ -28,9 +28,9 @@ from saebench.formats import FORMATS
 from saebench.loaders import load_sae
 from saebench.metrics import context_length, reconstruction
 from saebench.needs import ensure, of_sae
+from saebench.record.score import Unscored
 from saebench.registry import resolve
 from saebench.sae import LoadedSAE
-from saebench.score import Unscored
 from saebench.spec import SAESpec
 
 torch.set_num_threads(1)

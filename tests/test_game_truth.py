@@ -16,7 +16,7 @@ from saebench.metrics import fakes, games, ladder, moves, responses
 from saebench.metrics.fakes import Cloud
 from saebench.metrics.ladder import Features, Parts, Pool, Rung, climb, climb_per_prompt
 from saebench.metrics.matching import NAMES, Traits, match
-from saebench.score import Estimate, Unscored
+from saebench.record.score import Estimate, Unscored
 
 BOTH: tuple[Name, ...] = ("linear", "thresholded")
 MIXTURES = ("covariance_mixture", "real_mixture")

@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 
 from saebench.metrics import games
 from saebench.metrics.games import Table
-from saebench.score import Estimate, Unscored
+from saebench.record.score import Estimate, Unscored
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]

@@ -8,9 +8,9 @@ from factories import make_score
 
 from saebench.baseline import Baseline, read_baseline
 from saebench.gate import Verdict, compare, message
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.record.wording import number, with_interval
-from saebench.score import Score
-from saebench.store import Store
 
 
 def verdict(value: float, half: float, better: str = "lower", tolerance: float = 0.02) -> Verdict:

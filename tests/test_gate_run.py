@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from test_plugin import SAES, project, run  # noqa: F401
 
-from saebench.store import Store
+from saebench.record.store import Store
 
 SAME = '''
 class Noisy(Shrunk):

@@ -23,9 +23,9 @@ from torch import Tensor
 from saebench.guard import broken, guard, isolated
 from saebench.loaders import load_sae
 from saebench.readings import Readings
+from saebench.record.score import Unscored
 from saebench.registry import resolve
 from saebench.sae import LoadedSAE
-from saebench.score import Unscored
 from saebench.study import make_study
 from saebench.trace import Trace
 

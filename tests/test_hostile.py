@@ -45,12 +45,12 @@ from saebench.files import here
 from saebench.leaderboard import render
 from saebench.loaders import load_sae
 from saebench.needs import check_fit, ensure, of_corpus, of_model, of_sae
+from saebench.record.score import Unscored
+from saebench.record.store import Store
 from saebench.registry import resolve, resolve_all
 from saebench.run import Run
 from saebench.sae import LoadedSAE
-from saebench.score import Unscored
 from saebench.spec import SAESpec
-from saebench.store import Store
 from saebench.subject import Subject, load_subject
 from saebench.texts import source_of
 
@@ -1307,7 +1307,7 @@ def test_terminal_reason(project: pytest.Pytester) -> None:
 
 
 def test_terminal_scores_on_a_full_disk(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saebench.store.write_through", full)
+    monkeypatch.setattr("saebench.record.store.write_through", full)
     assert "No space left on device" in seen(project, "--sae", "organism/topk-16")
 
 

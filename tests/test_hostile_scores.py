@@ -20,19 +20,19 @@ from saebench.gate import compare, held_against, message
 from saebench.gating import Gate, Judgement
 from saebench.matched import Matched, baseline_at
 from saebench.matched_table import architectures_table
-from saebench.naming import natural, nearest, shown
 from saebench.page import page
 from saebench.pareto import front_of
 from saebench.plot import Series, coordinate, line_chart
-from saebench.properties import Property
 from saebench.ranking import ranks
+from saebench.record.naming import natural, nearest, shown
+from saebench.record.properties import Property
+from saebench.record.store import Store
 from saebench.record.wording import number, tenths, with_interval
 from saebench.reported import carried, score_of
 from saebench.saebench_json import ABSORPTION
 from saebench.sealed import Sealed
 from saebench.settings import Settings
 from saebench.stats.multiple import holm
-from saebench.store import Store
 from saebench.summary import status_word, summary
 
 NAN, INF = math.nan, math.inf

@@ -18,14 +18,14 @@ from saebench.controls import control_sae
 from saebench.folders import spec_from_folder
 from saebench.loaders import load_sae
 from saebench.making.like import Like
-from saebench.places import organism_folder
-from saebench.properties import Property
+from saebench.record.places import organism_folder
+from saebench.record.properties import Property
+from saebench.record.score import Score, identity
+from saebench.record.store import Store
 from saebench.recorder import Asked
 from saebench.run import Run
-from saebench.score import Score, identity
 from saebench.spec import READING, TRAINING, SAESpec
 from saebench.statistics import repeated
-from saebench.store import Store
 
 HOOK = "blocks.1.hook_resid_post"
 SPEC = SAESpec(

@@ -12,7 +12,7 @@ from coverage_simulations import ASKED, coverage, wilson
 
 from saebench import differences, statistics, two_way
 from saebench.metrics import context_length, games, marginal_structure, throughput
-from saebench.score import Estimate
+from saebench.record.score import Estimate
 
 SAMPLES = 240
 DEVIATIONS = 2.0

@@ -14,7 +14,7 @@ from rewritten import DEAD, KINDS, SMALLER, Case, Evidence, Outcome, cases, outc
 from torch import Tensor
 
 from saebench.metrics.distinguishability import POSITIVE
-from saebench.score import Estimate
+from saebench.record.score import Estimate
 
 torch.set_num_threads(1)
 

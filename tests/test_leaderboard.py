@@ -12,8 +12,8 @@ from saebench.catalogue.suites import definitions, suite_questions
 from saebench.leaderboard import render
 from saebench.markdown import escaped
 from saebench.record.columns import current_scores
+from saebench.record.score import Score
 from saebench.registry import resolve
-from saebench.score import Score
 
 
 def page(*scores: Score, **options: Any) -> str:

@@ -30,12 +30,12 @@ from saebench.lineup import (
 )  # fmt: skip
 from saebench.metrics import distinguishability as metric
 from saebench.record.budget import BUDGETS, Size
+from saebench.record.score import Estimate, Unscored
+from saebench.record.store import Store
 from saebench.registry import resolve
 from saebench.run import Run
 from saebench.sae import LoadedSAE
 from saebench.scene import Scene
-from saebench.score import Estimate, Unscored
-from saebench.store import Store
 
 torch.set_num_threads(1)
 REAL, RANDOM_MODEL = "organism/topk-16", "organism/batchtopk-16-random-model"

@@ -15,9 +15,9 @@ from saebench.gate import compare, message
 from saebench.gating import Gate
 from saebench.matched import Matched, baseline_at, read_matched, read_own
 from saebench.matched_table import architectures_table, table
-from saebench.properties import Property
-from saebench.score import Score
-from saebench.store import Store
+from saebench.record.properties import Property
+from saebench.record.score import Score
+from saebench.record.store import Store
 
 L0S = (6.0, 14.0, 27.0, 40.0)
 FVU = Property("reconstruction.fvu", 1, "lower", "fraction", tolerance=0.0)

@@ -6,7 +6,7 @@ import pytest
 from factories import make_score
 
 from saebench.cli import main
-from saebench.store import Store
+from saebench.record.store import Store
 
 
 def write(path: Path, *scores, items=None) -> Path:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from saebench.score import Score
-from saebench.store import Store
+from saebench.record.score import Score
+from saebench.record.store import Store
 
 SUITES = [Path(__file__).parent.parent / "suites" / f"test_{name}.py" for name in ("reconstruction", "first_letter")]
 CHOSEN = "test_fvu or test_l0 or test_kl or test_f1 or test_recall or test_ablation_share"

@@ -29,10 +29,10 @@ from saebench.files import digested, here
 from saebench.folders import digest_of_files
 from saebench.hub import Repo, gigabytes
 from saebench.models import missing_of_model, model_folder, revision_of_model
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.registry import resolve, resolve_all
 from saebench.run import Run
-from saebench.score import Score
-from saebench.store import Store
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[1]

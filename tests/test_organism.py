@@ -11,7 +11,7 @@ from saebench.organism import report
 from saebench.organism.lm import Stage
 from saebench.organism.world import TRAINING, World
 from saebench.organism.zoo import ZOO
-from saebench.places import organism_folder
+from saebench.record.places import organism_folder
 from saebench.registry import resolve
 from saebench.subject import load_subject
 

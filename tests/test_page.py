@@ -16,8 +16,8 @@ from test_plot import HOSTILE
 from saebench.cli import main
 from saebench.page import page
 from saebench.page_data import page_data
+from saebench.record.store import Store
 from saebench.sealed import digest
-from saebench.store import Store
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (

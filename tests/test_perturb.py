@@ -11,7 +11,7 @@ from torch import Tensor
 from saebench import perturb
 from saebench.metrics.responses import Response
 from saebench.perturb import Perturber
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 from saebench.subject import Subject
 
 torch.set_num_threads(1)

@@ -11,10 +11,10 @@ from test_plot import HOSTILE, elements, svg, texts
 
 from saebench.pictures import context_length_picture, drawing, pictures, response_pictures
 from saebench.plot import PALETTE
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.scatter import CONTROL, drawable, looks, scatter
-from saebench.score import Score
 from saebench.sealed import Sealed, digest
-from saebench.store import Store
 
 CURVE = {"position": [16.0, 80.0], "kl": [0.1, 0.5], "kl_low": [0.05, 0.4], "kl_high": [0.2, 0.6], "context_size": [64]}
 RESPONSE = {

@@ -7,7 +7,7 @@ import pytest
 from factories import make_sae_folder
 
 from saebench.concepts import load_concepts
-from saebench.plain_text import read_text
+from saebench.record.plain_text import read_text
 from saebench.registry import resolve
 from saebench.settings import read_settings
 from saebench.texts import FileSource

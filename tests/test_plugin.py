@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from factories import make_project
 
-from saebench.store import Store
+from saebench.record.store import Store
 
 for module in ("saebench.trace", "saebench.loaders.python", "saebench.metrics.context_length", "scipy.stats",
                "transformers", "transformer_lens.model_bridge"):  # fmt: skip

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from saebench.properties import Property, from_marker
+from saebench.record.properties import Property, from_marker
 
 RIGHT: dict[str, Any] = {"name": "family.property", "version": 1, "better": "higher", "unit": "ratio"}
 WHERE = "suites/test_x.py::test_y"

@@ -9,8 +9,8 @@ import pytest
 from factories import make_score
 
 from saebench.ranking import Contrast, _two_sided, against_floor, paired_by, ranks, unpaired
-from saebench.score import Score
-from saebench.store import Store
+from saebench.record.score import Score
+from saebench.record.store import Store
 
 
 def score(name: str, value: float | None, **overrides: Any) -> Score:

@@ -14,7 +14,7 @@ from factories import make_sae_folder
 from saebench.folders import spec_from_folder
 from saebench.loaders import load_sae
 from saebench.marks import CONTROLS, UnknownSAE
-from saebench.places import fixtures_dir
+from saebench.record.places import fixtures_dir
 from saebench.registry import families, resolve, resolve_all, specs_of
 
 

@@ -18,13 +18,13 @@ from scipy import stats
 from saebench.cli import main
 from saebench.lens_zoo import at_l0
 from saebench.lenses import LENSES
-from saebench.places import fixtures_dir
 from saebench.record.columns import Column
+from saebench.record.places import fixtures_dir
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.registry import resolve_all
 from saebench.reliability import Card, Data, Finding, failing, make_card
 from saebench.reliability_card import card, judged, known_of_zoo, render
-from saebench.score import Score
-from saebench.store import Store
 from saebench.trends import concordance, separation, spearman, trend
 
 NAMES = [lens.name for lens in LENSES]

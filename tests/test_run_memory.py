@@ -9,7 +9,7 @@ import pytest
 
 from saebench.evidence.memory import Memory
 from saebench.memory import Shelf
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 
 WATCHED = "LoadedSAE Trace Study Detectors Lineup Dictionary Like Control"
 CONFTEST = f"""

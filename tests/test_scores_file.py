@@ -11,8 +11,8 @@ from factories import make_score
 from hostile import limited
 from test_plugin import project, run  # noqa: F401
 
-from saebench.lines import Line
-from saebench.store import Store
+from saebench.record.lines import Line
+from saebench.record.store import Store
 
 HARM = """
 import pathlib, pytest

@@ -10,10 +10,10 @@ from factories import make_score
 from saebench.baseline import Baseline
 from saebench.demands import Demand, check_known
 from saebench.gating import Gate, Judgement, counted, nothing_compared
-from saebench.properties import Property
-from saebench.score import Score
+from saebench.record.properties import Property
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.settings import Settings, read_settings
-from saebench.store import Store
 
 KNOWN = """
 [tool.saebench.tolerances]

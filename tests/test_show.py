@@ -8,10 +8,10 @@ from factories import make_sae_folder, make_score
 
 from saebench.cli import main
 from saebench.overview import WIDTH, Board, overview
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.scale import bar
-from saebench.score import Score
 from saebench.spec import SAESpec
-from saebench.store import Store
 
 
 def score(name: str, value: float | None = 0.5, **overrides: Any) -> Score:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from saebench.score import Estimate, Unscored
+from saebench.record.score import Estimate, Unscored
 from saebench.statistics import (
     DETECTABLE,
     bootstrap,

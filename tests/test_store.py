@@ -16,9 +16,9 @@ from factories import make_score
 from filelock import FileLock
 from hostile import limited
 
-from saebench.lines import Line
-from saebench.score import Score
-from saebench.store import Store
+from saebench.record.lines import Line
+from saebench.record.score import Score
+from saebench.record.store import Store
 
 APPEND = """
 import sys

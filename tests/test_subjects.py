@@ -28,16 +28,16 @@ from saebench.corpora import Rows, Texts
 from saebench.metrics import context_length, reconstruction
 from saebench.metrics.probes import fit_probe
 from saebench.perturb import Perturber
-from saebench.properties import Property
 from saebench.readings import Readings, after_prefix, prompts, read_words
+from saebench.record.properties import Property
+from saebench.record.score import Estimate, Unscored
+from saebench.record.store import Store
 from saebench.recorder import Asked
 from saebench.run import Run
 from saebench.sae import LoadedSAE
-from saebench.score import Estimate, Unscored
 from saebench.spec import SAESpec, transcodes
 from saebench.spelling import Speller, make_speller
 from saebench.statistics import ratio_of_sums
-from saebench.store import Store
 from saebench.study import make_study
 from saebench.subject import Subject, load_subject
 from saebench.texts import FileSource

@@ -27,8 +27,8 @@ from saebench.metrics import context_length, marginal_structure, reconstruction,
 from saebench.metrics.marginal_structure import Control
 from saebench.needs import ensure, of_corpus
 from saebench.record.budget import Size
+from saebench.record.score import Estimate, Unscored
 from saebench.scene import EARLIEST, make_scene
-from saebench.score import Estimate, Unscored
 from saebench.subject import Subject
 from saebench.texts import FileSource, HubSource, source_of
 from saebench.trace import Trace
@@ -827,10 +827,10 @@ def told(score: Callable[[], Any]) -> None:
 def test_a_whole_run_on_hardly_any_text_is_unscored_and_no_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
+    from saebench.record.store import Store
     from saebench.run import Run
     from saebench.sae import LoadedSAE
     from saebench.spec import SAESpec
-    from saebench.store import Store
 
     monkeypatch.setenv("SAEBENCH_CACHE", str(tmp_path / "cache"))
     (tmp_path / "model").mkdir()

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from saebench.loaders.normalised import normalised
 from saebench.metrics import throughput as metric
+from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
-from saebench.score import Unscored
 from saebench.spec import SAESpec
 
 MEGABYTE = 1000 * 1000

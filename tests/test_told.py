@@ -12,9 +12,9 @@ from test_loaders import CASES, sae_lens_folder
 from torch import Tensor
 
 from saebench.loaders import load_sae
+from saebench.record.score import Unscored
 from saebench.registry import resolve
 from saebench.sae import LoadedSAE
-from saebench.score import Unscored
 from saebench.spec import SAESpec
 
 HOOK = "blocks.2.hook_resid_post"

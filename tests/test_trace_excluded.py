@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from saebench.metrics import reconstruction as metric
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 from saebench.trace import Trace
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from saebench.activations import losses_against
 from saebench.batches import MOST
 from saebench.metrics import reconstruction as metric
-from saebench.score import Estimate, Unscored
+from saebench.record.score import Estimate, Unscored
 from saebench.trace import Trace
 
 ABLATIONS = ("zero", "mean")

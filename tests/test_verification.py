@@ -8,10 +8,10 @@ from factories import make_sae_folder, make_score
 
 from saebench.cli import main
 from saebench.recomputing import Recomputing
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.registry import resolve
 from saebench.sampling import sample
-from saebench.score import Score
-from saebench.store import Store
 from saebench.verification import published_scores, sort_out
 
 FAMILIES = {

@@ -24,7 +24,7 @@ from saebench.organism.world import (
     Mixture,
     World,
 )
-from saebench.places import organism_folder
+from saebench.record.places import organism_folder
 
 ROOT = Path(__file__).parent.parent
 

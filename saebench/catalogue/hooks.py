@@ -5,7 +5,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from saebench.naming import nearest
+from saebench.record.naming import nearest
 
 EMBEDDING = "hook_embed"
 USUAL = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "attn.hook_z")

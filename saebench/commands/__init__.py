@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 from tabulate import tabulate
 
-from saebench.naming import shown, shown_lines
-from saebench.score import Score
+from saebench.record.naming import shown, shown_lines
+from saebench.record.score import Score
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 DEFAULT_SCORES = ".saebench/scores.jsonl"

@@ -6,9 +6,9 @@ from saebench.baseline import read_baseline
 from saebench.commands import Commands, put, table, title
 from saebench.differences import Difference
 from saebench.gate import LEVEL, Comparison, held_against
-from saebench.naming import shown
+from saebench.record.naming import shown
+from saebench.record.score import Score
 from saebench.record.wording import DASH, number, tenths
-from saebench.score import Score
 from saebench.stats.multiple import holm
 
 Pair = tuple[Score, Score, Comparison]

@@ -6,8 +6,8 @@ from saebench import registry
 from saebench.commands import DEFAULT_SCORES, Commands, put
 from saebench.needs import ensure, of_sae
 from saebench.preparation import needed
+from saebench.record.store import Store
 from saebench.run import Run
-from saebench.store import Store
 
 
 def add(commands: Commands) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from saebench.commands import Commands, put
 from saebench.merging import merge
-from saebench.naming import shown
+from saebench.record.naming import shown
 
 
 def add(commands: Commands) -> None:

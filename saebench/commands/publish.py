@@ -9,14 +9,14 @@ from saebench.board_footer import run_command
 from saebench.catalogue.suites import definitions, suite_questions
 from saebench.commands import Commands, put
 from saebench.leaderboard import render
-from saebench.naming import shown
 from saebench.page import page
 from saebench.page_data import page_data
 from saebench.pictures import pictures
-from saebench.places import suites_dir
 from saebench.ranking import paired_by
+from saebench.record.naming import shown
+from saebench.record.places import suites_dir
+from saebench.record.store import Store, compacted
 from saebench.sealed import Sealed
-from saebench.store import Store, compacted
 
 File = str | Sealed | None
 """What a file should hold; None where there should be none."""

@@ -7,12 +7,12 @@ from pathlib import Path
 from saebench import registry, reliability_card
 from saebench.carriers import HEADER, carrier_rows
 from saebench.commands import DEFAULT_SCORES, Commands, put, table
-from saebench.naming import nearest
 from saebench.overview import Board, overview
 from saebench.ranking import paired_by
-from saebench.score import Score
+from saebench.record.naming import nearest
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.spec import SAESpec
-from saebench.store import Store
 
 MOST_CARRIERS = 5
 

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 from saebench.catalogue.suites import tests
 from saebench.commands import Commands, table, title
-from saebench.naming import shown
-from saebench.places import suites_dir
 from saebench.recomputing import Recomputing
+from saebench.record.naming import shown
+from saebench.record.places import suites_dir
+from saebench.record.score import Score
+from saebench.record.store import Store
 from saebench.record.wording import DASH
 from saebench.registry import resolve_all
 from saebench.sampling import SAMPLE, sample
-from saebench.score import Score
-from saebench.store import Store
 from saebench.verification import Verdict, Vouched, published_scores, sort_out, wrong_items
 
 

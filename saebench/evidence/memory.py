@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 from saebench.statistics import repetition
 
 T = TypeVar("T")

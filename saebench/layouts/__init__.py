@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from saebench.formats import FORMATS, SUFFIXES, filled
-from saebench.json_files import read_json
 from saebench.layouts import dictionary_learning, plain, published, sae_lens, sparsify
 from saebench.layouts.arrays import Sizes, check_sizes
 from saebench.layouts.layout import Config, Layout
+from saebench.record.json_files import read_json
 from saebench.weights import Array, check_numbers, inspect
 
 LAYOUTS: dict[str, Layout] = {

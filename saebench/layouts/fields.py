@@ -7,7 +7,7 @@ from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, get_args
 
-from saebench.naming import nearest, shown
+from saebench.record.naming import nearest, shown
 
 SHOWN = 60
 """Characters of a name or a value from a file, in a sentence."""

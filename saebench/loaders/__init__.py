@@ -3,7 +3,7 @@
 import importlib
 from dataclasses import replace
 
-from saebench.naming import one_sentence
+from saebench.record.naming import one_sentence
 from saebench.sae import LoadedSAE
 from saebench.spec import SAESpec
 

@@ -14,8 +14,8 @@ from typing import Any
 from saebench.files import file_of, here, place_of
 from saebench.formats import HANNA, SUFFIXES
 from saebench.hub import one_line
-from saebench.json_files import read_json, typed
 from saebench.loaders.build import built, matrix, tensors, whole
+from saebench.record.json_files import read_json, typed
 from saebench.spec import SAESpec
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from saebench.naming import shown
+from saebench.record.naming import shown
 from saebench.weights import FLOATS, Array
 
 Config = dict[str, Any]

@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 from saebench.files import file_of, place_of
-from saebench.json_files import read_json
 from saebench.layouts.fields import brief
 from saebench.loaders.build import Config, Weights, built, matrix, tensors, whole
+from saebench.record.json_files import read_json
 from saebench.spec import SAESpec
 
 THRESHOLDED = ("BatchTopKSAE", "MatryoshkaBatchTopKSAE", "MatroyshkaBatchTopKSAE", "JumpReluAutoEncoder")

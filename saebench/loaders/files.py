@@ -19,16 +19,16 @@ from saebench.files import digested, file_of, format_of, here, missing, place_of
 from saebench.folders import digest_of_files
 from saebench.formats import ARRAYS, SUFFIXES
 from saebench.hub import one_line
-from saebench.json_files import read_json
 from saebench.layouts.sae_lens import ARCHITECTURES, UNFINISHED, current
 from saebench.loaders import arrays, dictionary_learning, sparsify
 from saebench.loaders.build import checkpoint, pickled_header
 from saebench.loaders.normalised import normalised
-from saebench.naming import shown
-from saebench.places import fixtures_dir
 from saebench.pretrained import model_on_hub
+from saebench.record.json_files import read_json
+from saebench.record.naming import shown
+from saebench.record.places import fixtures_dir
+from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
-from saebench.score import Unscored
 from saebench.spec import SAESpec
 from saebench.weights import inspect
 

@@ -22,10 +22,10 @@ from saebench.loaders.normalised import normalised
 from saebench.loaders.sparse_coder import Dense, is_sparse_coder
 from saebench.loaders.told import is_sae_lens, told_by
 from saebench.models import width_of
-from saebench.places import ORGANISM
+from saebench.record.places import ORGANISM
+from saebench.record.score import Unscored
 from saebench.sae import SAE, LoadedSAE
 from saebench.saes.unmade import Unmade
-from saebench.score import Unscored
 from saebench.spec import SAESpec
 
 WIDTHS, WIDEST = 12, 2**16

@@ -8,9 +8,9 @@ from typing import Any
 
 from saebench.files import file_of, place_of
 from saebench.formats import FORMATS
-from saebench.json_files import read_json, typed
 from saebench.layouts.fields import brief
 from saebench.loaders.build import Config, Weights, built, matrix, tensors, whole
+from saebench.record.json_files import read_json, typed
 from saebench.spec import SAESpec
 
 PLACES = {

@@ -7,8 +7,8 @@ from typing import Any
 from saebench.folders import scalars
 from saebench.loaders import dictionary_learning, sparsify
 from saebench.loaders.files import hook_of
-from saebench.naming import shown
 from saebench.pretrained import model_on_hub
+from saebench.record.naming import shown
 from saebench.spec import SAESpec
 
 NAMES = {

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saebench.metrics.reconstruction import cosines, fvu, loss_recovered
-from saebench.score import Estimate, Unscored
+from saebench.record.score import Estimate, Unscored
 from saebench.statistics import LEVEL, RESAMPLES, Floats, ratio_of_sums, times_drawn
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from saebench.metrics import published
 from saebench.metrics.absorption import carrier_columns, judged, project, project_each
 from saebench.metrics.detectors import Detectors
 from saebench.metrics.first_letter import readable
-from saebench.score import Estimate, Unscored
+from saebench.record.score import Estimate, Unscored
 from saebench.statistics import Floats, honest_rate
 from saebench.two_way import over_concepts
 from saebench.vocabulary import EDITED, in_turn

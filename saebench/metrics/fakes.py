@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 
 BAND = 8
 TEMPERS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)

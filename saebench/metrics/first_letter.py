@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saebench.metrics.detectors import Detectors, f1_of, find_detectors
-from saebench.score import Estimate, Unscored
+from saebench.record.score import Estimate, Unscored
 from saebench.statistics import DETECTABLE, MDD, Floats, honest_rate, never_certain, ratio_of_sums, seed_of
 from saebench.two_way import over_concepts, resampled_concepts
 from saebench.vocabulary import FEWEST_CONCEPTS, Split

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from saebench.score import Estimate, Unscored
+from saebench.record.score import Estimate, Unscored
 from saebench.statistics import LEVEL, RESAMPLES, Floats, never_certain, seed_of, times_drawn
 from saebench.two_way import pigeonhole, two_way
 

@@ -14,7 +14,7 @@ from saebench.metrics.fakes import covariance_mixture
 from saebench.metrics.games import Table
 from saebench.metrics.matching import CALIPER, IMBALANCE, NAMES, Traits, balance, match, scale_of
 from saebench.metrics.responses import SIGNS, STATISTICS, Bools, Curves, Responder, stepped, turned
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 from saebench.statistics import Floats, seed_of
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from saebench.metrics import context_length, first_letter, reconstruction
-from saebench.score import Estimate, Unscored
+from saebench.record.score import Estimate, Unscored
 from saebench.statistics import LEVEL, RESAMPLES, Floats, least, resampled_clusters, seed_of
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from saebench.score import Estimate, Unscored
+from saebench.record.score import Estimate, Unscored
 from saebench.statistics import Floats, bootstrap, proportion, ratio_of_sums
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from saebench.making.training import SAMPLES, Member
 from saebench.models import default_hook
 from saebench.organism.world import World
 from saebench.organism.zoo import ZOO
-from saebench.places import ORGANISM, organism_folder
-from saebench.provenance import provenance
+from saebench.record.places import ORGANISM, organism_folder
+from saebench.record.provenance import provenance
 
 WORK = Path(".saebench/organism")
 """Checkpoints and activations; 4 GB that can be deleted once the recipe is through."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from saebench.score import Score
+from saebench.record.score import Score
 
 
 @dataclass(frozen=True, order=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from saebench.digests import digest_of
+from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
-from saebench.score import Unscored
 
 
 @dataclass(frozen=True)

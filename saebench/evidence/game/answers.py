@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 from saebench.statistics import Floats
 
 if TYPE_CHECKING:

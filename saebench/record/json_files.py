@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from saebench.naming import shown
+from saebench.record.naming import shown
 
 T = TypeVar("T")
 LARGEST = 10_000_000

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saebench.atomic import replacing
+from saebench.record.atomic import replacing
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from pydantic import ValidationError
 
-from saebench import items as files
-from saebench.atomic import found, locked, probe, write_atomically, write_through
-from saebench.lines import BOM, Line, Place, moved_aside, whole_lines, why_not
-from saebench.score import Score
+from saebench.record import items as files
+from saebench.record.atomic import found, locked, probe, write_atomically, write_through
+from saebench.record.lines import BOM, Line, Place, moved_aside, whole_lines, why_not
+from saebench.record.score import Score
 
 if TYPE_CHECKING:
-    from saebench.items import Arrays
+    from saebench.record.items import Arrays
 
 
 class Store:

@@ -6,8 +6,9 @@ import subprocess
 import time
 from functools import cache
 from importlib import metadata
-from pathlib import Path
 from typing import Any
+
+from saebench.record.places import package_dir
 
 RECORDED = ("torch", "sae-lens", "transformer-lens", "transformers", "numpy", "scipy")
 
@@ -15,7 +16,7 @@ RECORDED = ("torch", "sae-lens", "transformer-lens", "transformers", "numpy", "s
 @cache
 def provenance() -> tuple[str, bool]:
     """Commit of the saebench that runs, and whether it was changed since; nothing outside a checkout."""
-    root = Path(__file__).parent.parent
+    root = package_dir().parent
     if not (root / ".git").exists():
         return "", False
 

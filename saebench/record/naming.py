@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from saebench.score import Unscored
+from saebench.record.score import Unscored
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pydantic_core import from_json
 
-from saebench.atomic import found
+from saebench.record.atomic import found
 
 LONGEST = 2**24
 """Bytes of the longest line that is read: a score has some thousand, and a file of weights may have no line at all."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from saebench.naming import nearest
-from saebench.score import Better
+from saebench.record.naming import nearest
+from saebench.record.score import Better
 
 
 @dataclass(frozen=True)
