@@ -8,7 +8,7 @@ from saebench.loaders import load_sae
 from saebench.record.store import Store
 from saebench.registry import resolve
 from saebench.run import Run
-from saebench.statistics import ratio_of_sums
+from saebench.stats.statistics import ratio_of_sums
 from saebench.trace import trace
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from saebench.record.atomic import locked, write_atomically
 from saebench.record.places import cache_dir
-from saebench.statistics import repetition
+from saebench.stats.statistics import repetition
 
 Tensors = dict[str, Tensor]
 Inputs = dict[str, str | int | float | bool]

@@ -17,7 +17,7 @@ from saebench.record.naming import nearest
 from saebench.record.places import fixtures_dir
 from saebench.record.plain_text import read_toml
 from saebench.record.score import Unscored
-from saebench.statistics import seed_of
+from saebench.stats.statistics import seed_of
 from saebench.vocabulary import Split, Word, WordFilter
 
 LETTERS = "letters"

@@ -17,7 +17,7 @@ from saebench.directions import Linear, random_directions
 from saebench.making.like import Like
 from saebench.sae import LoadedSAE
 from saebench.sparsity import sides, to_sparse
-from saebench.statistics import seed_of
+from saebench.stats.statistics import seed_of
 
 
 def random_sae(like: Like) -> Any:

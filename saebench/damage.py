@@ -14,7 +14,7 @@ from torch import Tensor
 
 from saebench.directions import Linear, random_directions
 from saebench.sae import LoadedSAE
-from saebench.statistics import seed_of
+from saebench.stats.statistics import seed_of
 
 if TYPE_CHECKING:
     from saebench.making.like import Like

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from saebench.record.items import Missing
 from saebench.record.score import Score
-from saebench.statistics import LEVEL, NORMAL, RESAMPLES, Floats, repetition, times_drawn, wider
+from saebench.stats.statistics import LEVEL, NORMAL, RESAMPLES, Floats, repetition, times_drawn, wider
 
 Items = Mapping[str, NDArray[np.generic]]
 FEWEST = 5

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench.statistics import seed_of
+from saebench.stats.statistics import seed_of
 
 QUANTILE_ROWS = 1024
 """Rows from which a threshold is taken."""

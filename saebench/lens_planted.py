@@ -12,7 +12,7 @@ from saebench.ranking import Compare
 from saebench.record.columns import Column
 from saebench.record.score import Score
 from saebench.reliability import LEVEL, Data, Finding, Tested, Verdict, corrected, unrelated
-from saebench.trends import SAME, Trend, trend
+from saebench.stats.trends import SAME, Trend, trend
 
 FEWEST_LEVELS = 3
 FEWEST_BASES = 2

@@ -11,8 +11,8 @@ from saebench.record.columns import Column
 from saebench.record.score import Score
 from saebench.record.wording import number
 from saebench.reliability import Cells, Data, Finding, Tested, corrected, unrelated
-from saebench.statistics import DETECTABLE, DETECTED, NORMAL
-from saebench.trends import separation, spearman
+from saebench.stats.statistics import DETECTABLE, DETECTED, NORMAL
+from saebench.stats.trends import separation, spearman
 
 MOST_CV = 0.05
 """Largest coefficient of variation over repetitions of the random stages."""

@@ -21,7 +21,7 @@ from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
 from saebench.scene import Scene, generator
 from saebench.sparsity import sides, to_sparse
-from saebench.statistics import Floats
+from saebench.stats.statistics import Floats
 from saebench.trace import Trace
 
 Ints = NDArray[np.intp]

@@ -12,7 +12,7 @@ from saebench.matched import Matched, baseline_at
 from saebench.record.naming import shown_lines
 from saebench.record.score import Score
 from saebench.record.wording import DASH, with_interval
-from saebench.statistics import LEVEL
+from saebench.stats.statistics import LEVEL
 
 FEWEST = 3
 """SAEs that an interval needs."""

@@ -9,7 +9,7 @@ from saebench.record.properties import Property
 from saebench.record.provenance import environment
 from saebench.record.score import Estimate, Score, Unscored, identity
 from saebench.spec import SAESpec
-from saebench.statistics import repetition
+from saebench.stats.statistics import repetition
 
 if TYPE_CHECKING:
     from saebench.run import Run

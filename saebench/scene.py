@@ -15,7 +15,7 @@ from saebench.metrics.matching import Traits
 from saebench.perturb import Perturber
 from saebench.record.budget import Size
 from saebench.record.score import Unscored
-from saebench.statistics import seed_of
+from saebench.stats.statistics import seed_of
 from saebench.subject import Subject
 
 EARLIEST = 8

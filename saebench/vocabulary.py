@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from saebench.statistics import seed_of
+from saebench.stats.statistics import seed_of
 
 Case = Literal["any", "lower", "capital"]
 Space = Literal["any", "required"]

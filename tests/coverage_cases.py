@@ -26,8 +26,15 @@ from saebench.metrics import (
 )  # fmt: skip
 from saebench.metrics.absorption import suppression
 from saebench.record.score import Estimate
-from saebench.statistics import bootstrap, honest_rate, proportion, ratio_of_sums, ratio_of_tails, resampled_clusters
-from saebench.two_way import over_concepts, resampled_concepts
+from saebench.stats.statistics import (
+    bootstrap,
+    honest_rate,
+    proportion,
+    ratio_of_sums,
+    ratio_of_tails,
+    resampled_clusters,
+)
+from saebench.stats.two_way import over_concepts, resampled_concepts
 
 
 class Interval(Protocol):

@@ -13,7 +13,7 @@ from coverage_cases import Case, cases
 from scipy.stats import binom
 
 from saebench.record.score import Unscored
-from saebench.statistics import proportion, repeated, seed_of
+from saebench.stats.statistics import proportion, repeated, seed_of
 
 SIMULATIONS = 1000
 REDRAWN = 50

@@ -13,8 +13,8 @@ from factories import make_score
 from saebench.differences import paired, unpaired
 from saebench.gate import compare
 from saebench.record.score import Estimate, Score
-from saebench.statistics import DETECTED, ratio_of_sums
-from saebench.two_way import over_concepts
+from saebench.stats.statistics import DETECTED, ratio_of_sums
+from saebench.stats.two_way import over_concepts
 
 RUNS = 200
 DOCUMENTS, CONCEPTS = 96, 23

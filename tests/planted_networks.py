@@ -19,7 +19,7 @@ from saebench.metrics.ladder import Features, Parts, Pool, Rung
 from saebench.metrics.matching import CALIPER, Traits
 from saebench.metrics.responses import Bools, Response
 from saebench.record.score import Unscored
-from saebench.statistics import Floats
+from saebench.stats.statistics import Floats
 
 torch.set_num_threads(1)
 Name = Literal["linear", "thresholded"]

@@ -19,8 +19,8 @@ from saebench.metrics.children import Children, find_children
 from saebench.metrics.detectors import Detectors, find_detectors
 from saebench.metrics.probes import Probe, best_thresholds
 from saebench.record.score import Estimate, Unscored
+from saebench.stats.two_way import over_concepts
 from saebench.study import Study
-from saebench.two_way import over_concepts
 from saebench.vocabulary import Split
 
 Floats = NDArray[np.float64]

@@ -8,9 +8,9 @@ from factories import make_score
 
 from saebench.differences import FEWEST, Difference, loaded, paired, unpaired
 from saebench.record.items import Missing
-from saebench.statistics import DETECTED, ratio_of_sums, repeated, seed_of
 from saebench.stats.multiple import holm
-from saebench.two_way import over_concepts
+from saebench.stats.statistics import DETECTED, ratio_of_sums, repeated, seed_of
+from saebench.stats.two_way import over_concepts
 
 
 def measured(numerator: Any, denominator: Any) -> tuple[Any, Any]:

@@ -25,7 +25,7 @@ from saebench.record.store import Store
 from saebench.recorder import Asked
 from saebench.run import Run
 from saebench.spec import READING, TRAINING, SAESpec
-from saebench.statistics import repeated
+from saebench.stats.statistics import repeated
 
 HOOK = "blocks.1.hook_resid_post"
 SPEC = SAESpec(

@@ -10,9 +10,10 @@ import pytest
 from coverage_cases import Case, Interval, Random, cases
 from coverage_simulations import ASKED, coverage, wilson
 
-from saebench import differences, statistics, two_way
+from saebench import differences
 from saebench.metrics import context_length, games, marginal_structure, throughput
 from saebench.record.score import Estimate
+from saebench.stats import statistics, two_way
 
 SAMPLES = 240
 DEVIATIONS = 2.0

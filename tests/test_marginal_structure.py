@@ -19,7 +19,7 @@ from saebench.metrics import marginal_structure as metric
 from saebench.metrics.detectors import Detectors, find_detectors
 from saebench.metrics.marginal_structure import ACTIVATIONS, FEWEST, QUANTITIES, Control, entropies, share
 from saebench.record.score import Estimate, Unscored
-from saebench.statistics import RESAMPLES
+from saebench.stats.statistics import RESAMPLES
 from saebench.study import Study, random_control
 from saebench.trace import Trace
 

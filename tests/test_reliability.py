@@ -25,7 +25,7 @@ from saebench.record.store import Store
 from saebench.registry import resolve_all
 from saebench.reliability import Card, Data, Finding, failing, make_card
 from saebench.reliability_card import card, judged, known_of_zoo, render
-from saebench.trends import concordance, separation, spearman, trend
+from saebench.stats.trends import concordance, separation, spearman, trend
 
 NAMES = [lens.name for lens in LENSES]
 BASES = [f"organism/sae-{i}" for i in range(6)]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from saebench.record.score import Estimate, Unscored
-from saebench.statistics import (
+from saebench.stats.statistics import (
     DETECTABLE,
     bootstrap,
     honest_rate,
@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saebench.statistics.RESAMPLES", 400)
+    monkeypatch.setattr("saebench.stats.statistics.RESAMPLES", 400)
 
 
 def documents(seed: int) -> list[Floats]:

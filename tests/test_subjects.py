@@ -37,7 +37,7 @@ from saebench.run import Run
 from saebench.sae import LoadedSAE
 from saebench.spec import SAESpec, transcodes
 from saebench.spelling import Speller, make_speller
-from saebench.statistics import ratio_of_sums
+from saebench.stats.statistics import ratio_of_sums
 from saebench.study import make_study
 from saebench.subject import Subject, load_subject
 from saebench.texts import FileSource

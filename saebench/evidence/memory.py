@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 from saebench.record.score import Unscored
-from saebench.statistics import repetition
+from saebench.stats.statistics import repetition
 
 T = TypeVar("T")
 

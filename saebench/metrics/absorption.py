@@ -18,8 +18,8 @@ from saebench.metrics.detectors import Detectors, f1_of
 from saebench.metrics.first_letter import check_better_than_random, readable
 from saebench.metrics.published import Projections, projections
 from saebench.record.score import Estimate, Unscored
-from saebench.statistics import Floats, honest_rate
-from saebench.two_way import over_concepts
+from saebench.stats.statistics import Floats, honest_rate
+from saebench.stats.two_way import over_concepts
 from saebench.vocabulary import FEWEST_CONCEPTS, Split
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from saebench.metrics.reconstruction import cosines, fvu, loss_recovered
 from saebench.record.score import Estimate, Unscored
-from saebench.statistics import LEVEL, RESAMPLES, Floats, ratio_of_sums, times_drawn
+from saebench.stats.statistics import LEVEL, RESAMPLES, Floats, ratio_of_sums, times_drawn
 
 if TYPE_CHECKING:
     from torch import Tensor

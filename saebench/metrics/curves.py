@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from saebench.statistics import Floats
+from saebench.stats.statistics import Floats
 
 FLAT = 0.1
 """Up to this share of its own maximum, a curve is on its plateau."""

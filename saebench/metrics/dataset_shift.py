@@ -17,7 +17,7 @@ from scipy import sparse
 
 from saebench.record.score import Estimate, Unscored
 from saebench.sparsity import turned
-from saebench.statistics import Floats, never_certain, ratio_of_sums
+from saebench.stats.statistics import Floats, never_certain, ratio_of_sums
 
 SAME = 0.7
 """Correlation of activations from which two latents count as one."""

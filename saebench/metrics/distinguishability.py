@@ -11,7 +11,7 @@ from saebench.evidence.game.answers import MIXTURE, Lineup, Rungs, built
 from saebench.metrics import games
 from saebench.metrics.responses import SIGNS, STATISTICS
 from saebench.record.score import Estimate, Unscored
-from saebench.statistics import Floats, least, never_certain, ratio_of_sums, ratio_of_tails
+from saebench.stats.statistics import Floats, least, never_certain, ratio_of_sums, ratio_of_tails
 
 if TYPE_CHECKING:
     from saebench.metrics.ladder import Rung

@@ -16,8 +16,8 @@ from saebench.metrics.absorption import carrier_columns, judged, project, projec
 from saebench.metrics.detectors import Detectors
 from saebench.metrics.first_letter import readable
 from saebench.record.score import Estimate, Unscored
-from saebench.statistics import Floats, honest_rate
-from saebench.two_way import over_concepts
+from saebench.stats.statistics import Floats, honest_rate
+from saebench.stats.two_way import over_concepts
 from saebench.vocabulary import EDITED, in_turn
 
 if TYPE_CHECKING:

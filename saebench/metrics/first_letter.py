@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from saebench.metrics.detectors import Detectors, f1_of, find_detectors
 from saebench.record.score import Estimate, Unscored
-from saebench.statistics import DETECTABLE, MDD, Floats, honest_rate, never_certain, ratio_of_sums, seed_of
-from saebench.two_way import over_concepts, resampled_concepts
+from saebench.stats.statistics import DETECTABLE, MDD, Floats, honest_rate, never_certain, ratio_of_sums, seed_of
+from saebench.stats.two_way import over_concepts, resampled_concepts
 from saebench.vocabulary import FEWEST_CONCEPTS, Split
 
 if TYPE_CHECKING:

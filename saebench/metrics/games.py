@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saebench.record.score import Estimate, Unscored
-from saebench.statistics import LEVEL, RESAMPLES, Floats, never_certain, seed_of, times_drawn
-from saebench.two_way import pigeonhole, two_way
+from saebench.stats.statistics import LEVEL, RESAMPLES, Floats, never_certain, seed_of, times_drawn
+from saebench.stats.two_way import pigeonhole, two_way
 
 Ints = NDArray[np.intp]
 SIDE = 5

@@ -15,7 +15,7 @@ from saebench.metrics.games import Table
 from saebench.metrics.matching import CALIPER, IMBALANCE, NAMES, Traits, balance, match, scale_of
 from saebench.metrics.responses import SIGNS, STATISTICS, Bools, Curves, Responder, stepped, turned
 from saebench.record.score import Unscored
-from saebench.statistics import Floats, seed_of
+from saebench.stats.statistics import Floats, seed_of
 
 if TYPE_CHECKING:
     from torch import Tensor

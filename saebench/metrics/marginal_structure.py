@@ -16,7 +16,7 @@ from scipy import sparse
 
 from saebench.metrics import context_length, first_letter, reconstruction
 from saebench.record.score import Estimate, Unscored
-from saebench.statistics import LEVEL, RESAMPLES, Floats, least, resampled_clusters, seed_of
+from saebench.stats.statistics import LEVEL, RESAMPLES, Floats, least, resampled_clusters, seed_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,7 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from saebench.metrics.fakes import Cloud
-from saebench.statistics import Floats
+from saebench.stats.statistics import Floats
 
 Ints = NDArray[np.intp]
 CALIPER = 0.2

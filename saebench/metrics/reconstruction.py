@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from saebench.record.score import Estimate, Unscored
-from saebench.statistics import Floats, bootstrap, proportion, ratio_of_sums
+from saebench.stats.statistics import Floats, bootstrap, proportion, ratio_of_sums
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saebench.metrics import curves, moves
-from saebench.statistics import Floats
+from saebench.stats.statistics import Floats
 
 if TYPE_CHECKING:
     from torch import Tensor

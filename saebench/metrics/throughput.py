@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saebench.record.score import Estimate, Unscored
-from saebench.statistics import RESAMPLES, seed_of
+from saebench.stats.statistics import RESAMPLES, seed_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from saebench.record.score import Unscored
-from saebench.statistics import Floats
+from saebench.stats.statistics import Floats
 
 if TYPE_CHECKING:
     from saebench.metrics.ladder import Rung

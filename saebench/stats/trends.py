@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from saebench.statistics import Floats, seed_of
+from saebench.stats.statistics import Floats, seed_of
 
 PERMUTATIONS = 10_000
 SAME = 1e-9

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saebench.record.score import Estimate, Unscored
-from saebench.statistics import (
+from saebench.stats.statistics import (
     DETECTABLE,
     LEVEL,
     MDD,
