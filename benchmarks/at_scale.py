@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saebench.catalogue.spec import SAESpec
 from saebench.concepts import Plan, load_concepts
 from saebench.metrics import absorption, first_letter
 from saebench.metrics.detectors import find_detectors
@@ -22,7 +23,6 @@ from saebench.metrics.probes import fit_probe
 from saebench.readings import Readings
 from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
-from saebench.spec import SAESpec
 from saebench.study import make_study
 from saebench.vocabulary import Split, Word, WordFilter
 

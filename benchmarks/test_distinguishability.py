@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from saebench.catalogue.registry import resolve
 from saebench.metrics import distinguishability as metric
 from saebench.metrics.ladder import ANGLES
 from saebench.metrics.responses import turned
 from saebench.perturb import Perturber
 from saebench.record.score import Unscored
 from saebench.record.store import Store
-from saebench.registry import resolve
 from saebench.run import Run
 
 SCORES = (

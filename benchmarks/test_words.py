@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from saebench.cache import Cache
+from saebench.catalogue.registry import resolve
 from saebench.metrics import absorption, editing, first_letter
 from saebench.metrics.detectors import find_detectors
 from saebench.record.score import Unscored
 from saebench.record.store import Store
-from saebench.registry import resolve
 from saebench.run import Run
 from saebench.spelling import make_speller
 from saebench.study import make_study

@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from saebench.architectures import is_new
+from saebench.catalogue.architectures import is_new
+from saebench.catalogue.spec import SAESpec
 from saebench.recipe import source_digest
 from saebench.record.budget import BUDGETS
 from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
-from saebench.spec import SAESpec
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 import torch
 from torch import Tensor
 
-from saebench.architectures import ARCHITECTURES
+from saebench.catalogue.architectures import ARCHITECTURES
 from saebench.making.training import classes_of, fit, training_sae
 from saebench.record.naming import nearest, shown
 from saebench.record.score import Unscored

@@ -3,8 +3,8 @@
 import shlex
 from collections.abc import Callable, Sequence
 
-from saebench import registry
-from saebench.architectures import trained_as
+from saebench.catalogue import registry
+from saebench.catalogue.architectures import trained_as
 from saebench.markdown import escaped, fenced
 from saebench.record.naming import natural, shown
 from saebench.record.score import Score

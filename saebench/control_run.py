@@ -4,14 +4,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from saebench.catalogue.spec import transcodes
 from saebench.record.budget import BUDGETS
 from saebench.record.score import Unscored
-from saebench.spec import transcodes
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from saebench.activations import Activations
+    from saebench.catalogue.spec import SAESpec
     from saebench.evidence.game.answers import Lineup, Rungs
     from saebench.evidence.memory import Memory
     from saebench.lineup import Dictionary
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from saebench.run import Run
     from saebench.sae import LoadedSAE
     from saebench.scene import Scene
-    from saebench.spec import SAESpec
     from saebench.study import Study
     from saebench.subject import Subject
     from saebench.trace import Trace

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from saebench.activations import own_positions
-from saebench.architectures import ARCHITECTURES
 from saebench.cache import Cache, Inputs, Tensors
+from saebench.catalogue.architectures import ARCHITECTURES
+from saebench.catalogue.registry import specs_of
+from saebench.catalogue.spec import SAESpec
 from saebench.corpora import Corpus, WorldTexts
 from saebench.loaders import load_sae
 from saebench.making.like import Like
@@ -23,9 +25,7 @@ from saebench.making.training import Decoder, Member, train_member
 from saebench.record.budget import BUDGETS, CONTEXT
 from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
-from saebench.registry import specs_of
 from saebench.sae import LoadedSAE
-from saebench.spec import SAESpec
 from saebench.subject import Subject
 from saebench.subject_random import shuffled_rows, training_seed
 

@@ -12,12 +12,12 @@ from saebench.record.score import Unscored
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from saebench.catalogue.spec import SAESpec
     from saebench.corpora import WorldTexts
     from saebench.metrics.dataset_shift import Firing
     from saebench.metrics.ladder import Rung
     from saebench.run import Run
     from saebench.sae import LoadedSAE
-    from saebench.spec import SAESpec
 
 WITH, WITHOUT = "world_and_telegrams", "world"
 """What SAEs of the embedded model say that they were trained on: with the genre that the model never saw, and without."""
@@ -38,7 +38,7 @@ class DatasetRun:
         return own, [firing for spec, firing in zip(twins, seeds, strict=True) if spec.name in names], seeds
 
     def _twins(self, spec: "SAESpec") -> "list[SAESpec]":
-        from saebench.registry import specs_of
+        from saebench.catalogue.registry import specs_of
 
         if spec.facts.get("trained_on") != WITH:
             raise Unscored("its training texts had no genre that the model never saw, as far as it says")

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from saebench.formats import FORMATS, SUFFIXES, UNSUPPORTED, detect
+from saebench.catalogue.formats import FORMATS, SUFFIXES, UNSUPPORTED, detect
+from saebench.catalogue.spec import SAESpec
 from saebench.hub import Repo
-from saebench.spec import SAESpec
 
 DEFAULT_REVISION = "main"
 

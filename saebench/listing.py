@@ -2,11 +2,11 @@
 
 from tabulate import tabulate
 
-from saebench import registry
+from saebench.catalogue import registry
+from saebench.catalogue.spec import SAESpec
 from saebench.files import here, missing
 from saebench.hub import gigabytes
 from saebench.record.wording import DASH, number
-from saebench.spec import SAESpec
 
 HEADER = ["name", "model", "hook", "width", "l0", "size", "cached"]
 BYTES = 4

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from tabulate import tabulate
 
-from saebench.architectures import trained_as
+from saebench.catalogue.architectures import trained_as
 from saebench.differences import computable
 from saebench.matched import Matched, baseline_at
 from saebench.record.naming import shown_lines

@@ -7,6 +7,8 @@ from typing import Any
 
 from saebench import hub
 from saebench.catalogue.hooks import misnamed
+from saebench.catalogue.spec import SAESpec
+from saebench.catalogue.weights import header, inspect
 from saebench.files import file_of, format_of, here, missing, names_of, place_of, repo_of
 from saebench.hub import Repo, Wanted, gigabytes
 from saebench.models import (
@@ -23,9 +25,7 @@ from saebench.models import (
 )  # fmt: skip
 from saebench.record.json_files import read_json
 from saebench.record.naming import one_sentence
-from saebench.spec import SAESpec
 from saebench.texts import HubSource, Source
-from saebench.weights import header, inspect
 
 Say = Callable[[str], None]
 ESSENTIAL = {CONFIG: {CONFIG}, "tokenizer": set(TOKENIZERS)}

@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from saebench.board import ARROWS, Table, facts, tables, unscored_because
 from saebench.board_notes import grouped
+from saebench.catalogue.spec import SAESpec
 from saebench.floors import reference_cell
 from saebench.ranking import Compare, against_floor, ranks, unpaired
 from saebench.record.columns import Column, current_scores
@@ -15,7 +16,6 @@ from saebench.record.naming import shown
 from saebench.record.score import Score
 from saebench.record.wording import DASH, number, with_interval
 from saebench.scale import bar
-from saebench.spec import SAESpec
 
 WIDTH, LONGEST_NAME = 120, 42
 HEADER = ["score", "value", "floor", "", "ceiling", "n", "rank", ""]

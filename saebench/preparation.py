@@ -6,11 +6,11 @@ What is wrong with one SAE of several is kept beside its name, and does not hold
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from saebench.catalogue.spec import SAESpec
 from saebench.hooks import unsaid
 from saebench.hub import Unreachable
 from saebench.needs import Need, Say, check_files, check_fit, ensure, of_corpus, of_model, of_sae, of_tokenizer
 from saebench.record.naming import one_sentence
-from saebench.spec import SAESpec
 from saebench.texts import Source, source_of
 
 if TYPE_CHECKING:

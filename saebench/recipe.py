@@ -9,7 +9,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from modulefinder import ModuleFinder
 from pathlib import Path
 
-from saebench.architectures import ARCHITECTURES
+from saebench.catalogue.architectures import ARCHITECTURES
 
 
 @cache

@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from saebench.catalogue.spec import SAESpec
 from saebench.concepts import LETTERS
 from saebench.gating import Judgement
 from saebench.record.properties import Property
 from saebench.record.score import Score
 from saebench.recorder import Asked
-from saebench.spec import SAESpec
 
 SCORE, NOTES, JUDGEMENT = "saebench_score", "saebench_notes", "saebench_judgement"
 UNREADABLE = "saebench_unreadable"

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from saebench import __version__
-from saebench.architectures import is_new
-from saebench.architectures import resolve as resolve_architectures
 from saebench.baseline import Baseline, read_baseline
+from saebench.catalogue.architectures import is_new
+from saebench.catalogue.architectures import resolve as resolve_architectures
+from saebench.catalogue.registry import resolve_all
 from saebench.catalogue.suites import definitions
 from saebench.demands import Demand, check_known
 from saebench.gating import Gate
@@ -16,7 +17,6 @@ from saebench.models import default_hook
 from saebench.options import DEFAULT
 from saebench.record.places import ORGANISM, suites_dir
 from saebench.record.store import Store
-from saebench.registry import resolve_all
 from saebench.run import Run
 from saebench.settings import Settings, read_settings
 

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saebench.architecture_run import ArchitectureRun
+from saebench.catalogue.pretrained import model_on_hub
+from saebench.catalogue.spec import SAESpec
 from saebench.control_run import ControlRun
 from saebench.dataset_run import DatasetRun
 from saebench.memory import Shelf
 from saebench.models import default_hook, subject_digest
 from saebench.needs import Say, model_of
 from saebench.preparation import prepare, settle
-from saebench.pretrained import model_on_hub
 from saebench.record.budget import BUDGETS, CONTEXT
 from saebench.record.places import ORGANISM
 from saebench.record.score import Score, Unscored
 from saebench.record.store import Store
 from saebench.recorder import Recorder
-from saebench.spec import SAESpec
 from saebench.texts import DEFAULT, WORLD, Source, source_of
 from saebench.told import content_of, told
 from saebench.word_run import WordRun

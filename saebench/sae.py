@@ -8,10 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from saebench.catalogue.spec import SAESpec
 from saebench.digests import UNDIGESTED
 from saebench.guard import SEED, broken, in_words, isolated
 from saebench.record.score import Unscored
-from saebench.spec import SAESpec
 
 DIRECTIONS = 1024
 """Decoder rows that are read off at a time."""

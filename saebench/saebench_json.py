@@ -14,9 +14,9 @@ from functools import cache
 from typing import Any
 
 from saebench import __version__
+from saebench.catalogue.registry import resolve
 from saebench.record.score import Score
 from saebench.record.store import Store
-from saebench.registry import resolve
 from saebench.verification import published_scores
 
 Json = dict[str, Any]

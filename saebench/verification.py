@@ -5,14 +5,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from saebench.local import PREFIX
+from saebench.catalogue.local import PREFIX
+from saebench.catalogue.registry import resolve
+from saebench.catalogue.spec import SAESpec
 from saebench.record.budget import BUDGETS
 from saebench.record.columns import current_scores
 from saebench.record.score import Score
 from saebench.record.store import Store
 from saebench.record.wording import NUMBER
-from saebench.registry import resolve
-from saebench.spec import SAESpec
 
 SHARE = 0.02
 """Share of the half width by which two machines may differ: they round differently."""

@@ -3,18 +3,18 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from saebench.catalogue.spec import transcodes
 from saebench.record.budget import BUDGETS
 from saebench.record.score import Unscored
-from saebench.spec import transcodes
 
 if TYPE_CHECKING:
+    from saebench.catalogue.spec import SAESpec
     from saebench.concepts import Plan
     from saebench.metrics.detectors import Detectors
     from saebench.metrics.probes import Probe
     from saebench.readings import Readings
     from saebench.run import Run
     from saebench.sae import LoadedSAE
-    from saebench.spec import SAESpec
     from saebench.spelling import Speller
     from saebench.study import Probed, Study
     from saebench.subject import Subject

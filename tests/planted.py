@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from saebench.activations import Activations, compute_activations
+from saebench.catalogue.spec import SAESpec
 from saebench.corpora import Rows
 from saebench.sae import LoadedSAE
-from saebench.spec import SAESpec
 from saebench.subject import Subject
 from saebench.trace import Trace, trace
 

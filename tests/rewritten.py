@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from saebench import lineup, run, scene, subject_random
+from saebench.catalogue.registry import resolve
 from saebench.metrics import absorption, games
 from saebench.record.budget import BUDGETS, Size
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
-from saebench.registry import resolve
 from saebench.run import Run
 from saebench.sae import LoadedSAE
 

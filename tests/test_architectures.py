@@ -14,17 +14,11 @@ import yaml
 from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY
 from test_plugin import project  # noqa: F401
 
-from saebench import (
-    architecture_run,
-    architecture_training,
-    architectures,
-    control_training,
-    matched,
-    matched_table,
-    recipe,
-)
+from saebench import architecture_run, architecture_training, control_training, matched, matched_table, recipe
 from saebench.architecture_training import Order, check_saved, config_of, found, train
-from saebench.architectures import ARCHITECTURES, L0S, REFERENCE_L0S, SEEDS, resolve
+from saebench.catalogue import architectures
+from saebench.catalogue.architectures import ARCHITECTURES, L0S, REFERENCE_L0S, SEEDS, resolve
+from saebench.catalogue.spec import SAESpec
 from saebench.making.like import Like
 from saebench.making.training import classes_of, training_sae
 from saebench.options import add_options
@@ -33,7 +27,6 @@ from saebench.record.budget import BUDGETS
 from saebench.record.score import Unscored
 from saebench.record.store import Store
 from saebench.run import Run
-from saebench.spec import SAESpec
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parent.parent
@@ -485,9 +478,7 @@ def test_what_is_uploaded_is_what_the_run_wrote() -> None:
 
 def test_modules_of_names_and_recipes_are_light() -> None:
     heavy = "print([m for m in ('torch', 'sae_lens', 'scipy') if m in sys.modules])"
-    light = (
-        "saebench.architectures, saebench.architecture_run, saebench.recipe, saebench.matched, saebench.matched_table"
-    )
+    light = "saebench.catalogue.architectures, saebench.architecture_run, saebench.recipe, saebench.matched, saebench.matched_table"
     done = subprocess.run(
         [sys.executable, "-c", f"import sys, {light}; {heavy}"], capture_output=True, text=True, check=True
     )

@@ -16,17 +16,17 @@ import pytest
 from factories import make_sae_folder
 from hub import Hub, empty_hub, environment
 
-from saebench.families import Family, harmless, number
+from saebench.catalogue.families import Family, harmless, number
+from saebench.catalogue.marks import UnknownSAE
+from saebench.catalogue.pretrained import model_on_hub, releases
+from saebench.catalogue.registry import families, resolve, resolve_all
+from saebench.catalogue.spec import SAESpec
 from saebench.files import missing
 from saebench.hub import Repo
 from saebench.listing import listed
-from saebench.marks import UnknownSAE
 from saebench.needs import ensure, of_sae
-from saebench.pretrained import model_on_hub, releases
 from saebench.record.naming import natural
 from saebench.record.places import fixtures_dir
-from saebench.registry import families, resolve, resolve_all
-from saebench.spec import SAESpec
 
 ROOT = Path(__file__).parents[1]
 COMPUTED = ("gemma_2", "gemma_2_transcoder", "gemma_3", "qwen_scope", "goodfire", "deepseek_r1")

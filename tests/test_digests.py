@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from saebench.behaviour import behaviour
+from saebench.catalogue.registry import resolve
 from saebench.digests import digest_of
 from saebench.loaders import load_sae
-from saebench.registry import resolve
 from saebench.sae import LoadedSAE
 
 TOP = """

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saebench.carriers import carrier_rows
+from saebench.catalogue.registry import resolve
 from saebench.concepts import ConceptSet, Plan
 from saebench.metrics import absorption, editing
 from saebench.metrics.detectors import Detectors, find_detectors
 from saebench.readings import read_probe, read_words
 from saebench.record.score import Unscored
 from saebench.record.store import Store
-from saebench.registry import resolve
 from saebench.run import Run
 from saebench.spelling import ROUNDS, Speller, _asked, make_speller
 from saebench.study import Study

@@ -24,14 +24,14 @@ from hub import Hub, empty_hub
 from safetensors.torch import save
 from torch import Tensor
 
-from saebench.formats import FORMATS
+from saebench.catalogue.formats import FORMATS
+from saebench.catalogue.registry import resolve
+from saebench.catalogue.spec import SAESpec
 from saebench.loaders import load_sae
 from saebench.metrics import context_length, reconstruction
 from saebench.needs import ensure, of_sae
 from saebench.record.score import Unscored
-from saebench.registry import resolve
 from saebench.sae import LoadedSAE
-from saebench.spec import SAESpec
 
 torch.set_num_threads(1)
 D, LATENTS, OUT, HEADS, TOKENS = 16, 64, 12, 4, 40
@@ -633,8 +633,8 @@ def test_file_says_what_the_catalogue_says(hub: Hub, published: Published, monke
 @each_published
 def test_source_says_what_the_catalogue_says(hub: Hub, published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
     """Facts of fixtures/*.toml win over the file's, and would hide it if they were wrong."""
+    from saebench.catalogue.pretrained import model_on_hub
     from saebench.loaders.files import hook_of
-    from saebench.pretrained import model_on_hub
 
     spec, _ = served(hub, published, monkeypatch)
     sae = fetched(spec)

@@ -20,11 +20,11 @@ import torch
 from planted_words import probe_of, world
 from torch import Tensor
 
+from saebench.catalogue.registry import resolve
 from saebench.guard import broken, guard, isolated
 from saebench.loaders import load_sae
 from saebench.readings import Readings
 from saebench.record.score import Unscored
-from saebench.registry import resolve
 from saebench.sae import LoadedSAE
 from saebench.study import make_study
 from saebench.trace import Trace

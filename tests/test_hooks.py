@@ -9,8 +9,8 @@ import pytest
 from factories import make_sae_folder
 
 from saebench.catalogue.hooks import misnamed
+from saebench.catalogue.registry import resolve
 from saebench.hooks import unsaid
-from saebench.registry import resolve
 
 
 def test_hooks_of_models_are_known_by_name() -> None:
@@ -49,7 +49,7 @@ def test_whether_the_files_of_sae_lens_say_a_hook(tmp_path: Path) -> None:
     ],
 )
 def test_whether_other_files_say_a_hook(tmp_path: Path, files: dict[str, Any], expected: bool) -> None:
-    from saebench.spec import SAESpec
+    from saebench.catalogue.spec import SAESpec
 
     (tmp_path / "x").mkdir()
     for name, content in files.items():

@@ -39,6 +39,8 @@ from hostile import (
 )
 from hub import Hub, redirect, serve
 
+from saebench.catalogue.registry import resolve, resolve_all
+from saebench.catalogue.spec import SAESpec
 from saebench.cli import main
 from saebench.corpora import Texts
 from saebench.files import here
@@ -47,10 +49,8 @@ from saebench.loaders import load_sae
 from saebench.needs import check_fit, ensure, of_corpus, of_model, of_sae
 from saebench.record.score import Unscored
 from saebench.record.store import Store
-from saebench.registry import resolve, resolve_all
 from saebench.run import Run
 from saebench.sae import LoadedSAE
-from saebench.spec import SAESpec
 from saebench.subject import Subject, load_subject
 from saebench.texts import source_of
 

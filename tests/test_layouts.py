@@ -18,11 +18,11 @@ from hostile import FORMATS as KINDS
 from hostile import LATENTS, D, arrays, limited, place
 from torch import Tensor
 
-from saebench.formats import FORMATS
-from saebench.layouts import LAYOUTS, sae_lens
-from saebench.layouts.fields import Fields
+from saebench.catalogue.formats import FORMATS
+from saebench.catalogue.layouts import LAYOUTS, sae_lens
+from saebench.catalogue.layouts.fields import Fields
+from saebench.catalogue.registry import resolve
 from saebench.loaders import load_sae
-from saebench.registry import resolve
 from saebench.sae import LoadedSAE
 
 torch.set_num_threads(1)

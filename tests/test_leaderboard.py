@@ -8,12 +8,12 @@ import pytest
 from factories import make_score
 
 from saebench.board_footer import run_command
+from saebench.catalogue.registry import resolve
 from saebench.catalogue.suites import definitions, suite_questions
 from saebench.leaderboard import render
 from saebench.markdown import escaped
 from saebench.record.columns import current_scores
 from saebench.record.score import Score
-from saebench.registry import resolve
 
 
 def page(*scores: Score, **options: Any) -> str:

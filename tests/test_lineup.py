@@ -14,6 +14,7 @@ from torch import Tensor
 
 from saebench import control_run, scene
 from saebench import lineup as lining
+from saebench.catalogue.registry import resolve
 from saebench.controls import control_sae
 from saebench.evidence.game.answers import Lineup
 from saebench.lineup import (
@@ -32,7 +33,6 @@ from saebench.metrics import distinguishability as metric
 from saebench.record.budget import BUDGETS, Size
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
-from saebench.registry import resolve
 from saebench.run import Run
 from saebench.sae import LoadedSAE
 from saebench.scene import Scene

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from saebench.catalogue.registry import resolve
 from saebench.loaders import load_sae
-from saebench.registry import resolve
 from saebench.sae import LoadedSAE
 
 MINE = """

@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from test_layouts import CHECKPOINTS, check_sentence, computed, loaded
 
-from saebench.layouts import LAYOUTS
-from saebench.layouts.fields import Fields, brief
+from saebench.catalogue.layouts import LAYOUTS
+from saebench.catalogue.layouts.fields import Fields, brief
 from saebench.sae import LoadedSAE
 
 torch.set_num_threads(1)

@@ -24,14 +24,14 @@ from safetensors.torch import load, save
 
 from saebench import hub as hubs
 from saebench import models, needs, subject, texts
+from saebench.catalogue.folders import digest_of_files
+from saebench.catalogue.registry import resolve, resolve_all
 from saebench.cli import main
 from saebench.files import digested, here
-from saebench.folders import digest_of_files
 from saebench.hub import Repo, gigabytes
 from saebench.models import missing_of_model, model_folder, revision_of_model
 from saebench.record.score import Score
 from saebench.record.store import Store
-from saebench.registry import resolve, resolve_all
 from saebench.run import Run
 
 torch.set_num_threads(1)

@@ -6,13 +6,13 @@ import pytest
 import torch
 import transformers
 
+from saebench.catalogue.registry import resolve
 from saebench.making.training import SteeredBatches
 from saebench.organism import report
 from saebench.organism.lm import Stage
 from saebench.organism.world import TRAINING, World
 from saebench.organism.zoo import ZOO
 from saebench.record.places import organism_folder
-from saebench.registry import resolve
 from saebench.subject import load_subject
 
 

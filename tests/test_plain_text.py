@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from factories import make_sae_folder
 
+from saebench.catalogue.registry import resolve
 from saebench.concepts import load_concepts
 from saebench.record.plain_text import read_text
-from saebench.registry import resolve
 from saebench.settings import read_settings
 from saebench.texts import FileSource
 

@@ -8,13 +8,13 @@ import planted
 import pytest
 import torch
 
+from saebench.catalogue.registry import resolve
 from saebench.metrics import absorption
 from saebench.metrics.detectors import find_detectors
 from saebench.metrics.probes import Probe
 from saebench.readings import Readings
 from saebench.record.score import Unscored
 from saebench.record.store import Store
-from saebench.registry import resolve
 from saebench.run import Run
 from saebench.study import Study, make_study
 

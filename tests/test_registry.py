@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from factories import make_sae_folder
 
-from saebench.folders import spec_from_folder
+from saebench.catalogue.folders import spec_from_folder
+from saebench.catalogue.marks import CONTROLS, UnknownSAE
+from saebench.catalogue.registry import families, resolve, resolve_all, specs_of
 from saebench.loaders import load_sae
-from saebench.marks import CONTROLS, UnknownSAE
 from saebench.record.places import fixtures_dir
-from saebench.registry import families, resolve, resolve_all, specs_of
 
 
 @pytest.fixture
@@ -283,7 +283,7 @@ def test_another_encoding_is_said(own: Path, encoding: str) -> None:
     "pattern", ["**/*/*/*/*/*/*/*", "*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*", "**", "**/**/**/x*"]
 )
 def test_a_pattern_of_a_family_ends(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
-    monkeypatch.setattr("saebench.local.MOST", 2000)
+    monkeypatch.setattr("saebench.catalogue.local.MOST", 2000)
     wide = tmp_path / "wide"
     for i in range(12):
         for j in range(12):

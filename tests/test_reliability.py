@@ -15,6 +15,7 @@ import pytest
 from factories import make_score
 from scipy import stats
 
+from saebench.catalogue.registry import resolve_all
 from saebench.cli import main
 from saebench.lens_zoo import at_l0
 from saebench.lenses import LENSES
@@ -22,7 +23,6 @@ from saebench.record.columns import Column
 from saebench.record.places import fixtures_dir
 from saebench.record.score import Score
 from saebench.record.store import Store
-from saebench.registry import resolve_all
 from saebench.reliability import Card, Data, Finding, failing, make_card
 from saebench.reliability_card import card, judged, known_of_zoo, render
 from saebench.stats.trends import concordance, separation, spearman, trend

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from saebench import known, scene
 from saebench.activations import Activations
+from saebench.catalogue.registry import resolve
 from saebench.lineup import positive_controls
 from saebench.metrics.fakes import Cloud
 from saebench.metrics.ladder import Features
 from saebench.record.budget import BUDGETS, Budget, Size
 from saebench.record.score import Unscored
 from saebench.record.store import Store
-from saebench.registry import resolve
 from saebench.run import Run
 from saebench.scene import Scene, make_scene, unembedding
 from saebench.vocabulary import token_texts

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from saebench.catalogue.registry import resolve
 from saebench.loaders import load_sae
-from saebench.registry import resolve
 from saebench.sae import LoadedSAE
 
 FOLDER = Path(__file__).parent / "data" / "checkpoints"

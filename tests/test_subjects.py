@@ -23,6 +23,7 @@ from torch import Tensor
 from saebench import subject as subjects
 from saebench.activations import Activations, compute_activations
 from saebench.batches import MOST, Batch, contexts_that_fit, out_of_memory
+from saebench.catalogue.spec import SAESpec, transcodes
 from saebench.concepts import ConceptSet, Plan
 from saebench.corpora import Rows, Texts
 from saebench.metrics import context_length, reconstruction
@@ -35,7 +36,6 @@ from saebench.record.store import Store
 from saebench.recorder import Asked
 from saebench.run import Run
 from saebench.sae import LoadedSAE
-from saebench.spec import SAESpec, transcodes
 from saebench.spelling import Speller, make_speller
 from saebench.stats.statistics import ratio_of_sums
 from saebench.study import make_study

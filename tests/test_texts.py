@@ -827,10 +827,10 @@ def told(score: Callable[[], Any]) -> None:
 def test_a_whole_run_on_hardly_any_text_is_unscored_and_no_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
+    from saebench.catalogue.spec import SAESpec
     from saebench.record.store import Store
     from saebench.run import Run
     from saebench.sae import LoadedSAE
-    from saebench.spec import SAESpec
 
     monkeypatch.setenv("SAEBENCH_CACHE", str(tmp_path / "cache"))
     (tmp_path / "model").mkdir()

@@ -11,11 +11,11 @@ import torch
 from test_loaders import CASES, sae_lens_folder
 from torch import Tensor
 
+from saebench.catalogue.registry import resolve
+from saebench.catalogue.spec import SAESpec
 from saebench.loaders import load_sae
 from saebench.record.score import Unscored
-from saebench.registry import resolve
 from saebench.sae import LoadedSAE
-from saebench.spec import SAESpec
 
 HOOK = "blocks.2.hook_resid_post"
 

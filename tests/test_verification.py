@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from factories import make_sae_folder, make_score
 
+from saebench.catalogue.registry import resolve
 from saebench.cli import main
 from saebench.recomputing import Recomputing
 from saebench.record.score import Score
 from saebench.record.store import Store
-from saebench.registry import resolve
 from saebench.sampling import sample
 from saebench.verification import published_scores, sort_out
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from saebench import registry
+from saebench.catalogue import registry
 from saebench.commands import DEFAULT_SCORES, Commands, put
 from saebench.needs import ensure, of_sae
 from saebench.preparation import needed

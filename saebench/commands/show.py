@@ -4,15 +4,16 @@ import argparse
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from saebench import registry, reliability_card
+from saebench import reliability_card
 from saebench.carriers import HEADER, carrier_rows
+from saebench.catalogue import registry
+from saebench.catalogue.spec import SAESpec
 from saebench.commands import DEFAULT_SCORES, Commands, put, table
 from saebench.overview import Board, overview
 from saebench.ranking import paired_by
 from saebench.record.naming import nearest
 from saebench.record.score import Score
 from saebench.record.store import Store
-from saebench.spec import SAESpec
 
 MOST_CARRIERS = 5
 

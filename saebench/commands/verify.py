@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
+from saebench.catalogue.registry import resolve_all
 from saebench.catalogue.suites import tests
 from saebench.commands import Commands, table, title
 from saebench.recomputing import Recomputing
@@ -11,7 +12,6 @@ from saebench.record.places import suites_dir
 from saebench.record.score import Score
 from saebench.record.store import Store
 from saebench.record.wording import DASH
-from saebench.registry import resolve_all
 from saebench.sampling import SAMPLE, sample
 from saebench.verification import Verdict, Vouched, published_scores, sort_out, wrong_items
 

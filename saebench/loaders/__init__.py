@@ -3,9 +3,9 @@
 import importlib
 from dataclasses import replace
 
+from saebench.catalogue.spec import SAESpec
 from saebench.record.naming import one_sentence
 from saebench.sae import LoadedSAE
-from saebench.spec import SAESpec
 
 
 @one_sentence

@@ -11,12 +11,12 @@ whose W_enc is (d_sae, d_in), and whose training context sae-lens takes from the
 import re
 from typing import Any
 
+from saebench.catalogue.formats import HANNA, SUFFIXES
+from saebench.catalogue.spec import SAESpec
 from saebench.files import file_of, here, place_of
-from saebench.formats import HANNA, SUFFIXES
 from saebench.hub import one_line
 from saebench.loaders.build import built, matrix, tensors, whole
 from saebench.record.json_files import read_json, typed
-from saebench.spec import SAESpec
 
 
 def read(spec: SAESpec, device: str) -> Any:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from saebench.catalogue.weights import FLOATS, Array
 from saebench.record.naming import shown
-from saebench.weights import FLOATS, Array
 
 Config = dict[str, Any]
 Weights = dict[str, Any]

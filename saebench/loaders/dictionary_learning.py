@@ -6,11 +6,11 @@ Read here, since sae-lens cannot load what the April-update trainers write, and 
 import re
 from typing import Any
 
+from saebench.catalogue.layouts.fields import brief
+from saebench.catalogue.spec import SAESpec
 from saebench.files import file_of, place_of
-from saebench.layouts.fields import brief
 from saebench.loaders.build import Config, Weights, built, matrix, tensors, whole
 from saebench.record.json_files import read_json
-from saebench.spec import SAESpec
 
 THRESHOLDED = ("BatchTopKSAE", "MatryoshkaBatchTopKSAE", "MatroyshkaBatchTopKSAE", "JumpReluAutoEncoder")
 MODULES: dict[str, tuple[str, str]] = {

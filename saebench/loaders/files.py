@@ -14,23 +14,23 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from saebench import layouts
+from saebench.catalogue import layouts
+from saebench.catalogue.folders import digest_of_files
+from saebench.catalogue.formats import ARRAYS, SUFFIXES
+from saebench.catalogue.layouts.sae_lens import ARCHITECTURES, UNFINISHED, current
+from saebench.catalogue.pretrained import model_on_hub
+from saebench.catalogue.spec import SAESpec
+from saebench.catalogue.weights import inspect
 from saebench.files import digested, file_of, format_of, here, missing, place_of
-from saebench.folders import digest_of_files
-from saebench.formats import ARRAYS, SUFFIXES
 from saebench.hub import one_line
-from saebench.layouts.sae_lens import ARCHITECTURES, UNFINISHED, current
 from saebench.loaders import arrays, dictionary_learning, sparsify
 from saebench.loaders.build import checkpoint, pickled_header
 from saebench.loaders.normalised import normalised
-from saebench.pretrained import model_on_hub
 from saebench.record.json_files import read_json
 from saebench.record.naming import shown
 from saebench.record.places import fixtures_dir
 from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
-from saebench.spec import SAESpec
-from saebench.weights import inspect
 
 Reader = Callable[[SAESpec, str], Any]
 READERS: dict[str, Reader] = {

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from saebench.behaviour import Behaviour, behaviour, inputs
+from saebench.catalogue.spec import SAESpec
 from saebench.digests import Held, digest, held_by, objects, walk
 from saebench.guard import guard, unreadable
 from saebench.loaders.normalised import normalised
@@ -26,7 +27,6 @@ from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
 from saebench.sae import SAE, LoadedSAE
 from saebench.saes.unmade import Unmade
-from saebench.spec import SAESpec
 
 WIDTHS, WIDEST = 12, 2**16
 """Most numbers of dimensions, and the largest, that are tried where an object does not say how many it reads."""

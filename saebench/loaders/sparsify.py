@@ -6,12 +6,12 @@ Read here, since sae-lens cannot load what the library writes today.
 import re
 from typing import Any
 
+from saebench.catalogue.formats import FORMATS
+from saebench.catalogue.layouts.fields import brief
+from saebench.catalogue.spec import SAESpec
 from saebench.files import file_of, place_of
-from saebench.formats import FORMATS
-from saebench.layouts.fields import brief
 from saebench.loaders.build import Config, Weights, built, matrix, tensors, whole
 from saebench.record.json_files import read_json, typed
-from saebench.spec import SAESpec
 
 PLACES = {
     "": "hook_resid_post", "mlp": "hook_mlp_out", "attn": "hook_attn_out", "attention": "hook_attn_out",

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from saebench.folders import scalars
+from saebench.catalogue.folders import scalars
+from saebench.catalogue.pretrained import model_on_hub
+from saebench.catalogue.spec import SAESpec
 from saebench.loaders import dictionary_learning, sparsify
 from saebench.loaders.files import hook_of
-from saebench.pretrained import model_on_hub
 from saebench.record.naming import shown
-from saebench.spec import SAESpec
 
 NAMES = {
     "hook": ("hook", "hook_name"),

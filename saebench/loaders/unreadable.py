@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from saebench.spec import SAESpec
+from saebench.catalogue.spec import SAESpec
 
 
 def load(spec: SAESpec, device: str) -> NoReturn:

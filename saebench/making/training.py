@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from saebench.architectures import ARCHITECTURES
+from saebench.catalogue.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     from sae_lens import SAETrainer

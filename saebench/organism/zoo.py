@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from saebench.architectures import ARCHITECTURES
+from saebench.catalogue.architectures import ARCHITECTURES
 from saebench.making.training import Member
 
 if TYPE_CHECKING:

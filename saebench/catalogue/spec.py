@@ -32,7 +32,7 @@ class SAESpec:
     revision: str | None = None
     """Branch, tag or commit of the repository; its default branch where none is named."""
     format: str | None = None
-    """Which files it consists of and how they are read: a name in `saebench.formats`."""
+    """Which files it consists of and how they are read: a name in `saebench.catalogue.formats`."""
     release: str | None = None
     """`RELEASE/SAE_ID` of sae-lens's registry, where it is in there."""
     digest: str | None = None

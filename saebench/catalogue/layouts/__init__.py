@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from saebench.formats import FORMATS, SUFFIXES, filled
-from saebench.layouts import dictionary_learning, plain, published, sae_lens, sparsify
-from saebench.layouts.arrays import Sizes, check_sizes
-from saebench.layouts.layout import Config, Layout
+from saebench.catalogue.formats import FORMATS, SUFFIXES, filled
+from saebench.catalogue.layouts import dictionary_learning, plain, published, sae_lens, sparsify
+from saebench.catalogue.layouts.arrays import Sizes, check_sizes
+from saebench.catalogue.layouts.layout import Config, Layout
+from saebench.catalogue.weights import Array, check_numbers, inspect
 from saebench.record.json_files import read_json
-from saebench.weights import Array, check_numbers, inspect
 
 LAYOUTS: dict[str, Layout] = {
     "sae_lens": sae_lens.LAYOUT, "dictionary_learning_1": dictionary_learning.LAYOUT, "sparsify": sparsify.LAYOUT,
     **plain.LAYOUTS, **published.LAYOUTS,
 }  # fmt: skip
-"""By the format's name in `saebench.formats`."""
+"""By the format's name in `saebench.catalogue.formats`."""
 P = ParamSpec("P")
 T = TypeVar("T")
 PICKLED = (".pt", ".pth")

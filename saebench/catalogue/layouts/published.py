@@ -1,8 +1,8 @@
 """Formats of single publications that sae-lens converts: Llama Scope, Kissane's attention SAEs, Qwen Scope and others."""
 
-from saebench.layouts.arrays import Arrays
-from saebench.layouts.fields import Fields
-from saebench.layouts.layout import Config, Layout
+from saebench.catalogue.layouts.arrays import Arrays
+from saebench.catalogue.layouts.fields import Fields
+from saebench.catalogue.layouts.layout import Config, Layout
 
 LINEAR = {"encoder.weight": "sae in", "decoder.weight": "in sae", "encoder.bias": "sae", "decoder.bias": "in"}
 NORMS = Fields(obeyed={"in": int | float, "out": int | float})

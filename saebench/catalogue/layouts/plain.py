@@ -1,8 +1,8 @@
 """Plain files of arrays, and the formats that are little more: Gemma Scope, Gemma Scope 2, Hanna's transcoders."""
 
-from saebench.layouts.arrays import Arrays
-from saebench.layouts.fields import Fields
-from saebench.layouts.layout import Config, Layout
+from saebench.catalogue.layouts.arrays import Arrays
+from saebench.catalogue.layouts.fields import Fields
+from saebench.catalogue.layouts.layout import Config, Layout
 
 SMALL = [("W_enc", "w_enc"), ("W_dec", "w_dec")]
 """Of either spelling a file has one."""

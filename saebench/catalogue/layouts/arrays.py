@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from saebench.layouts.fields import brief, unknown
-from saebench.weights import Array
+from saebench.catalogue.layouts.fields import brief, unknown
+from saebench.catalogue.weights import Array
 
 Sizes = dict[str, int]
 """Of the dimensions `in`, `sae` and `out`."""

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from saebench.layouts.arrays import Arrays
-from saebench.layouts.fields import Fields
+from saebench.catalogue.layouts.arrays import Arrays
+from saebench.catalogue.layouts.fields import Fields
 
 Config = Mapping[str, Any]
 
@@ -16,7 +16,7 @@ class Layout:
 
     arrays: Arrays | Callable[[Config], Arrays]
     configs: Mapping[str, Fields | Callable[[Config], Fields]] = field(default_factory=dict)
-    """By the file's name in `saebench.formats`; the first is the SAE's own."""
+    """By the file's name in `saebench.catalogue.formats`; the first is the SAE's own."""
     sizes: Mapping[str, str] = field(default_factory=dict)
     """Dimensions of the weights by the fields of its own configuration that say them."""
     check: Callable[[Config, set[str]], None] | None = None

@@ -1,8 +1,8 @@
 """EleutherAI's `sparsify`: `cfg.json`, `sae.safetensors`, and the run's `config.json`, from its first version to today's."""
 
-from saebench.layouts.arrays import Arrays
-from saebench.layouts.fields import FACT, Fields
-from saebench.layouts.layout import Config, Layout
+from saebench.catalogue.layouts.arrays import Arrays
+from saebench.catalogue.layouts.fields import FACT, Fields
+from saebench.catalogue.layouts.layout import Config, Layout
 
 CODER = Fields(
     obeyed={

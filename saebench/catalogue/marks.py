@@ -4,8 +4,8 @@ import re
 from dataclasses import replace
 
 from saebench.catalogue.hooks import like_a_hook, misnamed
+from saebench.catalogue.spec import SAESpec
 from saebench.record.naming import nearest
-from saebench.spec import SAESpec
 
 CONTROLS = (
     "random", "random_l0", "permuted_decoder", "pca", "identity", "best_k", "frozen", "soft_frozen", "shuffled_rows",

@@ -16,13 +16,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from saebench.folders import check_keys, scalars
-from saebench.formats import FORMATS
-from saebench.local import constant, matches, read_local
-from saebench.pretrained import model_on_hub, releases
+from saebench.catalogue.folders import check_keys, scalars
+from saebench.catalogue.formats import FORMATS
+from saebench.catalogue.local import constant, matches, read_local
+from saebench.catalogue.pretrained import model_on_hub, releases
+from saebench.catalogue.spec import SAESpec
 from saebench.record.naming import natural, one_sentence
 from saebench.record.plain_text import read_toml
-from saebench.spec import SAESpec
 
 FACTS: Mapping[str, type] = {
     "model": str, "hook": str, "hook_out": str, "context_size": int, "prepend_bos": bool, "normalisation": str,

@@ -8,13 +8,13 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from saebench.families import Family, harmless, read_family, registered_entry
-from saebench.local import PREFIX, local_name, matches, path_of, read_local
-from saebench.marks import UnknownSAE, at, control_of
-from saebench.pretrained import releases
+from saebench.catalogue.families import Family, harmless, read_family, registered_entry
+from saebench.catalogue.local import PREFIX, local_name, matches, path_of, read_local
+from saebench.catalogue.marks import UnknownSAE, at, control_of
+from saebench.catalogue.pretrained import releases
+from saebench.catalogue.spec import SAESpec
 from saebench.record.naming import natural, nearest, one_sentence
 from saebench.record.places import fixtures_dir
-from saebench.spec import SAESpec
 
 PYTHON = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 DESCRIPTIVE = ("name", "loader", "release", "facts", "origin")

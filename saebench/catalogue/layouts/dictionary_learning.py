@@ -1,8 +1,8 @@
 """`dictionary_learning` (saprmarks): what its trainers write into `config.json`, and its classes into `ae.pt`."""
 
-from saebench.layouts.arrays import Arrays
-from saebench.layouts.fields import FACT, Fields
-from saebench.layouts.layout import Config, Layout
+from saebench.catalogue.layouts.arrays import Arrays
+from saebench.catalogue.layouts.fields import FACT, Fields
+from saebench.catalogue.layouts.layout import Config, Layout
 
 TRAINER = Fields(
     obeyed={

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable
 
+from saebench.catalogue.registry import PYTHON, check_module
+from saebench.catalogue.spec import SAESpec
 from saebench.record.budget import BUDGETS
 from saebench.record.naming import nearest, one_sentence
 from saebench.record.places import ORGANISM
-from saebench.registry import PYTHON, check_module
-from saebench.spec import SAESpec
 
 ARCHITECTURES = ("standard", "gated", "jumprelu", "topk", "batchtopk", "matryoshka")
 """Those of the zoo, with which others are compared."""

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from saebench.formats import FORMATS, detect_folder
-from saebench.layouts import PICKLED, check
+from saebench.catalogue.formats import FORMATS, detect_folder
+from saebench.catalogue.layouts import PICKLED, check
+from saebench.catalogue.spec import SAESpec
+from saebench.catalogue.weights import header
 from saebench.record.json_files import read_json, typed
 from saebench.record.naming import nearest, one_sentence, shown
-from saebench.spec import SAESpec
-from saebench.weights import header
 
 
 @one_sentence

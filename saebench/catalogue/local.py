@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from urllib.parse import quote, unquote_to_bytes
 
-from saebench.folders import spec_from_folder
+from saebench.catalogue.folders import spec_from_folder
+from saebench.catalogue.spec import SAESpec
 from saebench.record.naming import shown
-from saebench.spec import SAESpec
 
 PREFIX = "local/"
 LONGEST = 200

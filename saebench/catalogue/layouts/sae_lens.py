@@ -6,9 +6,9 @@ sae-lens obeys what is listed here. `tests/test_layouts.py` compares this with s
 
 from typing import Any
 
-from saebench.layouts.arrays import Arrays
-from saebench.layouts.fields import Fields, Kind
-from saebench.layouts.layout import Config, Layout
+from saebench.catalogue.layouts.arrays import Arrays
+from saebench.catalogue.layouts.fields import Fields, Kind
+from saebench.catalogue.layouts.layout import Config, Layout
 
 FIRST = "6.0.0"
 """The first version with `metadata`, by whose rules it is read."""
