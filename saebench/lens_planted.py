@@ -8,7 +8,7 @@ from math import factorial, prod
 from statistics import mean
 from typing import NamedTuple
 
-from saebench.ranking import Compare
+from saebench.compare.ranking import Compare
 from saebench.record.columns import Column
 from saebench.record.score import Score
 from saebench.reliability import LEVEL, Data, Finding, Tested, Verdict, corrected, unrelated

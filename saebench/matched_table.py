@@ -7,8 +7,8 @@ import numpy as np
 from tabulate import tabulate
 
 from saebench.catalogue.architectures import trained_as
-from saebench.differences import computable
-from saebench.matched import Matched, baseline_at
+from saebench.compare.differences import computable
+from saebench.compare.matched import Matched, baseline_at
 from saebench.record.naming import shown_lines
 from saebench.record.score import Score
 from saebench.record.wording import DASH, with_interval

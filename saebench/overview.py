@@ -9,8 +9,8 @@ from tabulate import tabulate
 from saebench.board import ARROWS, Table, facts, tables, unscored_because
 from saebench.board_notes import grouped
 from saebench.catalogue.spec import SAESpec
+from saebench.compare.ranking import Compare, against_floor, ranks, unpaired
 from saebench.floors import reference_cell
-from saebench.ranking import Compare, against_floor, ranks, unpaired
 from saebench.record.columns import Column, current_scores
 from saebench.record.naming import shown
 from saebench.record.score import Score

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saebench.board import Table, tables
+from saebench.compare.pareto import front_of
+from saebench.compare.ranking import Compare, ranks, unpaired
 from saebench.page_items import charts, grids
-from saebench.pareto import front_of
 from saebench.plot import CONFIG, coordinate
-from saebench.ranking import Compare, ranks, unpaired
 from saebench.record.columns import Column, current_scores
 from saebench.record.naming import shown
 from saebench.record.score import Score

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saebench.board_footer import footer
+from saebench.compare.ranking import paired_by
 from saebench.lenses import LENSES
 from saebench.markdown import escaped, pipe_table
-from saebench.ranking import paired_by
 from saebench.record.columns import Column
 from saebench.record.items import Missing
 from saebench.record.places import ORGANISM, organism_folder

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from saebench.catalogue.spec import SAESpec
+from saebench.compare.gating import Judgement
 from saebench.concepts import LETTERS
-from saebench.gating import Judgement
 from saebench.record.properties import Property
 from saebench.record.score import Score
 from saebench.recorder import Asked

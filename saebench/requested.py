@@ -5,20 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from saebench import __version__
-from saebench.baseline import Baseline, read_baseline
 from saebench.catalogue.architectures import is_new
 from saebench.catalogue.architectures import resolve as resolve_architectures
 from saebench.catalogue.registry import resolve_all
 from saebench.catalogue.suites import definitions
-from saebench.demands import Demand, check_known
-from saebench.gating import Gate
-from saebench.matched import Matched, read_matched, read_own
+from saebench.compare.baseline import Baseline, read_baseline
+from saebench.compare.demands import Demand, check_known
+from saebench.compare.gating import Gate
+from saebench.compare.matched import Matched, read_matched, read_own
+from saebench.compare.settings import Settings, read_settings
 from saebench.models import default_hook
 from saebench.options import DEFAULT
 from saebench.record.places import ORGANISM, suites_dir
 from saebench.record.store import Store
 from saebench.run import Run
-from saebench.settings import Settings, read_settings
 
 Option = Callable[[str], Any]
 

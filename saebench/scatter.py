@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from saebench.pareto import FEWEST_LATENTS, front_of, l0_of
+from saebench.compare.pareto import FEWEST_LATENTS, front_of, l0_of
 from saebench.plot import GREY, PALETTE, Spec, coordinate, label
 from saebench.record.score import Score
 

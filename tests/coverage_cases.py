@@ -14,7 +14,7 @@ from factories import make_score
 from planted_populations import LOSS, Answers, Floats, Letters, Random, Rates, Sums, lognormal, losses, two_sums
 from scipy.stats import norm
 
-from saebench.differences import paired
+from saebench.compare.differences import paired
 from saebench.metrics import (
     context_length,
     distinguishability,

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from factories import make_score
 
-from saebench.differences import paired, unpaired
-from saebench.gate import compare
+from saebench.compare.differences import paired, unpaired
+from saebench.compare.gate import compare
 from saebench.record.score import Estimate, Score
 from saebench.stats.statistics import DETECTED, ratio_of_sums
 from saebench.stats.two_way import over_concepts

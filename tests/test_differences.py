@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from factories import make_score
 
-from saebench.differences import FEWEST, Difference, loaded, paired, unpaired
+from saebench.compare.differences import FEWEST, Difference, loaded, paired, unpaired
 from saebench.record.items import Missing
 from saebench.stats.multiple import holm
 from saebench.stats.statistics import DETECTED, ratio_of_sums, repeated, seed_of

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from factories import make_score
 
-from saebench.baseline import Baseline, read_baseline
-from saebench.gate import Verdict, compare, message
+from saebench.compare.baseline import Baseline, read_baseline
+from saebench.compare.gate import Verdict, compare, message
 from saebench.record.score import Score
 from saebench.record.store import Store
 from saebench.record.wording import number, with_interval

@@ -12,18 +12,19 @@ from test_matched import reference
 from test_merging import merged
 
 from saebench import reliability
-from saebench.baseline import Baseline
 from saebench.cli import main
-from saebench.demands import Demand
-from saebench.differences import Difference, paired
-from saebench.gate import compare, held_against, message
-from saebench.gating import Gate, Judgement
-from saebench.matched import Matched, baseline_at
+from saebench.compare.baseline import Baseline
+from saebench.compare.demands import Demand
+from saebench.compare.differences import Difference, paired
+from saebench.compare.gate import compare, held_against, message
+from saebench.compare.gating import Gate, Judgement
+from saebench.compare.matched import Matched, baseline_at
+from saebench.compare.pareto import front_of
+from saebench.compare.ranking import ranks
+from saebench.compare.settings import Settings
 from saebench.matched_table import architectures_table
 from saebench.page import page
-from saebench.pareto import front_of
 from saebench.plot import Series, coordinate, line_chart
-from saebench.ranking import ranks
 from saebench.record.naming import natural, nearest, shown
 from saebench.record.properties import Property
 from saebench.record.store import Store
@@ -31,7 +32,6 @@ from saebench.record.wording import number, tenths, with_interval
 from saebench.reported import carried, score_of
 from saebench.saebench_json import ABSORPTION
 from saebench.sealed import Sealed
-from saebench.settings import Settings
 from saebench.stats.multiple import holm
 from saebench.summary import status_word, summary
 
@@ -223,7 +223,7 @@ def test_scores_that_are_too_large_to_compute_with_are_incomparable(value: float
 
 @pytest.mark.parametrize("tolerance", [NAN, INF, -0.1])
 def test_a_tolerance_that_is_none_is_refused(tolerance: float, tmp_path: Path) -> None:
-    from saebench.settings import read_settings
+    from saebench.compare.settings import read_settings
 
     with pytest.raises(ValueError, match="must be 0 or more"):
         compare(make_score(), make_score(), tolerance)
@@ -236,7 +236,7 @@ def test_a_tolerance_that_is_none_is_refused(tolerance: float, tmp_path: Path) -
 
 @pytest.mark.parametrize("written", ["true", '"0.1"', '"nan"', "[0.1]"])
 def test_a_tolerance_is_a_number(written: str, tmp_path: Path) -> None:
-    from saebench.settings import read_settings
+    from saebench.compare.settings import read_settings
 
     (tmp_path / "pyproject.toml").write_text(f'[tool.saebench.tolerances]\n"a.b" = {written}\n')
     with pytest.raises(ValueError, match=r"tolerances\.a\.b"):

@@ -10,7 +10,7 @@ import pytest
 from coverage_cases import Case, Interval, Random, cases
 from coverage_simulations import ASKED, coverage, wilson
 
-from saebench import differences
+from saebench.compare import differences
 from saebench.metrics import context_length, games, marginal_structure, throughput
 from saebench.record.score import Estimate
 from saebench.stats import statistics, two_way

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from factories import make_score
 
-from saebench import matched
-from saebench.gate import compare, message
-from saebench.gating import Gate
-from saebench.matched import Matched, baseline_at, read_matched, read_own
+from saebench.compare import matched
+from saebench.compare.gate import compare, message
+from saebench.compare.gating import Gate
+from saebench.compare.matched import Matched, baseline_at, read_matched, read_own
 from saebench.matched_table import architectures_table, table
 from saebench.record.properties import Property
 from saebench.record.score import Score

@@ -5,7 +5,7 @@ import random
 import pytest
 from factories import make_score
 
-from saebench.pareto import Point, front, front_of
+from saebench.compare.pareto import Point, front, front_of
 
 
 def dominates(first: Point, second: Point, better: str) -> bool:

@@ -7,9 +7,9 @@ import pytest
 from factories import make_sae_folder
 
 from saebench.catalogue.registry import resolve
+from saebench.compare.settings import read_settings
 from saebench.concepts import load_concepts
 from saebench.record.plain_text import read_text
-from saebench.settings import read_settings
 from saebench.texts import FileSource
 
 CONCEPTS = 'template = "{word} is: {concept}"\n[concepts]\nanimal = ["snake", "dog"]\n'

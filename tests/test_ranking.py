@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from factories import make_score
 
-from saebench.ranking import Contrast, _two_sided, against_floor, paired_by, ranks, unpaired
+from saebench.compare.ranking import Contrast, _two_sided, against_floor, paired_by, ranks, unpaired
 from saebench.record.score import Score
 from saebench.record.store import Store
 

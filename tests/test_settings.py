@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from factories import make_score
 
-from saebench.baseline import Baseline
-from saebench.demands import Demand, check_known
-from saebench.gating import Gate, Judgement, counted, nothing_compared
+from saebench.compare.baseline import Baseline
+from saebench.compare.demands import Demand, check_known
+from saebench.compare.gating import Gate, Judgement, counted, nothing_compared
+from saebench.compare.settings import Settings, read_settings
 from saebench.record.properties import Property
 from saebench.record.score import Score
 from saebench.record.store import Store
-from saebench.settings import Settings, read_settings
 
 KNOWN = """
 [tool.saebench.tolerances]

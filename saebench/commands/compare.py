@@ -2,10 +2,10 @@
 
 import argparse
 
-from saebench.baseline import read_baseline
 from saebench.commands import Commands, put, table, title
-from saebench.differences import Difference
-from saebench.gate import LEVEL, Comparison, held_against
+from saebench.compare.baseline import read_baseline
+from saebench.compare.differences import Difference
+from saebench.compare.gate import LEVEL, Comparison, held_against
 from saebench.record.naming import shown
 from saebench.record.score import Score
 from saebench.record.wording import DASH, number, tenths

@@ -8,11 +8,11 @@ from saebench import reliability_card
 from saebench.board_footer import run_command
 from saebench.catalogue.suites import definitions, suite_questions
 from saebench.commands import Commands, put
+from saebench.compare.ranking import paired_by
 from saebench.leaderboard import render
 from saebench.page import page
 from saebench.page_data import page_data
 from saebench.pictures import pictures
-from saebench.ranking import paired_by
 from saebench.record.naming import shown
 from saebench.record.places import suites_dir
 from saebench.record.store import Store, compacted

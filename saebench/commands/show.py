@@ -9,8 +9,8 @@ from saebench.carriers import HEADER, carrier_rows
 from saebench.catalogue import registry
 from saebench.catalogue.spec import SAESpec
 from saebench.commands import DEFAULT_SCORES, Commands, put, table
+from saebench.compare.ranking import paired_by
 from saebench.overview import Board, overview
-from saebench.ranking import paired_by
 from saebench.record.naming import nearest
 from saebench.record.score import Score
 from saebench.record.store import Store

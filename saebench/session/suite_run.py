@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from saebench.gating import Gate, Judgement
+from saebench.compare.gating import Gate, Judgement
 from saebench.pytest_errors import end_run, is_worker, of_this_sae, usage_errors, without_frames
 from saebench.pytest_workers import unreadable_saes
 from saebench.record.naming import shown

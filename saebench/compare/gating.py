@@ -9,16 +9,16 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from saebench.baseline import Baseline
-from saebench.demands import Demand
-from saebench.gate import Comparison, Verdict, held_against, message
-from saebench.matched import Matched
+from saebench.compare.baseline import Baseline
+from saebench.compare.demands import Demand
+from saebench.compare.gate import Comparison, Verdict, held_against, message
+from saebench.compare.matched import Matched
+from saebench.compare.settings import Acknowledged, Settings
 from saebench.record.naming import shown
 from saebench.record.properties import Property
 from saebench.record.score import Score
 from saebench.record.store import Store
 from saebench.record.wording import number
-from saebench.settings import Acknowledged, Settings
 
 Said = Annotated[str, AfterValidator(partial(shown, most=2_000))]
 WORDS = ("ok", "better", "worse", "acknowledged", "demand missed", "new", "incomparable", "unscored")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from saebench.differences import Difference, loaded, paired, unpaired
+from saebench.compare.differences import Difference, loaded, paired, unpaired
 from saebench.record.naming import nearest
 from saebench.record.score import Score
 from saebench.record.store import Store

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from saebench.differences import computable
+from saebench.compare.differences import computable
 from saebench.record.score import Better, Score
 
 Point = tuple[float, float]

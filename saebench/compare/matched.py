@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from saebench.baseline import SAME, changed, located
-from saebench.differences import Difference, computable, unpaired
-from saebench.pareto import l0_of
+from saebench.compare.baseline import SAME, changed, located
+from saebench.compare.differences import Difference, computable, unpaired
+from saebench.compare.pareto import l0_of
 from saebench.record.naming import nearest
 from saebench.record.places import architectures_file
 from saebench.record.score import Score

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from saebench.baseline import Baseline, changed
-from saebench.differences import Difference, computable, unpaired
-from saebench.matched import Matched
+from saebench.compare.baseline import Baseline, changed
+from saebench.compare.differences import Difference, computable, unpaired
+from saebench.compare.matched import Matched
 from saebench.record.score import Score
 from saebench.record.store import Store
 from saebench.record.wording import number

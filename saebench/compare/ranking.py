@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Literal, NamedTuple, TypeAlias
 
-from saebench import differences
+from saebench.compare import differences
 from saebench.record.score import Score
 from saebench.record.store import Store
 from saebench.stats.multiple import holm

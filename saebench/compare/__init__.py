@@ -1,0 +1,1 @@
+"""Is one score better than another? Differences, baselines, the gate, rankings."""
