@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from saebench.hub.texts import Source
 from saebench.organism.world import HELD_OUT_GENRE, READING, VERSION, World
 from saebench.record.places import organism_folder
-from saebench.texts import Source
 
 SPLIT = "heldout"
 """Documents whose keys no training ever used."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from saebench.models import DTYPES
+from saebench.hub.models import DTYPES
 from saebench.record.budget import BUDGETS
 
 DEFAULT = "organism"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from saebench.listing import listed
+from saebench.hub.listing import listed
 from saebench.options import add_options
 from saebench.pytest_errors import usage_errors
 from saebench.pytest_reports import Reports

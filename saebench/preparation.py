@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from saebench.catalogue.spec import SAESpec
-from saebench.hooks import unsaid
-from saebench.hub import Unreachable
-from saebench.needs import Need, Say, check_files, check_fit, ensure, of_corpus, of_model, of_sae, of_tokenizer
+from saebench.hub.hooks import unsaid
+from saebench.hub.hub import Unreachable
+from saebench.hub.needs import Need, Say, check_files, check_fit, ensure, of_corpus, of_model, of_sae, of_tokenizer
+from saebench.hub.texts import Source, source_of
 from saebench.record.naming import one_sentence
-from saebench.texts import Source, source_of
 
 if TYPE_CHECKING:
     from saebench.run import Run

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from saebench.needs import Say
+from saebench.hub.needs import Say
 from saebench.record.naming import shown
 from saebench.record.score import Score
 from saebench.record.store import Store

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from saebench.catalogue.spec import SAESpec
-from saebench.needs import revisions
+from saebench.hub.needs import revisions
 from saebench.record.properties import Property
 from saebench.record.provenance import environment
 from saebench.record.score import Estimate, Score, Unscored, identity

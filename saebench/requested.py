@@ -14,7 +14,7 @@ from saebench.compare.demands import Demand, check_known
 from saebench.compare.gating import Gate
 from saebench.compare.matched import Matched, read_matched, read_own
 from saebench.compare.settings import Settings, read_settings
-from saebench.models import default_hook
+from saebench.hub.models import default_hook
 from saebench.options import DEFAULT
 from saebench.record.places import ORGANISM, suites_dir
 from saebench.record.store import Store

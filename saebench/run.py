@@ -12,16 +12,16 @@ from saebench.catalogue.pretrained import model_on_hub
 from saebench.catalogue.spec import SAESpec
 from saebench.control_run import ControlRun
 from saebench.dataset_run import DatasetRun
+from saebench.hub.models import default_hook, subject_digest
+from saebench.hub.needs import Say, model_of
+from saebench.hub.texts import DEFAULT, WORLD, Source, source_of
 from saebench.memory import Shelf
-from saebench.models import default_hook, subject_digest
-from saebench.needs import Say, model_of
 from saebench.preparation import prepare, settle
 from saebench.record.budget import BUDGETS, CONTEXT
 from saebench.record.places import ORGANISM
 from saebench.record.score import Score, Unscored
 from saebench.record.store import Store
 from saebench.recorder import Recorder
-from saebench.texts import DEFAULT, WORLD, Source, source_of
 from saebench.told import content_of, told
 from saebench.word_run import WordRun
 
@@ -188,7 +188,7 @@ class Run:
 
     def corpus(self, spec: SAESpec) -> "Corpus":
         from saebench.corpora import Texts, WorldTexts
-        from saebench.models import context_of
+        from saebench.hub.models import context_of
 
         source, documents = self.source(spec), BUDGETS[self.budget].documents
         if source is None:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from saebench.batches import Batch, all_memory, free_memory
 from saebench.catalogue.weights import header
-from saebench.hub import gigabytes
-from saebench.models import layers_of, model_folder, subject_digest
+from saebench.hub.hub import gigabytes
+from saebench.hub.models import layers_of, model_folder, subject_digest
 from saebench.record.naming import nearest, one_sentence
 from saebench.record.places import ORGANISM
 from saebench.special_tokens import forget_unknown

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from saebench import __version__
 from saebench.catalogue.spec import SAESpec
-from saebench.files import repo_of
+from saebench.hub.files import repo_of
 
 if TYPE_CHECKING:
     from saebench.cache import Cache, Inputs, Tensors

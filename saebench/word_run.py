@@ -30,7 +30,7 @@ class WordRun:
         """Which words are read; the table [words] of the model's file in fixtures/ says how letters are asked for."""
         from saebench.concepts import LETTERS, Plan, load_concepts
         from saebench.corpora import reference_name
-        from saebench.models import model_facts
+        from saebench.hub.models import model_facts
         from saebench.vocabulary import WordFilter
 
         budget = BUDGETS[self.run.budget]

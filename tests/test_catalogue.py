@@ -21,10 +21,10 @@ from saebench.catalogue.marks import UnknownSAE
 from saebench.catalogue.pretrained import model_on_hub, releases
 from saebench.catalogue.registry import families, resolve, resolve_all
 from saebench.catalogue.spec import SAESpec
-from saebench.files import missing
-from saebench.hub import Repo
-from saebench.listing import listed
-from saebench.needs import ensure, of_sae
+from saebench.hub.files import missing
+from saebench.hub.hub import Repo
+from saebench.hub.listing import listed
+from saebench.hub.needs import ensure, of_sae
 from saebench.record.naming import natural
 from saebench.record.places import fixtures_dir
 

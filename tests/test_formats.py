@@ -27,9 +27,9 @@ from torch import Tensor
 from saebench.catalogue.formats import FORMATS
 from saebench.catalogue.registry import resolve
 from saebench.catalogue.spec import SAESpec
+from saebench.hub.needs import ensure, of_sae
 from saebench.loaders import load_sae
 from saebench.metrics import context_length, reconstruction
-from saebench.needs import ensure, of_sae
 from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
 

@@ -10,7 +10,7 @@ from factories import make_sae_folder
 
 from saebench.catalogue.hooks import misnamed
 from saebench.catalogue.registry import resolve
-from saebench.hooks import unsaid
+from saebench.hub.hooks import unsaid
 
 
 def test_hooks_of_models_are_known_by_name() -> None:

@@ -43,16 +43,16 @@ from saebench.catalogue.registry import resolve, resolve_all
 from saebench.catalogue.spec import SAESpec
 from saebench.cli import main
 from saebench.corpora import Texts
-from saebench.files import here
+from saebench.hub.files import here
+from saebench.hub.needs import check_fit, ensure, of_corpus, of_model, of_sae
+from saebench.hub.texts import source_of
 from saebench.leaderboard import render
 from saebench.loaders import load_sae
-from saebench.needs import check_fit, ensure, of_corpus, of_model, of_sae
 from saebench.record.score import Unscored
 from saebench.record.store import Store
 from saebench.run import Run
 from saebench.sae import LoadedSAE
 from saebench.subject import Subject, load_subject
-from saebench.texts import source_of
 
 torch.set_num_threads(1)
 LONGEST = 700
@@ -1039,7 +1039,7 @@ class Careful:
     def __init__(self) -> None:
         import transformers
 
-        from saebench.models import model_folder
+        from saebench.hub.models import model_folder
 
         self.own = transformers.AutoTokenizer.from_pretrained(model_folder("organism"), local_files_only=True)
 

@@ -58,7 +58,7 @@ class Setting:
         return Run([], Store(self.folder / "s.jsonl"), "smoke", **options)
 
     def identity(self, spec: SAESpec = SPEC, concepts: str | None = None, **options: Any) -> str:
-        from saebench import models, texts
+        from saebench.hub import models, texts
 
         for known in (models._digest, texts._read):
             known.cache_clear()

@@ -22,14 +22,15 @@ import torch
 from hub import Hub, environment, redirect, serve
 from safetensors.torch import load, save
 
-from saebench import hub as hubs
-from saebench import models, needs, subject, texts
+from saebench import subject
 from saebench.catalogue.folders import digest_of_files
 from saebench.catalogue.registry import resolve, resolve_all
 from saebench.cli import main
-from saebench.files import digested, here
-from saebench.hub import Repo, gigabytes
-from saebench.models import missing_of_model, model_folder, revision_of_model
+from saebench.hub import hub as hubs
+from saebench.hub import models, needs, texts
+from saebench.hub.files import digested, here
+from saebench.hub.hub import Repo, gigabytes
+from saebench.hub.models import missing_of_model, model_folder, revision_of_model
 from saebench.record.score import Score
 from saebench.record.store import Store
 from saebench.run import Run

@@ -9,8 +9,8 @@ from factories import make_sae_folder
 from saebench.catalogue.registry import resolve
 from saebench.compare.settings import read_settings
 from saebench.concepts import load_concepts
+from saebench.hub.texts import FileSource
 from saebench.record.plain_text import read_text
-from saebench.texts import FileSource
 
 CONCEPTS = 'template = "{word} is: {concept}"\n[concepts]\nanimal = ["snake", "dog"]\n'
 SETTINGS = '[tool.saebench.tolerances]\n"reconstruction.*" = 0.5\n'

@@ -26,6 +26,7 @@ from saebench.batches import MOST, Batch, contexts_that_fit, out_of_memory
 from saebench.catalogue.spec import SAESpec, transcodes
 from saebench.concepts import ConceptSet, Plan
 from saebench.corpora import Rows, Texts
+from saebench.hub.texts import FileSource
 from saebench.metrics import context_length, reconstruction
 from saebench.metrics.probes import fit_probe
 from saebench.perturb import Perturber
@@ -40,7 +41,6 @@ from saebench.spelling import Speller, make_speller
 from saebench.stats.statistics import ratio_of_sums
 from saebench.study import make_study
 from saebench.subject import Subject, load_subject
-from saebench.texts import FileSource
 from saebench.trace import Trace, trace
 from saebench.vocabulary import Split, WordFilter
 
@@ -1240,7 +1240,7 @@ def test_digests_tell_everything_that_activations_depend_on(folder: Path) -> Non
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"])
 def test_a_local_model_with_another_file_has_another_digest(folder: Path, file: str) -> None:
     """Also with another BOS, which stands in tokenizer_config.json: every context begins with it."""
-    from saebench.models import model_digest
+    from saebench.hub.models import model_digest
 
     before = model_digest(str(folder))
     (folder / file).write_bytes((folder / file).read_bytes() + b" ")

@@ -18,19 +18,20 @@ import torch
 from hub import Hub, redirect, serve
 from torch import Tensor
 
-from saebench import control_training, corpora, texts
+from saebench import control_training, corpora
 from saebench.activations import Activations, compute_activations
 from saebench.control_training import training_rows
 from saebench.corpora import Rows, Texts, WorldTexts
-from saebench.hub import Repo
+from saebench.hub import texts
+from saebench.hub.hub import Repo
+from saebench.hub.needs import ensure, of_corpus
+from saebench.hub.texts import FileSource, HubSource, source_of
 from saebench.metrics import context_length, marginal_structure, reconstruction, throughput
 from saebench.metrics.marginal_structure import Control
-from saebench.needs import ensure, of_corpus
 from saebench.record.budget import Size
 from saebench.record.score import Estimate, Unscored
 from saebench.scene import EARLIEST, make_scene
 from saebench.subject import Subject
-from saebench.texts import FileSource, HubSource, source_of
 from saebench.trace import Trace
 
 torch.set_num_threads(1)

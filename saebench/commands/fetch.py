@@ -4,7 +4,7 @@ import argparse
 
 from saebench.catalogue import registry
 from saebench.commands import DEFAULT_SCORES, Commands, put
-from saebench.needs import ensure, of_sae
+from saebench.hub.needs import ensure, of_sae
 from saebench.preparation import needed
 from saebench.record.store import Store
 from saebench.run import Run

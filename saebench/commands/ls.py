@@ -3,7 +3,7 @@
 import argparse
 
 from saebench.commands import Commands, put
-from saebench.listing import listed
+from saebench.hub.listing import listed
 
 
 def add(commands: Commands) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 from saebench.catalogue.formats import HANNA, SUFFIXES
 from saebench.catalogue.spec import SAESpec
-from saebench.files import file_of, here, place_of
-from saebench.hub import one_line
+from saebench.hub.files import file_of, here, place_of
+from saebench.hub.hub import one_line
 from saebench.loaders.build import built, matrix, tensors, whole
 from saebench.record.json_files import read_json, typed
 

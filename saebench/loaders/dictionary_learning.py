@@ -8,7 +8,7 @@ from typing import Any
 
 from saebench.catalogue.layouts.fields import brief
 from saebench.catalogue.spec import SAESpec
-from saebench.files import file_of, place_of
+from saebench.hub.files import file_of, place_of
 from saebench.loaders.build import Config, Weights, built, matrix, tensors, whole
 from saebench.record.json_files import read_json
 

@@ -21,8 +21,8 @@ from saebench.catalogue.layouts.sae_lens import ARCHITECTURES, UNFINISHED, curre
 from saebench.catalogue.pretrained import model_on_hub
 from saebench.catalogue.spec import SAESpec
 from saebench.catalogue.weights import inspect
-from saebench.files import digested, file_of, format_of, here, missing, place_of
-from saebench.hub import one_line
+from saebench.hub.files import digested, file_of, format_of, here, missing, place_of
+from saebench.hub.hub import one_line
 from saebench.loaders import arrays, dictionary_learning, sparsify
 from saebench.loaders.build import checkpoint, pickled_header
 from saebench.loaders.normalised import normalised

@@ -19,10 +19,10 @@ from saebench.behaviour import Behaviour, behaviour, inputs
 from saebench.catalogue.spec import SAESpec
 from saebench.digests import Held, digest, held_by, objects, walk
 from saebench.guard import guard, unreadable
+from saebench.hub.models import width_of
 from saebench.loaders.normalised import normalised
 from saebench.loaders.sparse_coder import Dense, is_sparse_coder
 from saebench.loaders.told import is_sae_lens, told_by
-from saebench.models import width_of
 from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
 from saebench.sae import SAE, LoadedSAE

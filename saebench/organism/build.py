@@ -11,8 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from saebench.hub.models import default_hook
 from saebench.making.training import SAMPLES, Member
-from saebench.models import default_hook
 from saebench.organism.world import World
 from saebench.organism.zoo import ZOO
 from saebench.record.places import ORGANISM, organism_folder

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from saebench import hub
 from saebench.catalogue.hooks import misnamed
 from saebench.catalogue.spec import SAESpec
 from saebench.catalogue.weights import header, inspect
-from saebench.files import file_of, format_of, here, missing, names_of, place_of, repo_of
-from saebench.hub import Repo, Wanted, gigabytes
-from saebench.models import (
+from saebench.hub import hub
+from saebench.hub.files import file_of, format_of, here, missing, names_of, place_of, repo_of
+from saebench.hub.hub import Repo, Wanted, gigabytes
+from saebench.hub.models import (  # fmt: skip
     CONFIG,
     PATTERNS,
     TOKENIZERS,
@@ -22,10 +22,10 @@ from saebench.models import (
     repo_of_model,
     revision_of_model,
     width_of,
-)  # fmt: skip
+)
+from saebench.hub.texts import HubSource, Source
 from saebench.record.json_files import read_json
 from saebench.record.naming import one_sentence
-from saebench.texts import HubSource, Source
 
 Say = Callable[[str], None]
 ESSENTIAL = {CONFIG: {CONFIG}, "tokenizer": set(TOKENIZERS)}

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from saebench.catalogue.spec import SAESpec
-from saebench.files import file_of, format_of, place_of
+from saebench.hub.files import file_of, format_of, place_of
 from saebench.record.json_files import read_json
 
 

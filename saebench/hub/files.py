@@ -4,7 +4,7 @@ from pathlib import Path
 
 from saebench.catalogue.formats import FORMATS, SUFFIXES, UNSUPPORTED, detect
 from saebench.catalogue.spec import SAESpec
-from saebench.hub import Repo
+from saebench.hub.hub import Repo
 
 DEFAULT_REVISION = "main"
 

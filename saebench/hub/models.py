@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from saebench.catalogue.pretrained import model_on_hub
-from saebench.hub import Repo
+from saebench.hub.hub import Repo
 from saebench.record.json_files import read_json
 from saebench.record.places import ORGANISM, fixtures_dir, organism_folder
 

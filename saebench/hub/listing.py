@@ -4,8 +4,8 @@ from tabulate import tabulate
 
 from saebench.catalogue import registry
 from saebench.catalogue.spec import SAESpec
-from saebench.files import here, missing
-from saebench.hub import gigabytes
+from saebench.hub.files import here, missing
+from saebench.hub.hub import gigabytes
 from saebench.record.wording import DASH, number
 
 HEADER = ["name", "model", "hook", "width", "l0", "size", "cached"]

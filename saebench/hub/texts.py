@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from saebench.hub import Repo, one_line
+from saebench.hub.hub import Repo, one_line
 from saebench.record.naming import one_sentence
 from saebench.record.places import cache_dir
 from saebench.record.plain_text import read_text

@@ -1,0 +1,1 @@
+"""What lies on this machine, and what must be fetched."""
