@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from saebench.cache import Cache
 from saebench.catalogue.registry import resolve
 from saebench.loaders import load_sae
 from saebench.record.store import Store
 from saebench.run import Run
 from saebench.stats.statistics import ratio_of_sums
+from saebench.subject.cache import Cache
 from saebench.trace import trace
 
 
@@ -27,7 +27,7 @@ def test_load_an_sae(benchmark, run):
 
 
 def test_activations_of_the_quick_budget_without_cache(benchmark, run, tmp_path):
-    from saebench.activations import compute_activations
+    from saebench.subject.activations import compute_activations
 
     subject, hook = run.subject(run.specs[0]), run.hook(run.specs[0])
     fresh = Cache(tmp_path, fresh=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from saebench.cache import Cache
 from saebench.catalogue.registry import resolve
 from saebench.metrics import absorption, editing, first_letter
 from saebench.metrics.detectors import find_detectors
@@ -16,6 +15,7 @@ from saebench.record.store import Store
 from saebench.run import Run
 from saebench.spelling import make_speller
 from saebench.study import make_study
+from saebench.subject.cache import Cache
 
 SETS = ("letters", "taxonomy", "attributes")
 OF_DETECTORS = (

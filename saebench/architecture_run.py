@@ -16,9 +16,9 @@ from saebench.record.score import Unscored
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from saebench.cache import Inputs, Tensors
     from saebench.run import Run
     from saebench.sae import LoadedSAE
+    from saebench.subject.cache import Inputs, Tensors
 
 VERSION = 1
 HELD_OUT = 4096

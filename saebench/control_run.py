@@ -11,7 +11,6 @@ from saebench.record.score import Unscored
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from saebench.activations import Activations
     from saebench.catalogue.spec import SAESpec
     from saebench.evidence.game.answers import Lineup, Rungs
     from saebench.evidence.memory import Memory
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from saebench.sae import LoadedSAE
     from saebench.scene import Scene
     from saebench.study import Study
-    from saebench.subject import Subject
+    from saebench.subject.activations import Activations
+    from saebench.subject.subject import Subject
     from saebench.trace import Trace
 
 RANDOM = "random_l0"
@@ -107,7 +107,7 @@ class ControlRun:
         return self.run.shelf.sae.get((sae.digest, "controls"), lambda: self._controls(sae))
 
     def _controls(self, sae: "LoadedSAE") -> "dict[str, Control]":
-        from saebench.subject_random import MODELS
+        from saebench.subject.random_weights import MODELS
 
         self._check_one_place(sae)
         if sae.spec.control:
@@ -209,8 +209,8 @@ class ControlRun:
         return self.kept(sae).get(("words", sae.digest, subject.digest), measure)
 
     def _random_model(self, spec: "SAESpec", kind: str) -> "Subject":
-        from saebench.batches import out_of_memory
-        from saebench.subject_random import control_model
+        from saebench.subject.batches import out_of_memory
+        from saebench.subject.random_weights import control_model
 
         name, centred = self.run.model_name(spec), spec.centred
 

@@ -13,12 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saebench.activations import own_positions
-from saebench.cache import Cache, Inputs, Tensors
 from saebench.catalogue.architectures import ARCHITECTURES
 from saebench.catalogue.registry import specs_of
 from saebench.catalogue.spec import SAESpec
-from saebench.corpora import Corpus, WorldTexts
 from saebench.loaders import load_sae
 from saebench.making.like import Like
 from saebench.making.training import Decoder, Member, train_member
@@ -26,8 +23,11 @@ from saebench.record.budget import BUDGETS, CONTEXT
 from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
-from saebench.subject import Subject
-from saebench.subject_random import shuffled_rows, training_seed
+from saebench.subject.activations import own_positions
+from saebench.subject.cache import Cache, Inputs, Tensors
+from saebench.subject.corpora import Corpus, WorldTexts
+from saebench.subject.random_weights import shuffled_rows, training_seed
+from saebench.subject.subject import Subject
 
 MOST_WORK = 2e11
 """Samples times weights of the decoder, on a CPU: some minutes."""

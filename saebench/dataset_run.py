@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saebench.catalogue.spec import SAESpec
-    from saebench.corpora import WorldTexts
     from saebench.metrics.dataset_shift import Firing
     from saebench.metrics.ladder import Rung
     from saebench.run import Run
     from saebench.sae import LoadedSAE
+    from saebench.subject.corpora import WorldTexts
 
 WITH, WITHOUT = "world_and_telegrams", "world"
 """What SAEs of the embedded model say that they were trained on: with the genre that the model never saw, and without."""
@@ -71,7 +71,7 @@ class DatasetRun:
 
     def _world(self, spec: "SAESpec") -> "WorldTexts":
         """The embedded model's own texts, whose genres are known."""
-        from saebench.corpora import WorldTexts
+        from saebench.subject.corpora import WorldTexts
 
         corpus = self.run.corpus(spec)
         if not isinstance(corpus, WorldTexts):

@@ -40,7 +40,7 @@ def in_words(told: Told) -> Iterator[None]:
     """Whatever is raised in here becomes what `told` makes of it.
 
     That holds for what ends programs or tests as well, but not for the user's Ctrl-C, nor for an Unscored, which is a
-    sentence already. Where memory ran out, that is the sentence's cause: fewer rows may do, see `saebench.batches`.
+    sentence already. Where memory ran out, that is the sentence's cause: fewer rows may do, see `saebench.subject.batches`.
     """
     try:
         yield

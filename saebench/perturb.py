@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from saebench.metrics.responses import Response
-from saebench.partial import skipping
 from saebench.readings import remember, repeated
-from saebench.subject import Subject, layer_of
+from saebench.subject.partial import skipping
+from saebench.subject.subject import Subject, layer_of
 
 BATCH = 1024
 """Moved activations per forward pass; results do not depend on it."""

@@ -36,7 +36,7 @@ def prepare(run: "Run", say: Say) -> None:
 
 
 def _check_room(run: "Run") -> None:
-    from saebench.subject import check_room
+    from saebench.subject.subject import check_room
 
     for model in _models(run):
         check_room(model, run.resolved_device(), run.dtype_of(model))

@@ -13,7 +13,6 @@ from saebench.run import Run
 from saebench.session.suite_run import RUN
 
 if TYPE_CHECKING:
-    from saebench.activations import Activations
     from saebench.evidence.game.answers import Lineup, Rungs
     from saebench.metrics.dataset_shift import Firing
     from saebench.metrics.detectors import Detectors
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from saebench.sae import LoadedSAE
     from saebench.spelling import Speller
     from saebench.study import Probed, Study
+    from saebench.subject.activations import Activations
     from saebench.trace import Trace
 
 ROUNDS = 30

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saebench.cache import Cache, Inputs, Tensors
 from saebench.concepts import ConceptSet, Plan, prefixes
-from saebench.corpora import reference_texts, token_ids
 from saebench.metrics.probes import Probe, fit_probe
 from saebench.record.score import Unscored
-from saebench.subject import Subject, layer_of
+from saebench.subject.cache import Cache, Inputs, Tensors
+from saebench.subject.corpora import reference_texts, token_ids
+from saebench.subject.subject import Subject, layer_of
 from saebench.vocabulary import Split, Word, one_reading_each, token_texts, words_of
 
 BATCH = 512

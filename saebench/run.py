@@ -26,11 +26,11 @@ from saebench.told import content_of, told
 from saebench.word_run import WordRun
 
 if TYPE_CHECKING:
-    from saebench.activations import Activations
-    from saebench.cache import Cache
-    from saebench.corpora import Corpus
     from saebench.sae import LoadedSAE
-    from saebench.subject import Subject
+    from saebench.subject.activations import Activations
+    from saebench.subject.cache import Cache
+    from saebench.subject.corpora import Corpus
+    from saebench.subject.subject import Subject
     from saebench.trace import Trace
 
 
@@ -162,8 +162,8 @@ class Run:
         return subject
 
     def _subject(self, name: str, spec: SAESpec) -> "Subject":
-        from saebench.batches import contexts_that_fit
-        from saebench.subject import load_subject
+        from saebench.subject.batches import contexts_that_fit
+        from saebench.subject.subject import load_subject
 
         device = self.resolved_device()
         subject = load_subject(name, device, centred=spec.centred, dtype=self.dtype_of(name))
@@ -174,7 +174,7 @@ class Run:
     def dtype_of(self, model: str) -> str:
         """The numbers that a model is run in: those that were asked for, else those that fit into memory."""
         if model not in self.dtypes:
-            from saebench.subject import dtype_that_fits
+            from saebench.subject.subject import dtype_that_fits
 
             self.dtypes[model] = self.dtype or dtype_that_fits(model, self.resolved_device())
         return self.dtypes[model]
@@ -187,8 +187,8 @@ class Run:
         return source_of(self.texts or spec.corpus or (WORLD if self.model_name(spec) == ORGANISM else DEFAULT))
 
     def corpus(self, spec: SAESpec) -> "Corpus":
-        from saebench.corpora import Texts, WorldTexts
         from saebench.hub.models import context_of
+        from saebench.subject.corpora import Texts, WorldTexts
 
         source, documents = self.source(spec), BUDGETS[self.budget].documents
         if source is None:
@@ -201,7 +201,7 @@ class Run:
 
     def activations_of(self, subject: "Subject", spec: SAESpec) -> "Activations":
         """What an SAE reads and writes in its own model, or in one with random weights."""
-        from saebench.activations import compute_activations
+        from saebench.subject.activations import compute_activations
 
         corpus, hook, out = self.corpus(spec), self.hook(spec), spec.hook_out or self.hook(spec)
         key = ("activations", subject.digest, hook, out, corpus.name)
@@ -216,7 +216,7 @@ class Run:
 
     def cache(self) -> "Cache":
         """One for the whole run: where it computes anew, it does so once per key."""
-        from saebench.cache import Cache
+        from saebench.subject.cache import Cache
 
         self._cache = self._cache or Cache(fresh=self.fresh)
         return self._cache

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench.activations import Activations
 from saebench.metrics import fakes
 from saebench.metrics.fakes import Cloud
 from saebench.metrics.ladder import Pool
@@ -16,7 +15,8 @@ from saebench.perturb import Perturber
 from saebench.record.budget import Size
 from saebench.record.score import Unscored
 from saebench.stats.statistics import seed_of
-from saebench.subject import Subject
+from saebench.subject.activations import Activations
+from saebench.subject.subject import Subject
 
 EARLIEST = 8
 """Position of the shortest prompt's last token: after it, the model has something to go on."""

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saebench.cache import Cache, Inputs
 from saebench.metrics.probes import Probe
-from saebench.partial import skipping, unembedding
 from saebench.readings import Readings, inputs_of, remember, repeated, tokens_around
-from saebench.subject import Subject, layer_of
+from saebench.subject.cache import Cache, Inputs
+from saebench.subject.partial import skipping, unembedding
+from saebench.subject.subject import Subject, layer_of
 from saebench.vocabulary import EDITED, Split, in_turn, turn
 
 BATCH = 64

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from saebench.batches import Batch
 from saebench.directions import random_directions
 from saebench.evidence.memory import Memory
 from saebench.metrics.probes import Probe
@@ -18,6 +17,7 @@ from saebench.readings import Readings
 from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
 from saebench.sparsity import MOST_ACTIVE, sides, stacked, to_sparse
+from saebench.subject.batches import Batch
 from saebench.vocabulary import FEWEST_CONCEPTS, FEWEST_WORDS, Split, one_reading_each
 
 BATCH = 1024

@@ -11,8 +11,8 @@ from saebench.catalogue.spec import SAESpec
 from saebench.hub.files import repo_of
 
 if TYPE_CHECKING:
-    from saebench.cache import Cache, Inputs, Tensors
     from saebench.sae import LoadedSAE
+    from saebench.subject.cache import Cache, Inputs, Tensors
 
 VERSION = 1
 NAMED = ("name", "location", "origin")

@@ -7,10 +7,10 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from saebench.activations import Activations, keep_bos, losses_against, mean_of, own_positions
 from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
 from saebench.sparsity import MOST_ACTIVE, stacked, to_sparse
+from saebench.subject.activations import Activations, keep_bos, losses_against, mean_of, own_positions
 
 
 @dataclass(frozen=True)

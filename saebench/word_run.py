@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from saebench.sae import LoadedSAE
     from saebench.spelling import Speller
     from saebench.study import Probed, Study
-    from saebench.subject import Subject
+    from saebench.subject.subject import Subject
 
 
 @dataclass
@@ -29,8 +29,8 @@ class WordRun:
     def plan(self, spec: "SAESpec", concepts: str) -> "Plan":
         """Which words are read; the table [words] of the model's file in fixtures/ says how letters are asked for."""
         from saebench.concepts import LETTERS, Plan, load_concepts
-        from saebench.corpora import reference_name
         from saebench.hub.models import model_facts
+        from saebench.subject.corpora import reference_name
         from saebench.vocabulary import WordFilter
 
         budget = BUDGETS[self.run.budget]

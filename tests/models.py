@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saebench.subject import Subject
+from saebench.subject.subject import Subject
 
 torch.set_num_threads(1)
 LAYERS, WIDTH, HEADS, CONTEXT, VOCABULARY = 3, 32, 2, 160, 800

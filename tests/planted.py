@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saebench.activations import Activations, compute_activations
 from saebench.catalogue.spec import SAESpec
-from saebench.corpora import Rows
 from saebench.sae import LoadedSAE
-from saebench.subject import Subject
+from saebench.subject.activations import Activations, compute_activations
+from saebench.subject.corpora import Rows
+from saebench.subject.subject import Subject
 from saebench.trace import Trace, trace
 
 torch.set_num_threads(1)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench import lineup, run, scene, subject_random
+from saebench import lineup, run, scene
 from saebench.catalogue.registry import resolve
 from saebench.metrics import absorption, games
 from saebench.record.budget import BUDGETS, Size
@@ -20,6 +20,7 @@ from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
 from saebench.run import Run
 from saebench.sae import LoadedSAE
+from saebench.subject import random_weights as subject_random
 
 REAL = "organism/batchtopk-16-telegrams"
 """Its data had a genre that the model never saw, so that every property has a value."""

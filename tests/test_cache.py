@@ -14,8 +14,8 @@ import torch
 from hostile import limited
 from torch import Tensor
 
-from saebench.cache import Cache
 from saebench.record.places import cache_dir
+from saebench.subject.cache import Cache
 
 INPUTS = {"model": "tiny", "hook": "blocks.0", "version": 1}
 VALUES = {"x": torch.arange(12.0).view(3, 4), "half": torch.ones(2, dtype=torch.bfloat16)}

@@ -12,7 +12,7 @@ from saebench import concepts as module
 from saebench.concepts import ConceptSet, Plan, available, load_concepts, prefixes
 from saebench.readings import prompts
 from saebench.record.score import Unscored
-from saebench.subject import Subject
+from saebench.subject.subject import Subject
 from saebench.vocabulary import Split, Word, WordFilter, words_of
 
 TEMPLATE = "{word} is a kind of {concept}"

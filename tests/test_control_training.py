@@ -13,18 +13,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench import control_training, corpora
-from saebench.cache import Cache
+from saebench import control_training
 from saebench.control_training import SHUFFLED, find_in_zoo, trained_control, training_rows
-from saebench.corpora import REFERENCE_DOCUMENTS, WorldTexts
 from saebench.making.like import Like
 from saebench.making.training import BATCH
 from saebench.organism.zoo import ARCHITECTURES
 from saebench.record.budget import BUDGETS, CONTEXT
 from saebench.record.score import Unscored
 from saebench.sae import LoadedSAE
-from saebench.subject import Subject
-from saebench.subject_random import MODELS
+from saebench.subject import corpora
+from saebench.subject.cache import Cache
+from saebench.subject.corpora import REFERENCE_DOCUMENTS, WorldTexts
+from saebench.subject.random_weights import MODELS
+from saebench.subject.subject import Subject
 
 torch.set_num_threads(1)
 TEXTS = WorldTexts(8, 256)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from saebench.subject_random import rerandomised, shuffled_rows
+from saebench.subject.random_weights import rerandomised, shuffled_rows
 
 
 def model() -> nn.Module:

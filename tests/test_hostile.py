@@ -42,7 +42,6 @@ from hub import Hub, redirect, serve
 from saebench.catalogue.registry import resolve, resolve_all
 from saebench.catalogue.spec import SAESpec
 from saebench.cli import main
-from saebench.corpora import Texts
 from saebench.hub.files import here
 from saebench.hub.needs import check_fit, ensure, of_corpus, of_model, of_sae
 from saebench.hub.texts import source_of
@@ -52,7 +51,8 @@ from saebench.record.score import Unscored
 from saebench.record.store import Store
 from saebench.run import Run
 from saebench.sae import LoadedSAE
-from saebench.subject import Subject, load_subject
+from saebench.subject.corpora import Texts
+from saebench.subject.subject import Subject, load_subject
 
 torch.set_num_threads(1)
 LONGEST = 700
@@ -1315,5 +1315,5 @@ def test_terminal_activations_on_a_full_disk(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SAEBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("saebench.cache.Cache._write", full)
+    monkeypatch.setattr("saebench.subject.cache.Cache._write", full)
     assert "No space left on device" in seen(project, "--sae", "organism/topk-16")

@@ -175,7 +175,7 @@ def residual(side: str) -> Tensor:
     """(document, position, d) what goes into, or comes out of, block 1: by transformers and a forward hook."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from saebench.corpora import WorldTexts
+    from saebench.subject.corpora import WorldTexts
 
     model = AutoModelForCausalLM.from_pretrained(SAES.parent, local_files_only=True).eval()
     tokenizer = AutoTokenizer.from_pretrained(SAES.parent, local_files_only=True)

@@ -22,7 +22,6 @@ import torch
 from hub import Hub, environment, redirect, serve
 from safetensors.torch import load, save
 
-from saebench import subject
 from saebench.catalogue.folders import digest_of_files
 from saebench.catalogue.registry import resolve, resolve_all
 from saebench.cli import main
@@ -34,6 +33,7 @@ from saebench.hub.models import missing_of_model, model_folder, revision_of_mode
 from saebench.record.score import Score
 from saebench.record.store import Store
 from saebench.run import Run
+from saebench.subject import subject
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[1]

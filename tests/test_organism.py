@@ -13,7 +13,7 @@ from saebench.organism.lm import Stage
 from saebench.organism.world import TRAINING, World
 from saebench.organism.zoo import ZOO
 from saebench.record.places import organism_folder
-from saebench.subject import load_subject
+from saebench.subject.subject import load_subject
 
 
 @pytest.fixture(scope="module")

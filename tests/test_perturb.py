@@ -12,7 +12,7 @@ from saebench import perturb
 from saebench.metrics.responses import Response
 from saebench.perturb import Perturber
 from saebench.record.score import Unscored
-from saebench.subject import Subject
+from saebench.subject.subject import Subject
 
 torch.set_num_threads(1)
 NAMES = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "attn.hook_z")

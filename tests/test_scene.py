@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from saebench import known, scene
-from saebench.activations import Activations
 from saebench.catalogue.registry import resolve
 from saebench.lineup import positive_controls
 from saebench.metrics.fakes import Cloud
@@ -24,6 +23,7 @@ from saebench.record.score import Unscored
 from saebench.record.store import Store
 from saebench.run import Run
 from saebench.scene import Scene, make_scene, unembedding
+from saebench.subject.activations import Activations
 from saebench.vocabulary import token_texts
 
 torch.set_num_threads(1)

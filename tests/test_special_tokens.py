@@ -11,12 +11,12 @@ import models
 import pytest
 import torch
 
-from saebench.activations import compute_activations
 from saebench.concepts import ConceptSet, Plan
-from saebench.corpora import Texts
 from saebench.hub.texts import FileSource
 from saebench.readings import prompts, read_words, remember
-from saebench.subject import Subject, load_subject
+from saebench.subject.activations import compute_activations
+from saebench.subject.corpora import Texts
+from saebench.subject.subject import Subject, load_subject
 from saebench.vocabulary import WordFilter
 
 NO_CACHE: Any = SimpleNamespace(get=lambda inputs, compute, **_: compute())

@@ -20,12 +20,8 @@ import torch
 from factories import make_project
 from torch import Tensor
 
-from saebench import subject as subjects
-from saebench.activations import Activations, compute_activations
-from saebench.batches import MOST, Batch, contexts_that_fit, out_of_memory
 from saebench.catalogue.spec import SAESpec, transcodes
 from saebench.concepts import ConceptSet, Plan
-from saebench.corpora import Rows, Texts
 from saebench.hub.texts import FileSource
 from saebench.metrics import context_length, reconstruction
 from saebench.metrics.probes import fit_probe
@@ -40,7 +36,11 @@ from saebench.sae import LoadedSAE
 from saebench.spelling import Speller, make_speller
 from saebench.stats.statistics import ratio_of_sums
 from saebench.study import make_study
-from saebench.subject import Subject, load_subject
+from saebench.subject import subject as subjects
+from saebench.subject.activations import Activations, compute_activations
+from saebench.subject.batches import MOST, Batch, contexts_that_fit, out_of_memory
+from saebench.subject.corpora import Rows, Texts
+from saebench.subject.subject import Subject, load_subject
 from saebench.trace import Trace, trace
 from saebench.vocabulary import Split, WordFilter
 
@@ -786,7 +786,7 @@ def scored(step: Callable[[], Any]) -> Any:
 @pytest.fixture(autouse=True)
 def without_collecting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Collecting garbage takes half a second in a process with as much in it as a test's."""
-    monkeypatch.setattr("saebench.batches.gc", SimpleNamespace(collect=lambda: 0))
+    monkeypatch.setattr("saebench.subject.batches.gc", SimpleNamespace(collect=lambda: 0))
 
 
 class Memory:
@@ -943,7 +943,7 @@ def test_memory_runs_out_in_other_words_too(message: str) -> None:
 
 def test_contexts_that_fit_are_between_one_and_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
     for free, least, most in ((0, 1, 1), (10**9, 1, 1), (10**11, 2, MOST), (10**14, MOST, MOST)):
-        monkeypatch.setattr("saebench.batches.free_memory", lambda device, free=free: free)
+        monkeypatch.setattr("saebench.subject.batches.free_memory", lambda device, free=free: free)
         assert least <= contexts_that_fit("cpu", 1024, 256_000) <= most
 
 

@@ -18,10 +18,8 @@ import torch
 from hub import Hub, redirect, serve
 from torch import Tensor
 
-from saebench import control_training, corpora
-from saebench.activations import Activations, compute_activations
+from saebench import control_training
 from saebench.control_training import training_rows
-from saebench.corpora import Rows, Texts, WorldTexts
 from saebench.hub import texts
 from saebench.hub.hub import Repo
 from saebench.hub.needs import ensure, of_corpus
@@ -31,7 +29,10 @@ from saebench.metrics.marginal_structure import Control
 from saebench.record.budget import Size
 from saebench.record.score import Estimate, Unscored
 from saebench.scene import EARLIEST, make_scene
-from saebench.subject import Subject
+from saebench.subject import corpora
+from saebench.subject.activations import Activations, compute_activations
+from saebench.subject.corpora import Rows, Texts, WorldTexts
+from saebench.subject.subject import Subject
 from saebench.trace import Trace
 
 torch.set_num_threads(1)

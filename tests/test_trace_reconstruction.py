@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench.activations import losses_against
-from saebench.batches import MOST
 from saebench.metrics import reconstruction as metric
 from saebench.record.score import Estimate, Unscored
+from saebench.subject.activations import losses_against
+from saebench.subject.batches import MOST
 from saebench.trace import Trace
 
 ABLATIONS = ("zero", "mean")

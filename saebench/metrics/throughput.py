@@ -17,8 +17,8 @@ from saebench.stats.statistics import RESAMPLES, seed_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from saebench.activations import Activations
     from saebench.sae import LoadedSAE
+    from saebench.subject.activations import Activations
 
 TOKENS = 4096
 

@@ -48,7 +48,7 @@ def hook() -> str:
 
 def _harvest_all(world: World, work: Path) -> None:
     from saebench.organism.harvest import harvest
-    from saebench.subject import load_subject
+    from saebench.subject.subject import load_subject
 
     subject = load_subject()
     for data in dict.fromkeys(member.data for member in ZOO):
@@ -78,7 +78,7 @@ def train_one(name: str, work: Path) -> None:
 
     from saebench.making.training import train_member
     from saebench.organism.harvest import CONTEXT, harvest
-    from saebench.subject import load_subject
+    from saebench.subject.subject import load_subject
 
     torch.set_num_threads(1)
     member = next(m for m in ZOO if m.name == name)
@@ -114,7 +114,7 @@ def _save(sae: Any, folder: Path) -> None:
 def _report(world: World, work: Path) -> None:
     from saebench.organism import report
     from saebench.organism.harvest import rows_path
-    from saebench.subject import load_subject
+    from saebench.subject.subject import load_subject
 
     subject = load_subject()
     acts = report.word_activations(subject, world, hook())

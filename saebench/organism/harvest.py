@@ -11,8 +11,8 @@ from torch import Tensor
 
 from saebench.making.training import Data
 from saebench.organism.world import HELD_OUT_GENRE, READING, Mixture, World
-from saebench.subject import Subject
-from saebench.subject_random import MODELS, control_model, shuffled_rows, training_seed
+from saebench.subject.random_weights import MODELS, control_model, shuffled_rows, training_seed
+from saebench.subject.subject import Subject
 
 Halves = NDArray[np.float16]
 CONTEXT = 64

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saebench.activations import losses_against
-from saebench.corpora import WorldTexts
 from saebench.organism.lexicon import Word
 from saebench.organism.spelling import statement
 from saebench.organism.world import World
 from saebench.sae import LoadedSAE
-from saebench.subject import Subject
+from saebench.subject.activations import losses_against
+from saebench.subject.corpora import WorldTexts
+from saebench.subject.subject import Subject
 
 EXAMPLES = 10
 TRAIN_SHARE = 0.7

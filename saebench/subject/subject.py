@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from saebench.batches import Batch, all_memory, free_memory
 from saebench.catalogue.weights import header
 from saebench.hub.hub import gigabytes
 from saebench.hub.models import layers_of, model_folder, subject_digest
 from saebench.record.naming import nearest, one_sentence
 from saebench.record.places import ORGANISM
-from saebench.special_tokens import forget_unknown
+from saebench.subject.batches import Batch, all_memory, free_memory
+from saebench.subject.special_tokens import forget_unknown
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

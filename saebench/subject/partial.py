@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from saebench.subject import Subject
+from saebench.subject.subject import Subject
 
 
 @contextmanager

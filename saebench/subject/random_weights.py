@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from saebench.subject import Subject, load_subject
+from saebench.subject.subject import Subject, load_subject
 
 EMBEDDINGS = ("wte", "wpe", "embed", "lm_head")
 """How their names begin: also `embed_in`, `embed_tokens`, `embed_out`."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from saebench.cache import Cache, Inputs, to_cpu
-from saebench.corpora import Corpus, Rows
-from saebench.subject import Subject
+from saebench.subject.cache import Cache, Inputs, to_cpu
+from saebench.subject.corpora import Corpus, Rows
+from saebench.subject.subject import Subject
 
 VERSION = 1
 
