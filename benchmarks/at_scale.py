@@ -22,7 +22,7 @@ from saebench.metrics.detectors import find_detectors
 from saebench.metrics.probes import fit_probe
 from saebench.readings import Readings
 from saebench.record.score import Unscored
-from saebench.sae import LoadedSAE
+from saebench.saes.sae import LoadedSAE
 from saebench.study import make_study
 from saebench.vocabulary import Split, Word, WordFilter
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from saebench.run import Run
-    from saebench.sae import LoadedSAE
+    from saebench.saes.sae import LoadedSAE
     from saebench.subject.cache import Inputs, Tensors
 
 VERSION = 1
@@ -63,7 +63,7 @@ class ArchitectureRun:
 
         One that diverged in training is broken, whatever is asked of it. Raises ValueError where none can be trained.
         """
-        from saebench.sae import LoadedSAE
+        from saebench.saes.sae import LoadedSAE
         from saebench.saes.unmade import Unmade
 
         spec = self.known(spec)
@@ -77,7 +77,7 @@ class ArchitectureRun:
     def _made(self, spec: SAESpec) -> "LoadedSAE":
         from saebench.architecture_training import found, is_class
         from saebench.control_training import loaded_from
-        from saebench.sae import LoadedSAE
+        from saebench.saes.sae import LoadedSAE
 
         device = self.run.resolved_device()
         if not is_class(found(spec.location)):

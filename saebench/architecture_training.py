@@ -17,7 +17,7 @@ from saebench.catalogue.architectures import ARCHITECTURES
 from saebench.making.training import classes_of, fit, training_sae
 from saebench.record.naming import nearest, shown
 from saebench.record.score import Unscored
-from saebench.sae import SAE
+from saebench.saes.sae import SAE
 
 Trained = Any
 PARAMETERS = ("activations", "d_in", "d_sae", "l0", "seed")

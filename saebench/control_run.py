@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from saebench.metrics.marginal_structure import Control
     from saebench.metrics.probes import Probe
     from saebench.run import Run
-    from saebench.sae import LoadedSAE
+    from saebench.saes.sae import LoadedSAE
     from saebench.scene import Scene
     from saebench.study import Study
     from saebench.subject.activations import Activations

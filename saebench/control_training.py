@@ -16,13 +16,13 @@ from torch import Tensor
 from saebench.catalogue.architectures import ARCHITECTURES
 from saebench.catalogue.registry import specs_of
 from saebench.catalogue.spec import SAESpec
-from saebench.loaders import load_sae
 from saebench.making.like import Like
 from saebench.making.training import Decoder, Member, train_member
 from saebench.record.budget import BUDGETS, CONTEXT
 from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
-from saebench.sae import LoadedSAE
+from saebench.saes.loaders import load_sae
+from saebench.saes.sae import LoadedSAE
 from saebench.subject.activations import own_positions
 from saebench.subject.cache import Cache, Inputs, Tensors
 from saebench.subject.corpora import Corpus, WorldTexts

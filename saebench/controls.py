@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from saebench.damage import DAMAGED
-from saebench.digests import UNDIGESTED, digest_of
-from saebench.directions import Linear, random_directions
 from saebench.making.like import Like
-from saebench.sae import LoadedSAE
-from saebench.sparsity import sides, to_sparse
+from saebench.saes.digests import UNDIGESTED, digest_of
+from saebench.saes.directions import Linear, random_directions
+from saebench.saes.sae import LoadedSAE
+from saebench.saes.sparsity import sides, to_sparse
 from saebench.stats.statistics import seed_of
 
 
@@ -37,7 +37,7 @@ class Reordered:
     sae: LoadedSAE
     order: Tensor
     side: Tensor = field(metadata=UNDIGESTED)
-    """(latent,) see `saebench.sparsity.sides`: an activation is taken to another latent's side as well."""
+    """(latent,) see `saebench.saes.sparsity.sides`: an activation is taken to another latent's side as well."""
 
     def encode(self, x: Tensor) -> Tensor:
         return self.sae.encode(x)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from saebench.directions import Linear, random_directions
-from saebench.sae import LoadedSAE
+from saebench.saes.directions import Linear, random_directions
+from saebench.saes.sae import LoadedSAE
 from saebench.stats.statistics import seed_of
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from saebench.metrics.dataset_shift import Firing
     from saebench.metrics.ladder import Rung
     from saebench.run import Run
-    from saebench.sae import LoadedSAE
+    from saebench.saes.sae import LoadedSAE
     from saebench.subject.corpora import WorldTexts
 
 WITH, WITHOUT = "world_and_telegrams", "world"
@@ -50,7 +50,7 @@ class DatasetRun:
         ]  # fmt: skip
 
     def _load(self, spec: "SAESpec") -> "LoadedSAE":
-        from saebench.loaders import load_sae
+        from saebench.saes.loaders import load_sae
 
         return load_sae(spec, self.run.resolved_device())
 
@@ -60,7 +60,7 @@ class DatasetRun:
         return self.run.controls.kept(sae).get(("firing", sae.digest), partial(self._read, sae, Firing))
 
     def _read(self, sae: "LoadedSAE", make: "type[Firing]") -> "Firing":
-        from saebench.sparsity import stacked, to_sparse
+        from saebench.saes.sparsity import stacked, to_sparse
 
         subject, hook, corpus = self.run.subject(sae.spec), self.run.hook(sae.spec), self._world(sae.spec)
         tokens = corpus.held_out_genre(sae.spec.context_size or corpus.context, subject.tokenizer)

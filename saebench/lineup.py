@@ -18,9 +18,9 @@ from saebench.metrics.ladder import ANGLES, Features, Parts, Pool, Rung
 from saebench.metrics.moves import rotated
 from saebench.metrics.responses import Bools
 from saebench.record.score import Unscored
-from saebench.sae import LoadedSAE
+from saebench.saes.sae import LoadedSAE
+from saebench.saes.sparsity import sides, to_sparse
 from saebench.scene import Scene, generator
-from saebench.sparsity import sides, to_sparse
 from saebench.stats.statistics import Floats
 from saebench.trace import Trace
 
@@ -53,7 +53,7 @@ class Dictionary:
     latents: Tensor
     """(prompt, latent) at all of the scene's prompts."""
     side: Tensor | float = 1.0
-    """(latent,) what directions and latents were turned by, see `saebench.sparsity.sides`."""
+    """(latent,) what directions and latents were turned by, see `saebench.saes.sparsity.sides`."""
 
     def write(self, latents: Tensor, x: Tensor) -> Tensor:
         """(prompt, d) what the SAE reconstructs of latents like its own at activations x (prompt, d)."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from saebench.metrics.ladder import Rung
     from saebench.metrics.marginal_structure import Control
     from saebench.metrics.throughput import Operation
-    from saebench.sae import LoadedSAE
+    from saebench.saes.sae import LoadedSAE
     from saebench.spelling import Speller
     from saebench.study import Probed, Study
     from saebench.subject.activations import Activations

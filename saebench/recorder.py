@@ -13,7 +13,7 @@ from saebench.stats.statistics import repetition
 
 if TYPE_CHECKING:
     from saebench.run import Run
-    from saebench.sae import LoadedSAE
+    from saebench.saes.sae import LoadedSAE
 
 
 @dataclass(frozen=True)

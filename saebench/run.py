@@ -22,11 +22,11 @@ from saebench.record.places import ORGANISM
 from saebench.record.score import Score, Unscored
 from saebench.record.store import Store
 from saebench.recorder import Recorder
-from saebench.told import content_of, told
+from saebench.saes.told import content_of, told
 from saebench.word_run import WordRun
 
 if TYPE_CHECKING:
-    from saebench.sae import LoadedSAE
+    from saebench.saes.sae import LoadedSAE
     from saebench.subject.activations import Activations
     from saebench.subject.cache import Cache
     from saebench.subject.corpora import Corpus
@@ -121,7 +121,7 @@ class Run:
         return self._sae is not None and self._sae.digest == sae.digest
 
     def _loaded(self, spec: SAESpec) -> "LoadedSAE":
-        from saebench.loaders import load_sae
+        from saebench.saes.loaders import load_sae
 
         if spec.loader == "architecture":
             return self.architectures.sae(spec)
@@ -129,7 +129,7 @@ class Run:
 
     def _control(self, spec: SAESpec) -> "LoadedSAE":
         """The control of an SAE; one that cannot be made is unscored, whatever is asked of it."""
-        from saebench.loaders import load_sae
+        from saebench.saes.loaders import load_sae
         from saebench.saes.unmade import unmade
 
         own, name = load_sae(self.own(spec), self.resolved_device()), spec.name.rpartition("~")[2]

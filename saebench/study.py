@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from saebench.directions import random_directions
 from saebench.evidence.memory import Memory
 from saebench.metrics.probes import Probe
 from saebench.readings import Readings
 from saebench.record.score import Unscored
-from saebench.sae import LoadedSAE
-from saebench.sparsity import MOST_ACTIVE, sides, stacked, to_sparse
+from saebench.saes.directions import random_directions
+from saebench.saes.sae import LoadedSAE
+from saebench.saes.sparsity import MOST_ACTIVE, sides, stacked, to_sparse
 from saebench.subject.batches import Batch
 from saebench.vocabulary import FEWEST_CONCEPTS, FEWEST_WORDS, Split, one_reading_each
 
@@ -81,7 +81,7 @@ class Study(Probed):
     """What an SAE makes of the words.
 
     Latents are activations times the norm of their decoder row, and decoder rows are unit vectors, both turned to the
-    side on which the latent is active (`saebench.sparsity.sides`): nothing here depends on how an SAE scales its
+    side on which the latent is active (`saebench.saes.sparsity.sides`): nothing here depends on how an SAE scales its
     latents, or on their signs.
     """
 

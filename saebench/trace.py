@@ -8,8 +8,8 @@ from scipy import sparse
 from torch import Tensor
 
 from saebench.record.score import Unscored
-from saebench.sae import LoadedSAE
-from saebench.sparsity import MOST_ACTIVE, stacked, to_sparse
+from saebench.saes.sae import LoadedSAE
+from saebench.saes.sparsity import MOST_ACTIVE, stacked, to_sparse
 from saebench.subject.activations import Activations, keep_bos, losses_against, mean_of, own_positions
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from saebench.metrics.probes import Probe
     from saebench.readings import Readings
     from saebench.run import Run
-    from saebench.sae import LoadedSAE
+    from saebench.saes.sae import LoadedSAE
     from saebench.spelling import Speller
     from saebench.study import Probed, Study
     from saebench.subject.subject import Subject

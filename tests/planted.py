@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from saebench.catalogue.spec import SAESpec
-from saebench.sae import LoadedSAE
+from saebench.saes.sae import LoadedSAE
 from saebench.subject.activations import Activations, compute_activations
 from saebench.subject.corpora import Rows
 from saebench.subject.subject import Subject

@@ -19,7 +19,7 @@ from saebench.record.budget import BUDGETS, Size
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
 from saebench.run import Run
-from saebench.sae import LoadedSAE
+from saebench.saes.sae import LoadedSAE
 from saebench.subject import random_weights as subject_random
 
 REAL = "organism/batchtopk-16-telegrams"
@@ -122,7 +122,7 @@ def whole_run() -> Run:
 
 @cache
 def real() -> LoadedSAE:
-    from saebench.loaders import load_sae
+    from saebench.saes.loaders import load_sae
 
     return load_sae(resolve(REAL)[0], "cpu")
 

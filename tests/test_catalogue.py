@@ -177,7 +177,7 @@ def test_sequences_begin_with_bos_as_sae_lens_says() -> None:
 
 
 def test_loaders_translate_hooks_as_the_catalogue_does() -> None:
-    from saebench.loaders.files import hook_of
+    from saebench.saes.loaders.files import hook_of
 
     def both(_: str, spec: SAESpec) -> tuple[Any, Any]:
         config = said()[str(spec.release)]

@@ -20,7 +20,7 @@ from saebench.making.training import BATCH
 from saebench.organism.zoo import ARCHITECTURES
 from saebench.record.budget import BUDGETS, CONTEXT
 from saebench.record.score import Unscored
-from saebench.sae import LoadedSAE
+from saebench.saes.sae import LoadedSAE
 from saebench.subject import corpora
 from saebench.subject.cache import Cache
 from saebench.subject.corpora import REFERENCE_DOCUMENTS, WorldTexts

@@ -13,7 +13,7 @@ from saebench.damage import DAMAGED, NOISE, ORACLE, REPLACED, Noisy, Oracle, Rep
 from saebench.making.like import Like
 from saebench.metrics.probes import Probe
 from saebench.record.score import Unscored
-from saebench.sae import LoadedSAE
+from saebench.saes.sae import LoadedSAE
 from saebench.saes.unmade import unmade
 
 torch.set_num_threads(1)

@@ -10,11 +10,11 @@ import planted
 import pytest
 import torch
 
-from saebench.behaviour import behaviour
 from saebench.catalogue.registry import resolve
-from saebench.digests import digest_of
-from saebench.loaders import load_sae
-from saebench.sae import LoadedSAE
+from saebench.saes.behaviour import behaviour
+from saebench.saes.digests import digest_of
+from saebench.saes.loaders import load_sae
+from saebench.saes.sae import LoadedSAE
 
 TOP = """
 import os, sys, functools

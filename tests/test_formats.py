@@ -28,10 +28,10 @@ from saebench.catalogue.formats import FORMATS
 from saebench.catalogue.registry import resolve
 from saebench.catalogue.spec import SAESpec
 from saebench.hub.needs import ensure, of_sae
-from saebench.loaders import load_sae
 from saebench.metrics import context_length, reconstruction
 from saebench.record.score import Unscored
-from saebench.sae import LoadedSAE
+from saebench.saes.loaders import load_sae
+from saebench.saes.sae import LoadedSAE
 
 torch.set_num_threads(1)
 D, LATENTS, OUT, HEADS, TOKENS = 16, 64, 12, 4, 40
@@ -634,7 +634,7 @@ def test_file_says_what_the_catalogue_says(hub: Hub, published: Published, monke
 def test_source_says_what_the_catalogue_says(hub: Hub, published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
     """Facts of fixtures/*.toml win over the file's, and would hide it if they were wrong."""
     from saebench.catalogue.pretrained import model_on_hub
-    from saebench.loaders.files import hook_of
+    from saebench.saes.loaders.files import hook_of
 
     spec, _ = served(hub, published, monkeypatch)
     sae = fetched(spec)

@@ -21,11 +21,11 @@ from planted_words import probe_of, world
 from torch import Tensor
 
 from saebench.catalogue.registry import resolve
-from saebench.guard import broken, guard, isolated
-from saebench.loaders import load_sae
 from saebench.readings import Readings
 from saebench.record.score import Unscored
-from saebench.sae import LoadedSAE
+from saebench.saes.guard import broken, guard, isolated
+from saebench.saes.loaders import load_sae
+from saebench.saes.sae import LoadedSAE
 from saebench.study import make_study
 from saebench.trace import Trace
 
@@ -179,7 +179,7 @@ def test_what_a_library_warns_of_while_it_reads_a_folder_is_no_error(
 ) -> None:
     from factories import make_sae_folder
 
-    from saebench.loaders import files
+    from saebench.saes.loaders import files
 
     (spec,) = resolve(str(make_sae_folder(tmp_path / "mine")))
     made = LoadedSAE(spec, None, "digest", "cpu")

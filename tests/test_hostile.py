@@ -46,11 +46,11 @@ from saebench.hub.files import here
 from saebench.hub.needs import check_fit, ensure, of_corpus, of_model, of_sae
 from saebench.hub.texts import source_of
 from saebench.leaderboard import render
-from saebench.loaders import load_sae
 from saebench.record.score import Unscored
 from saebench.record.store import Store
 from saebench.run import Run
-from saebench.sae import LoadedSAE
+from saebench.saes.loaders import load_sae
+from saebench.saes.sae import LoadedSAE
 from saebench.subject.corpora import Texts
 from saebench.subject.subject import Subject, load_subject
 

@@ -17,7 +17,6 @@ import saebench
 from saebench.catalogue.folders import spec_from_folder
 from saebench.catalogue.spec import READING, TRAINING, SAESpec
 from saebench.controls import control_sae
-from saebench.loaders import load_sae
 from saebench.making.like import Like
 from saebench.record.places import organism_folder
 from saebench.record.properties import Property
@@ -25,6 +24,7 @@ from saebench.record.score import Score, identity
 from saebench.record.store import Store
 from saebench.recorder import Asked
 from saebench.run import Run
+from saebench.saes.loaders import load_sae
 from saebench.stats.statistics import repeated
 
 HOOK = "blocks.1.hook_resid_post"

@@ -20,7 +20,7 @@ def test_light_modules_import_nothing_heavy():
 
 
 def test_the_check_above_can_fail():
-    assert "torch" in loaded_by("import saebench.sae")
+    assert "torch" in loaded_by("import saebench.saes.sae")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["suites", "--collect-only", "-q"]])

@@ -22,8 +22,8 @@ from saebench.catalogue.formats import FORMATS
 from saebench.catalogue.layouts import LAYOUTS, sae_lens
 from saebench.catalogue.layouts.fields import Fields
 from saebench.catalogue.registry import resolve
-from saebench.loaders import load_sae
-from saebench.sae import LoadedSAE
+from saebench.saes.loaders import load_sae
+from saebench.saes.sae import LoadedSAE
 
 torch.set_num_threads(1)
 SAES = Path(__file__).parents[1] / "fixtures" / "organism" / "saes"
@@ -543,7 +543,7 @@ def test_zeros_where_a_bias_should_be_are_not_unpacked(tmp_path: Path) -> None:
 
 
 def test_header_of_a_checkpoint_leaves_its_numbers_on_the_disk(tmp_path: Path) -> None:
-    from saebench.loaders.build import pickled_header
+    from saebench.saes.loaders.build import pickled_header
 
     path = lone(tmp_path, {**arrays(), "unused": torch.zeros(50_000_000)}, "pt")
     before = psutil.Process().memory_info().rss

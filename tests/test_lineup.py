@@ -34,7 +34,7 @@ from saebench.record.budget import BUDGETS, Size
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
 from saebench.run import Run
-from saebench.sae import LoadedSAE
+from saebench.saes.sae import LoadedSAE
 from saebench.scene import Scene
 
 torch.set_num_threads(1)
@@ -69,7 +69,7 @@ run = cache(fresh_run)
 
 @cache
 def loaded(name: str) -> LoadedSAE:
-    from saebench.loaders import load_sae
+    from saebench.saes.loaders import load_sae
 
     return load_sae(resolve(name)[0], "cpu")
 

@@ -22,7 +22,7 @@ from test_layouts import CHECKPOINTS, check_sentence, computed, loaded
 
 from saebench.catalogue.layouts import LAYOUTS
 from saebench.catalogue.layouts.fields import Fields, brief
-from saebench.sae import LoadedSAE
+from saebench.saes.sae import LoadedSAE
 
 torch.set_num_threads(1)
 FEW = settings(

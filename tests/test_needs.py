@@ -978,7 +978,7 @@ def test_a_wrong_hook_is_told_before_anything_heavy_is_imported(
 @pytest.fixture
 def project(hub: Hub, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A folder with SAEs, from which the suites are run as from a checkout."""
-    for name in ("sae_lens", "transformer_lens.model_bridge", "saebench.control_training", "saebench.loaders.files", "saebench.loaders.python",
+    for name in ("sae_lens", "transformer_lens.model_bridge", "saebench.control_training", "saebench.saes.loaders.files", "saebench.saes.loaders.python",
                  "saebench.metrics.reconstruction", "saebench.trace"):  # fmt: skip
         importlib.import_module(name)  # pytester forgets what a run imported, but not what is here already
     pytester.makefile(".toml", mine=FAMILY)
@@ -1044,7 +1044,7 @@ def test_a_finished_run_is_resumed_without_a_look_at_any_weights(
         pytest.fail("an SAE is loaded")
 
     with monkeypatch.context() as patch:
-        patch.setattr("saebench.loaders.load_sae", load)
+        patch.setattr("saebench.saes.loaders.load_sae", load)
         result = run_suite(project, *names)
         assert result.ret == 0
         result.stdout.fnmatch_lines([f"*{before} scores expected, {before} recorded ({before} from earlier runs)*"])

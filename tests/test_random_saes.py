@@ -87,7 +87,7 @@ def test_an_untrained_sae_is_unscored() -> None:
 
 
 def test_a_trained_sae_is_scored() -> None:
-    from saebench.loaders import load_sae
+    from saebench.saes.loaders import load_sae
 
     study = make_study(load_sae(resolve("organism/standard-16")[0], "cpu"), *letters())
     assert absorption.full_rate(study, find_detectors(study)).n >= 3

@@ -14,8 +14,8 @@ from factories import make_sae_folder
 from saebench.catalogue.folders import spec_from_folder
 from saebench.catalogue.marks import CONTROLS, UnknownSAE
 from saebench.catalogue.registry import families, resolve, resolve_all, specs_of
-from saebench.loaders import load_sae
 from saebench.record.places import fixtures_dir
+from saebench.saes.loaders import load_sae
 
 
 @pytest.fixture

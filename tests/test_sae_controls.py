@@ -26,7 +26,7 @@ from saebench.controls import (  # fmt: skip
 from saebench.making import training
 from saebench.making.like import Like  # fmt: skip
 from saebench.making.training import Member, hold_decoder, train_member, within_cosine
-from saebench.sae import LoadedSAE
+from saebench.saes.sae import LoadedSAE
 from saebench.subject.random_weights import MODELS, permuted_weights, step_0, training_seed  # fmt: skip
 
 torch.set_num_threads(1)

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from saebench.sparsity import sides, to_sparse, turned
+from saebench.saes.sparsity import sides, to_sparse, turned
 
 Floats = NDArray[np.float32]
 

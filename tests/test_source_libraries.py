@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from saebench.catalogue.registry import resolve
-from saebench.loaders import load_sae
-from saebench.sae import LoadedSAE
+from saebench.saes.loaders import load_sae
+from saebench.saes.sae import LoadedSAE
 
 FOLDER = Path(__file__).parent / "data" / "checkpoints"
 NAMES = sorted(path.name for path in FOLDER.iterdir())

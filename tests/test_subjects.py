@@ -32,7 +32,7 @@ from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
 from saebench.recorder import Asked
 from saebench.run import Run
-from saebench.sae import LoadedSAE
+from saebench.saes.sae import LoadedSAE
 from saebench.spelling import Speller, make_speller
 from saebench.stats.statistics import ratio_of_sums
 from saebench.study import make_study
@@ -602,8 +602,8 @@ def test_the_mean_and_the_ablations_are_those_of_the_output(architecture: str, k
 
 def skipping(architecture: str, d_in: int, d_out: int) -> tuple[Any, Tensor, Tensor]:
     """A transcoder of sae-lens with a skip connection, whose latents are all zero, and its bias and skip weights."""
-    from saebench.loaders.build import built
-    from saebench.loaders.normalised import normalised
+    from saebench.saes.loaders.build import built
+    from saebench.saes.loaders.normalised import normalised
 
     generator = torch.Generator().manual_seed(0)
     bias, skip = torch.randn(d_out, generator=generator), torch.randn(d_out, d_in, generator=generator)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from saebench.catalogue.spec import SAESpec
-from saebench.loaders.normalised import normalised
 from saebench.metrics import throughput as metric
 from saebench.record.score import Unscored
-from saebench.sae import LoadedSAE
+from saebench.saes.loaders.normalised import normalised
+from saebench.saes.sae import LoadedSAE
 
 MEGABYTE = 1000 * 1000
 FLOAT = 4

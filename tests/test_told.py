@@ -13,9 +13,9 @@ from torch import Tensor
 
 from saebench.catalogue.registry import resolve
 from saebench.catalogue.spec import SAESpec
-from saebench.loaders import load_sae
 from saebench.record.score import Unscored
-from saebench.sae import LoadedSAE
+from saebench.saes.loaders import load_sae
+from saebench.saes.sae import LoadedSAE
 
 HOOK = "blocks.2.hook_resid_post"
 

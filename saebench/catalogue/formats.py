@@ -1,4 +1,4 @@
-"""File formats of SAEs: which files each consists of. How they are read is told in `saebench.loaders`."""
+"""File formats of SAEs: which files each consists of. How they are read is told in `saebench.saes.loaders`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

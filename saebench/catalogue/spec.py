@@ -24,7 +24,7 @@ class SAESpec:
     name: str
     """What users type and read, `family/sae`."""
     loader: str
-    """Module below `saebench.loaders` whose `load(spec, device)` makes the SAE."""
+    """Module below `saebench.saes.loaders` whose `load(spec, device)` makes the SAE."""
     location: str
     """What the loader reads: a folder or file, its path in `repo`, or `package.module:callable`."""
     repo: str | None = None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from saebench.metrics.probes import Probe
-from saebench.sae import LoadedSAE
+from saebench.saes.sae import LoadedSAE
 
 
 @dataclass(frozen=True)

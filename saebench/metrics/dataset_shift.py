@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from saebench.record.score import Estimate, Unscored
-from saebench.sparsity import turned
+from saebench.saes.sparsity import turned
 from saebench.stats.statistics import Floats, never_certain, ratio_of_sums
 
 SAME = 0.7

@@ -17,7 +17,7 @@ from saebench.stats.statistics import RESAMPLES, seed_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from saebench.sae import LoadedSAE
+    from saebench.saes.sae import LoadedSAE
     from saebench.subject.activations import Activations
 
 TOKENS = 4096
@@ -48,7 +48,7 @@ class Operation:
 
     def guard(self) -> AbstractContextManager[list[str]]:
         """For the round of an SAE, which may not slow down or speed up the bare product of the next one."""
-        from saebench.guard import broken, guard
+        from saebench.saes.guard import broken, guard
 
         return guard(partial(broken, f"{self.name} of shape {tuple(self.given.shape)}"))
 

@@ -141,8 +141,8 @@ def _measure(member: Member, acts: Any, readable: set[str], rows: Path) -> dict[
     import torch
 
     from saebench.catalogue.registry import resolve
-    from saebench.loaders import load_sae
     from saebench.organism import report
+    from saebench.saes.loaders import load_sae
 
     sae = load_sae(resolve(f"{ORGANISM}/{member.name}")[0])
     x = torch.from_numpy(np.load(rows, mmap_mode="r")[-100_000:].astype(np.float32))

@@ -13,7 +13,7 @@ from torch import Tensor
 from saebench.organism.lexicon import Word
 from saebench.organism.spelling import statement
 from saebench.organism.world import World
-from saebench.sae import LoadedSAE
+from saebench.saes.sae import LoadedSAE
 from saebench.subject.activations import losses_against
 from saebench.subject.corpora import WorldTexts
 from saebench.subject.subject import Subject

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from saebench.digests import digest_of
 from saebench.record.score import Unscored
-from saebench.sae import LoadedSAE
+from saebench.saes.digests import digest_of
+from saebench.saes.sae import LoadedSAE
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What an object holds, and the code that it runs, as one digest: a change of either is another SAE.
 
 Weights may live in attributes, slots, classes, closures, or in globals that its functions name; code in helpers and base
-classes. Of libraries the version counts. What this cannot see, `saebench.behaviour` does.
+classes. Of libraries the version counts. What this cannot see, `saebench.saes.behaviour` does.
 """
 
 import functools
@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from saebench.record.places import package_dir
 
 UNDIGESTED = {"saebench": "not part of the digest"}
 """Metadata of a dataclass's field that says nothing about what an SAE computes."""
@@ -204,4 +206,4 @@ def own(module: object) -> bool:
 
 
 def _foreign() -> list[Path]:
-    return [Path(__file__).resolve().parent, *(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))]  # fmt: skip
+    return [package_dir().resolve(), *(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))]  # fmt: skip

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from saebench.catalogue.spec import SAESpec
 from saebench.record.naming import one_sentence
-from saebench.sae import LoadedSAE
+from saebench.saes.sae import LoadedSAE
 
 
 @one_sentence
@@ -15,10 +15,10 @@ def load_sae(spec: SAESpec, device: str = "cpu") -> LoadedSAE:
     Raises ValueError or OSError, with one sentence that names the SAE, if it cannot be loaded. What libraries warn of
     meanwhile is shown, and no error.
     """
-    from saebench.guard import isolated
+    from saebench.saes.guard import isolated
 
     with isolated():
-        module = importlib.import_module(f"saebench.loaders.{spec.loader}")
+        module = importlib.import_module(f"saebench.saes.loaders.{spec.loader}")
         loaded: LoadedSAE = module.load(spec, device)
     if spec.hook is None or loaded.spec.hook == spec.hook:
         return loaded

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch._tensor_str import printoptions
 
-from saebench.process import kept_settings
 from saebench.record.naming import shown
 from saebench.record.score import Unscored
+from saebench.saes.process import kept_settings
 
 SEED = 0
 """What random numbers begin with in every call."""

@@ -15,8 +15,8 @@ from saebench.catalogue.formats import HANNA, SUFFIXES
 from saebench.catalogue.spec import SAESpec
 from saebench.hub.files import file_of, here, place_of
 from saebench.hub.hub import one_line
-from saebench.loaders.build import built, matrix, tensors, whole
 from saebench.record.json_files import read_json, typed
+from saebench.saes.loaders.build import built, matrix, tensors, whole
 
 
 def read(spec: SAESpec, device: str) -> Any:

@@ -23,14 +23,14 @@ from saebench.catalogue.spec import SAESpec
 from saebench.catalogue.weights import inspect
 from saebench.hub.files import digested, file_of, format_of, here, missing, place_of
 from saebench.hub.hub import one_line
-from saebench.loaders import arrays, dictionary_learning, sparsify
-from saebench.loaders.build import checkpoint, pickled_header
-from saebench.loaders.normalised import normalised
 from saebench.record.json_files import read_json
 from saebench.record.naming import shown
 from saebench.record.places import fixtures_dir
 from saebench.record.score import Unscored
-from saebench.sae import LoadedSAE
+from saebench.saes.loaders import arrays, dictionary_learning, sparsify
+from saebench.saes.loaders.build import checkpoint, pickled_header
+from saebench.saes.loaders.normalised import normalised
+from saebench.saes.sae import LoadedSAE
 
 Reader = Callable[[SAESpec, str], Any]
 READERS: dict[str, Reader] = {

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from saebench.catalogue.spec import SAESpec
-from saebench.digests import UNDIGESTED
-from saebench.guard import SEED, broken, in_words, isolated
 from saebench.record.score import Unscored
+from saebench.saes.digests import UNDIGESTED
+from saebench.saes.guard import SEED, broken, in_words, isolated
 
 DIRECTIONS = 1024
 """Decoder rows that are read off at a time."""
@@ -31,7 +31,7 @@ class SAE(Protocol):
 class LoadedSAE:
     """An SAE in memory with the facts that suites need, whatever object its loader found.
 
-    Its own code runs in `saebench.guard`, and what it returns is checked: an error, wrong shapes, NaN and infinities
+    Its own code runs in `saebench.saes.guard`, and what it returns is checked: an error, wrong shapes, NaN and infinities
     raise a broken `Unscored`.
     """
 

@@ -15,17 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench.behaviour import Behaviour, behaviour, inputs
 from saebench.catalogue.spec import SAESpec
-from saebench.digests import Held, digest, held_by, objects, walk
-from saebench.guard import guard, unreadable
 from saebench.hub.models import width_of
-from saebench.loaders.normalised import normalised
-from saebench.loaders.sparse_coder import Dense, is_sparse_coder
-from saebench.loaders.told import is_sae_lens, told_by
 from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
-from saebench.sae import SAE, LoadedSAE
+from saebench.saes.behaviour import Behaviour, behaviour, inputs
+from saebench.saes.digests import Held, digest, held_by, objects, walk
+from saebench.saes.guard import guard, unreadable
+from saebench.saes.loaders.normalised import normalised
+from saebench.saes.loaders.sparse_coder import Dense, is_sparse_coder
+from saebench.saes.loaders.told import is_sae_lens, told_by
+from saebench.saes.sae import SAE, LoadedSAE
 from saebench.saes.unmade import Unmade
 
 WIDTHS, WIDEST = 12, 2**16

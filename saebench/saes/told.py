@@ -11,7 +11,7 @@ from saebench.catalogue.spec import SAESpec
 from saebench.hub.files import repo_of
 
 if TYPE_CHECKING:
-    from saebench.sae import LoadedSAE
+    from saebench.saes.sae import LoadedSAE
     from saebench.subject.cache import Cache, Inputs, Tensors
 
 VERSION = 1

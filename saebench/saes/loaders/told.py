@@ -7,9 +7,9 @@ from typing import Any
 from saebench.catalogue.folders import scalars
 from saebench.catalogue.pretrained import model_on_hub
 from saebench.catalogue.spec import SAESpec
-from saebench.loaders import dictionary_learning, sparsify
-from saebench.loaders.files import hook_of
 from saebench.record.naming import shown
+from saebench.saes.loaders import dictionary_learning, sparsify
+from saebench.saes.loaders.files import hook_of
 
 NAMES = {
     "hook": ("hook", "hook_name"),

@@ -9,8 +9,8 @@ from typing import Any
 from saebench.catalogue.layouts.fields import brief
 from saebench.catalogue.spec import SAESpec
 from saebench.hub.files import file_of, place_of
-from saebench.loaders.build import Config, Weights, built, matrix, tensors, whole
 from saebench.record.json_files import read_json
+from saebench.saes.loaders.build import Config, Weights, built, matrix, tensors, whole
 
 THRESHOLDED = ("BatchTopKSAE", "MatryoshkaBatchTopKSAE", "MatroyshkaBatchTopKSAE", "JumpReluAutoEncoder")
 MODULES: dict[str, tuple[str, str]] = {

@@ -10,8 +10,8 @@ from saebench.catalogue.formats import FORMATS
 from saebench.catalogue.layouts.fields import brief
 from saebench.catalogue.spec import SAESpec
 from saebench.hub.files import file_of, place_of
-from saebench.loaders.build import Config, Weights, built, matrix, tensors, whole
 from saebench.record.json_files import read_json, typed
+from saebench.saes.loaders.build import Config, Weights, built, matrix, tensors, whole
 
 PLACES = {
     "": "hook_resid_post", "mlp": "hook_mlp_out", "attn": "hook_attn_out", "attention": "hook_attn_out",

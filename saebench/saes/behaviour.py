@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from saebench.record.score import Unscored
-from saebench.sae import LoadedSAE
+from saebench.saes.sae import LoadedSAE
 
 SCALES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """Of a dimension: activations of language models lie in between."""
