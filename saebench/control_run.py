@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from saebench.catalogue.spec import SAESpec
     from saebench.evidence.game.answers import Lineup, Rungs
     from saebench.evidence.memory import Memory
+    from saebench.evidence.trace import Trace
     from saebench.lineup import Dictionary
     from saebench.making.like import Like
     from saebench.metrics.detectors import Detectors
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from saebench.study import Study
     from saebench.subject.activations import Activations
     from saebench.subject.subject import Subject
-    from saebench.trace import Trace
 
 RANDOM = "random_l0"
 UNTRAINED = (RANDOM, "permuted_decoder", "pca")
@@ -183,7 +183,7 @@ class ControlRun:
         return shelf.sae if own else shelf.place
 
     def trace(self, sae: "LoadedSAE", subject: "Subject") -> "Trace":
-        from saebench.trace import trace
+        from saebench.evidence.trace import trace
 
         key = ("trace", sae.digest, subject.digest, sae.spec.context_size)
         return self.kept(sae).get(key, lambda: trace(sae, self._activations(sae.spec, subject)), random=False)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from saebench import known
 from saebench.evidence.game.answers import MIXTURE, Lineup, Rungs, built
+from saebench.evidence.trace import Trace
 from saebench.metrics import fakes, ladder
 from saebench.metrics.curves import plateau
 from saebench.metrics.ladder import ANGLES, Features, Parts, Pool, Rung
@@ -22,7 +23,6 @@ from saebench.saes.sae import LoadedSAE
 from saebench.saes.sparsity import sides, to_sparse
 from saebench.scene import Scene, generator
 from saebench.stats.statistics import Floats
-from saebench.trace import Trace
 
 Ints = NDArray[np.intp]
 FEWEST_ACTIVE = 5

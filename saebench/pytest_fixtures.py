@@ -14,6 +14,7 @@ from saebench.session.suite_run import RUN
 
 if TYPE_CHECKING:
     from saebench.evidence.game.answers import Lineup, Rungs
+    from saebench.evidence.trace import Trace
     from saebench.metrics.dataset_shift import Firing
     from saebench.metrics.detectors import Detectors
     from saebench.metrics.ladder import Rung
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from saebench.spelling import Speller
     from saebench.study import Probed, Study
     from saebench.subject.activations import Activations
-    from saebench.trace import Trace
 
 ROUNDS = 30
 

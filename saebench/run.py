@@ -26,12 +26,12 @@ from saebench.saes.told import content_of, told
 from saebench.word_run import WordRun
 
 if TYPE_CHECKING:
+    from saebench.evidence.trace import Trace
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.activations import Activations
     from saebench.subject.cache import Cache
     from saebench.subject.corpora import Corpus
     from saebench.subject.subject import Subject
-    from saebench.trace import Trace
 
 
 @dataclass
@@ -210,7 +210,7 @@ class Run:
 
     def trace(self, sae: "LoadedSAE") -> "Trace":
         """One pass of the SAE over the corpus; what it could not do is remembered as well."""
-        from saebench.trace import trace
+        from saebench.evidence.trace import trace
 
         return self.shelf.sae.get((sae.digest, "trace"), lambda: trace(sae, self.activations(sae)), random=False)
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from saebench.catalogue.spec import SAESpec
+from saebench.evidence.trace import Trace, trace
 from saebench.saes.sae import LoadedSAE
 from saebench.subject.activations import Activations, compute_activations
 from saebench.subject.corpora import Rows
 from saebench.subject.subject import Subject
-from saebench.trace import Trace, trace
 
 torch.set_num_threads(1)
 HOOK = "blocks.0.hook_resid_post"

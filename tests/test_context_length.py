@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from saebench.evidence.trace import Trace
 from saebench.metrics import context_length as metric
 from saebench.record.score import Unscored
-from saebench.trace import Trace
 
 INSIDE, POSITIONS = 32, 96
 SCORES = (metric.kl_retention, metric.fvu_retention, metric.kl_inside, metric.kl_beyond, metric.break_point)

@@ -21,13 +21,13 @@ from planted_words import probe_of, world
 from torch import Tensor
 
 from saebench.catalogue.registry import resolve
+from saebench.evidence.trace import Trace
 from saebench.readings import Readings
 from saebench.record.score import Unscored
 from saebench.saes.guard import broken, guard, isolated
 from saebench.saes.loaders import load_sae
 from saebench.saes.sae import LoadedSAE
 from saebench.study import make_study
-from saebench.trace import Trace
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -47,7 +47,7 @@ def numbers(found: Trace) -> list[Tensor]:
 
 
 def traced(made: Any) -> list[Tensor]:
-    from saebench.trace import trace
+    from saebench.evidence.trace import trace
 
     return numbers(trace(loaded(made), planted.activations()))
 

@@ -14,6 +14,7 @@ from scipy import sparse
 from torch import Tensor
 
 from saebench.controls import pca, random_directions
+from saebench.evidence.trace import Trace
 from saebench.making.like import Like
 from saebench.metrics import marginal_structure as metric
 from saebench.metrics.detectors import Detectors, find_detectors
@@ -21,7 +22,6 @@ from saebench.metrics.marginal_structure import ACTIVATIONS, FEWEST, QUANTITIES,
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import RESAMPLES
 from saebench.study import Study, random_control
-from saebench.trace import Trace
 
 torch.set_num_threads(1)
 Floats = NDArray[np.float64]

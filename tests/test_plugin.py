@@ -11,7 +11,7 @@ from factories import make_project
 
 from saebench.record.store import Store
 
-for module in ("saebench.trace", "saebench.saes.loaders.python", "saebench.metrics.context_length", "scipy.stats",
+for module in ("saebench.evidence.trace", "saebench.saes.loaders.python", "saebench.metrics.context_length", "scipy.stats",
                "transformers", "transformer_lens.model_bridge"):  # fmt: skip
     importlib.import_module(module)  # pytester forgets what a run imported, but not what is here already
 

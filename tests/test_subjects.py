@@ -22,6 +22,7 @@ from torch import Tensor
 
 from saebench.catalogue.spec import SAESpec, transcodes
 from saebench.concepts import ConceptSet, Plan
+from saebench.evidence.trace import Trace, trace
 from saebench.hub.texts import FileSource
 from saebench.metrics import context_length, reconstruction
 from saebench.metrics.probes import fit_probe
@@ -41,7 +42,6 @@ from saebench.subject.activations import Activations, compute_activations
 from saebench.subject.batches import MOST, Batch, contexts_that_fit, out_of_memory
 from saebench.subject.corpora import Rows, Texts
 from saebench.subject.subject import Subject, load_subject
-from saebench.trace import Trace, trace
 from saebench.vocabulary import Split, WordFilter
 
 torch.set_num_threads(1)

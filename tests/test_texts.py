@@ -20,6 +20,7 @@ from torch import Tensor
 
 from saebench import control_training
 from saebench.control_training import training_rows
+from saebench.evidence.trace import Trace
 from saebench.hub import texts
 from saebench.hub.hub import Repo
 from saebench.hub.needs import ensure, of_corpus
@@ -33,7 +34,6 @@ from saebench.subject import corpora
 from saebench.subject.activations import Activations, compute_activations
 from saebench.subject.corpora import Rows, Texts, WorldTexts
 from saebench.subject.subject import Subject
-from saebench.trace import Trace
 
 torch.set_num_threads(1)
 NO_CACHE: Any = SimpleNamespace(get=lambda inputs, compute, **_: compute())

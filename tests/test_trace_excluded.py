@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from saebench.evidence.trace import Trace
 from saebench.metrics import reconstruction as metric
 from saebench.record.score import Unscored
-from saebench.trace import Trace
 
 
 @cache

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from saebench.evidence.trace import Trace
 from saebench.metrics import reconstruction as metric
 from saebench.record.score import Estimate, Unscored
 from saebench.subject.activations import losses_against
 from saebench.subject.batches import MOST
-from saebench.trace import Trace
 
 ABLATIONS = ("zero", "mean")
 

@@ -19,7 +19,7 @@ from saebench.stats.statistics import LEVEL, RESAMPLES, Floats, ratio_of_sums, t
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from saebench.trace import Trace
+    from saebench.evidence.trace import Trace
 
 BIN = 16
 """Positions per bin of the curve."""

@@ -21,9 +21,9 @@ from saebench.stats.statistics import LEVEL, RESAMPLES, Floats, least, resampled
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from saebench.evidence.trace import Trace
     from saebench.metrics.detectors import Detectors
     from saebench.study import Study
-    from saebench.trace import Trace
 
 DENSER = 1.1
 """A control competes only if it has at most this many times the active latents of the SAE."""

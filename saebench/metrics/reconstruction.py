@@ -11,7 +11,7 @@ from saebench.stats.statistics import Floats, bootstrap, proportion, ratio_of_su
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from saebench.trace import Trace
+    from saebench.evidence.trace import Trace
 
 DENSE = 0.1
 """A latent is dense if it is active on more than this share of tokens."""
