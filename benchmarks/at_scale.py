@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 from saebench.catalogue.spec import SAESpec
-from saebench.concepts import Plan, load_concepts
+from saebench.evidence.words.concepts import Plan, load_concepts
+from saebench.evidence.words.detectors import find_detectors
+from saebench.evidence.words.probes import fit_probe
+from saebench.evidence.words.readings import Readings
+from saebench.evidence.words.study import make_study
+from saebench.evidence.words.vocabulary import Split, Word, WordFilter
 from saebench.metrics import absorption, first_letter
-from saebench.metrics.detectors import find_detectors
-from saebench.metrics.probes import fit_probe
-from saebench.readings import Readings
 from saebench.record.score import Unscored
 from saebench.saes.sae import LoadedSAE
-from saebench.study import make_study
-from saebench.vocabulary import Split, Word, WordFilter
 
 D, L0, ACTIVE, STRENGTH, BATCH = 2304, 80, 20, 12.0, 2048
 

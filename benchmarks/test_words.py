@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from saebench.catalogue.registry import resolve
+from saebench.evidence.words.detectors import find_detectors
+from saebench.evidence.words.spelling import make_speller
+from saebench.evidence.words.study import make_study
 from saebench.metrics import absorption, editing, first_letter
-from saebench.metrics.detectors import find_detectors
 from saebench.record.score import Unscored
 from saebench.record.store import Store
 from saebench.run import Run
-from saebench.spelling import make_speller
-from saebench.study import make_study
 from saebench.subject.cache import Cache
 
 SETS = ("letters", "taxonomy", "attributes")

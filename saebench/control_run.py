@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from saebench.evidence.game.answers import Lineup, Rungs
     from saebench.evidence.memory import Memory
     from saebench.evidence.trace import Trace
+    from saebench.evidence.words.detectors import Detectors
+    from saebench.evidence.words.probes import Probe
+    from saebench.evidence.words.study import Study
     from saebench.lineup import Dictionary
     from saebench.making.like import Like
-    from saebench.metrics.detectors import Detectors
     from saebench.metrics.marginal_structure import Control
-    from saebench.metrics.probes import Probe
     from saebench.run import Run
     from saebench.saes.sae import LoadedSAE
     from saebench.scene import Scene
-    from saebench.study import Study
     from saebench.subject.activations import Activations
     from saebench.subject.subject import Subject
 
@@ -154,7 +154,7 @@ class ControlRun:
 
     def _known(self, sae: "LoadedSAE") -> "Probe":
         """What is known to be in the activations: the letters of words."""
-        from saebench.concepts import LETTERS
+        from saebench.evidence.words.concepts import LETTERS
 
         return self.run.words.probe(sae.spec, LETTERS)
 
@@ -190,15 +190,15 @@ class ControlRun:
 
     def _random_words(self, sae: "LoadedSAE") -> "tuple[Study, Detectors]":
         """Random directions that are as sparse at the words, which are not the texts' typical tokens."""
-        from saebench.metrics.detectors import find_detectors
-        from saebench.study import random_control
+        from saebench.evidence.words.detectors import find_detectors
+        from saebench.evidence.words.study import random_control
 
         study = random_control(self.run.words.study(sae, "letters"))
         return study, find_detectors(study)
 
     def _words(self, sae: "LoadedSAE", subject: "Subject") -> "tuple[Study, Detectors]":
-        from saebench.metrics.detectors import find_detectors
-        from saebench.study import make_study
+        from saebench.evidence.words.detectors import find_detectors
+        from saebench.evidence.words.study import make_study
 
         def measure() -> "tuple[Study, Detectors]":
             readings, probe = self.run.words.readings_of(subject, sae.spec), self.run.words.probe_of(subject, sae.spec)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from saebench.concepts import LETTERS
+from saebench.evidence.words.concepts import LETTERS
 from saebench.pytest_errors import of_this_sae
 from saebench.record.score import Estimate
 from saebench.run import Run
@@ -15,14 +15,14 @@ from saebench.session.suite_run import RUN
 if TYPE_CHECKING:
     from saebench.evidence.game.answers import Lineup, Rungs
     from saebench.evidence.trace import Trace
+    from saebench.evidence.words.detectors import Detectors
+    from saebench.evidence.words.spelling import Speller
+    from saebench.evidence.words.study import Probed, Study
     from saebench.metrics.dataset_shift import Firing
-    from saebench.metrics.detectors import Detectors
     from saebench.metrics.ladder import Rung
     from saebench.metrics.marginal_structure import Control
     from saebench.metrics.throughput import Operation
     from saebench.saes.sae import LoadedSAE
-    from saebench.spelling import Speller
-    from saebench.study import Probed, Study
     from saebench.subject.activations import Activations
 
 ROUNDS = 30

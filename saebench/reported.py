@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from saebench.catalogue.spec import SAESpec
 from saebench.compare.gating import Judgement
-from saebench.concepts import LETTERS
+from saebench.evidence.words.concepts import LETTERS
 from saebench.record.properties import Property
 from saebench.record.score import Score
 from saebench.recorder import Asked

@@ -170,7 +170,7 @@ def _each(store: Store, score: Score) -> dict[str, float]:
 
 
 def _absorption_config(score: Score) -> Json:
-    from saebench.metrics.detectors import JUMP, LARGEST
+    from saebench.evidence.words.detectors import JUMP, LARGEST
     from saebench.metrics.first_letter import PROBE_F1
 
     # The words and their prompts have a name, which stands where SAEBench has the prompt itself.

@@ -9,14 +9,14 @@ from saebench.record.score import Unscored
 
 if TYPE_CHECKING:
     from saebench.catalogue.spec import SAESpec
-    from saebench.concepts import Plan
-    from saebench.metrics.detectors import Detectors
-    from saebench.metrics.probes import Probe
-    from saebench.readings import Readings
+    from saebench.evidence.words.concepts import Plan
+    from saebench.evidence.words.detectors import Detectors
+    from saebench.evidence.words.probes import Probe
+    from saebench.evidence.words.readings import Readings
+    from saebench.evidence.words.spelling import Speller
+    from saebench.evidence.words.study import Probed, Study
     from saebench.run import Run
     from saebench.saes.sae import LoadedSAE
-    from saebench.spelling import Speller
-    from saebench.study import Probed, Study
     from saebench.subject.subject import Subject
 
 
@@ -28,10 +28,10 @@ class WordRun:
 
     def plan(self, spec: "SAESpec", concepts: str) -> "Plan":
         """Which words are read; the table [words] of the model's file in fixtures/ says how letters are asked for."""
-        from saebench.concepts import LETTERS, Plan, load_concepts
+        from saebench.evidence.words.concepts import LETTERS, Plan, load_concepts
+        from saebench.evidence.words.vocabulary import WordFilter
         from saebench.hub.models import model_facts
         from saebench.subject.corpora import reference_name
-        from saebench.vocabulary import WordFilter
 
         budget = BUDGETS[self.run.budget]
         chosen = load_concepts(concepts)
@@ -52,7 +52,7 @@ class WordRun:
 
     def readings_of(self, subject: "Subject", spec: "SAESpec", concepts: str = "letters") -> "Readings":
         """Readings of a model, also of one with random weights."""
-        from saebench.readings import read_words
+        from saebench.evidence.words.readings import read_words
 
         hook, plan = self.run.hook(spec), self.plan(spec, concepts)
         key = ("readings", subject.digest, hook, plan.name)
@@ -62,14 +62,14 @@ class WordRun:
         return self.probe_of(self.run.subject(spec), spec, concepts)
 
     def probe_of(self, subject: "Subject", spec: "SAESpec", concepts: str = "letters") -> "Probe":
-        from saebench.readings import read_probe
+        from saebench.evidence.words.readings import read_probe
 
         readings = self.readings_of(subject, spec, concepts)
         key = ("probe", subject.digest, readings.hook, readings.plan.name)
         return self.run.shelf.place.get(key, lambda: read_probe(subject, readings, self.run.cache()))
 
     def speller(self, spec: "SAESpec", concepts: str) -> "Speller":
-        from saebench.spelling import make_speller
+        from saebench.evidence.words.spelling import make_speller
 
         subject, readings = self.run.subject(spec), self.readings(spec, concepts)
         key = ("speller", subject.digest, readings.hook, readings.plan.name)
@@ -78,13 +78,13 @@ class WordRun:
 
     def probed(self, spec: "SAESpec", concepts: str) -> "Probed":
         """The words and their probe, whatever the SAE makes of them."""
-        from saebench.study import make_probed
+        from saebench.evidence.words.study import make_probed
 
         readings, probe = self.readings(spec, concepts), self.probe(spec, concepts)
         return self.run.shelf.place.get(("probed", readings.plan.name), lambda: make_probed(readings, probe))
 
     def study(self, sae: "LoadedSAE", concepts: str) -> "Study":
-        from saebench.study import make_study
+        from saebench.evidence.words.study import make_study
 
         if sae.spec.hook_out not in (None, sae.spec.hook):
             raise Unscored(transcodes(sae.spec))
@@ -92,7 +92,7 @@ class WordRun:
         return self.run.shelf.sae.get((sae.digest, "study", concepts), lambda: make_study(sae, readings, probe))
 
     def detectors(self, sae: "LoadedSAE", concepts: str) -> "Detectors":
-        from saebench.metrics.detectors import find_detectors
+        from saebench.evidence.words.detectors import find_detectors
 
         study = self.study(sae, concepts)
         return self.run.shelf.sae.get((sae.digest, "detectors", concepts), lambda: find_detectors(study))

@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saebench.concepts import ConceptSet, Plan
+from saebench.evidence.words.concepts import ConceptSet, Plan
+from saebench.evidence.words.detectors import Detectors, find_detectors
+from saebench.evidence.words.probes import Probe, fit_probe
+from saebench.evidence.words.readings import Readings
+from saebench.evidence.words.study import Study, make_study
+from saebench.evidence.words.vocabulary import Split, Word, WordFilter
 from saebench.metrics import absorption, first_letter
-from saebench.metrics.detectors import Detectors, find_detectors
-from saebench.metrics.probes import Probe, fit_probe
-from saebench.readings import Readings
 from saebench.record.score import Estimate, Unscored
-from saebench.study import Study, make_study
-from saebench.vocabulary import Split, Word, WordFilter
 
 torch.set_num_threads(1)
 WORDS = (27, 12, 21)

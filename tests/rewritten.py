@@ -164,7 +164,7 @@ def outcomes(kind: str) -> dict[str, Outcome]:
     with pytest.MonkeyPatch.context() as patch:
         if kind == "batched":
             patch.setattr(whole.subject(whole._sae.spec).batch, "size", 5)
-            patch.setattr("saebench.study.BATCH", 333)
+            patch.setattr("saebench.evidence.words.study.BATCH", 333)
         return {case.name: outcome(case, Evidence(whole, whole._sae)) for case in cases()}
 
 

@@ -13,14 +13,14 @@ import pytest
 import torch
 from planted_words import ABSORPTION, FIRST_LETTER, Outcome, Score, World
 
-from saebench.concepts import ConceptSet
+from saebench.evidence.words.children import Children, find_children
+from saebench.evidence.words.concepts import ConceptSet
+from saebench.evidence.words.detectors import Detectors, find_detectors
+from saebench.evidence.words.study import Study, make_study
+from saebench.evidence.words.vocabulary import Split
 from saebench.metrics import absorption, first_letter
-from saebench.metrics.children import Children, find_children
-from saebench.metrics.detectors import Detectors, find_detectors
 from saebench.metrics.published import SHARE
 from saebench.record.score import Estimate, Unscored
-from saebench.study import Study, make_study
-from saebench.vocabulary import Split
 
 DELTAS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 CHILD_SHARE = sum(test for _, _, test in words.SMALL) / words.WORDS[2]
@@ -249,7 +249,7 @@ def test_dead_latents_do_not_matter_however_large_their_rows_are() -> None:
 
 @pytest.mark.parametrize("batch", [5, 5000])
 def test_batch_size_does_not_matter(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saebench.study.BATCH", batch)
+    monkeypatch.setattr("saebench.evidence.words.study.BATCH", batch)
     same(words.outcomes(words.study_of(noisy(), sae())))
 
 

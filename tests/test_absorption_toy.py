@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from toy import PARENT, Family, Toy, Trained, Training, trained
 
+from saebench.evidence.words.detectors import find_detectors
 from saebench.metrics.absorption import suppression_ratio
-from saebench.metrics.detectors import find_detectors
 from saebench.record.score import Estimate, Unscored
 
 DOSES: Toy = (Family(), Family(noise=0.1), Family(together=0.95), Family(together=0.8), Family(together=PARENT))

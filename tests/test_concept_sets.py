@@ -1,6 +1,6 @@
 """The sets that ship say what is true of the embedded world."""
 
-from saebench.concepts import available, load_concepts
+from saebench.evidence.words.concepts import available, load_concepts
 from saebench.organism.world import World
 from saebench.record.places import organism_folder
 

@@ -8,12 +8,12 @@ from typing import Any
 import models
 import pytest
 
-from saebench import concepts as module
-from saebench.concepts import ConceptSet, Plan, available, load_concepts, prefixes
-from saebench.readings import prompts
+from saebench.evidence.words import concepts as module
+from saebench.evidence.words.concepts import ConceptSet, Plan, available, load_concepts, prefixes
+from saebench.evidence.words.readings import prompts
+from saebench.evidence.words.vocabulary import Split, Word, WordFilter, words_of
 from saebench.record.score import Unscored
 from saebench.subject.subject import Subject
-from saebench.vocabulary import Split, Word, WordFilter, words_of
 
 TEMPLATE = "{word} is a kind of {concept}"
 MEMBERS = {

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from saebench.controls import control_sae
 from saebench.damage import DAMAGED, NOISE, ORACLE, REPLACED, Noisy, Oracle, Replaced, noisy, replaced, told
+from saebench.evidence.words.probes import Probe
 from saebench.making.like import Like
-from saebench.metrics.probes import Probe
 from saebench.record.score import Unscored
 from saebench.saes.sae import LoadedSAE
 from saebench.saes.unmade import unmade

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from planted_words import World
 from scipy import sparse
 
-from saebench.metrics import detectors as metric
+from saebench.evidence.words import detectors as metric
+from saebench.evidence.words.children import Children, find_children
+from saebench.evidence.words.detectors import Detectors, find_detectors
+from saebench.evidence.words.probes import Probe, best_thresholds
+from saebench.evidence.words.study import Study
+from saebench.evidence.words.vocabulary import Split
 from saebench.metrics import first_letter
-from saebench.metrics.children import Children, find_children
-from saebench.metrics.detectors import Detectors, find_detectors
-from saebench.metrics.probes import Probe, best_thresholds
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.two_way import over_concepts
-from saebench.study import Study
-from saebench.vocabulary import Split
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -22,12 +22,12 @@ from torch import Tensor
 
 from saebench.catalogue.registry import resolve
 from saebench.evidence.trace import Trace
-from saebench.readings import Readings
+from saebench.evidence.words.readings import Readings
+from saebench.evidence.words.study import make_study
 from saebench.record.score import Unscored
 from saebench.saes.guard import broken, guard, isolated
 from saebench.saes.loaders import load_sae
 from saebench.saes.sae import LoadedSAE
-from saebench.study import make_study
 
 pytestmark = pytest.mark.filterwarnings("default")
 

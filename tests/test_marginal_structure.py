@@ -15,13 +15,13 @@ from torch import Tensor
 
 from saebench.controls import pca, random_directions
 from saebench.evidence.trace import Trace
+from saebench.evidence.words.detectors import Detectors, find_detectors
+from saebench.evidence.words.study import Study, random_control
 from saebench.making.like import Like
 from saebench.metrics import marginal_structure as metric
-from saebench.metrics.detectors import Detectors, find_detectors
 from saebench.metrics.marginal_structure import ACTIVATIONS, FEWEST, QUANTITIES, Control, entropies, share
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import RESAMPLES
-from saebench.study import Study, random_control
 
 torch.set_num_threads(1)
 Floats = NDArray[np.float64]

@@ -8,7 +8,7 @@ from factories import make_sae_folder
 
 from saebench.catalogue.registry import resolve
 from saebench.compare.settings import read_settings
-from saebench.concepts import load_concepts
+from saebench.evidence.words.concepts import load_concepts
 from saebench.hub.texts import FileSource
 from saebench.record.plain_text import read_text
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench import readings
-from saebench.concepts import ConceptSet, Plan, prefixes
-from saebench.readings import Readings, after_prefix, read_words, remember, repeated
+from saebench.evidence.words import readings
+from saebench.evidence.words.concepts import ConceptSet, Plan, prefixes
+from saebench.evidence.words.readings import Readings, after_prefix, read_words, remember, repeated
+from saebench.evidence.words.vocabulary import WordFilter, words_of
 from saebench.subject.subject import Subject
-from saebench.vocabulary import WordFilter, words_of
 
 HOOKS = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "attn.hook_z")
 LAST = models.LAYERS - 1

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from saebench.catalogue.registry import resolve
+from saebench.evidence.words.detectors import find_detectors
+from saebench.evidence.words.probes import Probe
+from saebench.evidence.words.readings import Readings
+from saebench.evidence.words.study import Study, make_study
 from saebench.metrics import absorption
-from saebench.metrics.detectors import find_detectors
-from saebench.metrics.probes import Probe
-from saebench.readings import Readings
 from saebench.record.score import Unscored
 from saebench.record.store import Store
 from saebench.run import Run
-from saebench.study import Study, make_study
 
 SCORES = (
     absorption.suppression_ratio, absorption.full_rate, absorption.fraction_0_6_0, absorption.fraction_0_3_2,

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from saebench import known, scene
 from saebench.catalogue.registry import resolve
+from saebench.evidence.words.vocabulary import token_texts
 from saebench.lineup import positive_controls
 from saebench.metrics.fakes import Cloud
 from saebench.metrics.ladder import Features
@@ -24,7 +25,6 @@ from saebench.record.store import Store
 from saebench.run import Run
 from saebench.scene import Scene, make_scene, unembedding
 from saebench.subject.activations import Activations
-from saebench.vocabulary import token_texts
 
 torch.set_num_threads(1)
 HOOK = "blocks.1.hook_resid_post"

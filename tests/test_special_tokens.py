@@ -11,13 +11,13 @@ import models
 import pytest
 import torch
 
-from saebench.concepts import ConceptSet, Plan
+from saebench.evidence.words.concepts import ConceptSet, Plan
+from saebench.evidence.words.readings import prompts, read_words, remember
+from saebench.evidence.words.vocabulary import WordFilter
 from saebench.hub.texts import FileSource
-from saebench.readings import prompts, read_words, remember
 from saebench.subject.activations import compute_activations
 from saebench.subject.corpora import Texts
 from saebench.subject.subject import Subject, load_subject
-from saebench.vocabulary import WordFilter
 
 NO_CACHE: Any = SimpleNamespace(get=lambda inputs, compute, **_: compute())
 HOOK = "blocks.1.hook_resid_post"

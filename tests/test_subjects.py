@@ -21,28 +21,28 @@ from factories import make_project
 from torch import Tensor
 
 from saebench.catalogue.spec import SAESpec, transcodes
-from saebench.concepts import ConceptSet, Plan
 from saebench.evidence.trace import Trace, trace
+from saebench.evidence.words.concepts import ConceptSet, Plan
+from saebench.evidence.words.probes import fit_probe
+from saebench.evidence.words.readings import Readings, after_prefix, prompts, read_words
+from saebench.evidence.words.spelling import Speller, make_speller
+from saebench.evidence.words.study import make_study
+from saebench.evidence.words.vocabulary import Split, WordFilter
 from saebench.hub.texts import FileSource
 from saebench.metrics import context_length, reconstruction
-from saebench.metrics.probes import fit_probe
 from saebench.perturb import Perturber
-from saebench.readings import Readings, after_prefix, prompts, read_words
 from saebench.record.properties import Property
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
 from saebench.recorder import Asked
 from saebench.run import Run
 from saebench.saes.sae import LoadedSAE
-from saebench.spelling import Speller, make_speller
 from saebench.stats.statistics import ratio_of_sums
-from saebench.study import make_study
 from saebench.subject import subject as subjects
 from saebench.subject.activations import Activations, compute_activations
 from saebench.subject.batches import MOST, Batch, contexts_that_fit, out_of_memory
 from saebench.subject.corpora import Rows, Texts
 from saebench.subject.subject import Subject, load_subject
-from saebench.vocabulary import Split, WordFilter
 
 torch.set_num_threads(1)
 NO_CACHE: Any = SimpleNamespace(get=lambda inputs, compute, **_: compute())
@@ -990,7 +990,7 @@ def test_a_trace_does_not_depend_on_the_size_of_batches(size: int) -> None:
 def test_readings_do_not_depend_on_the_size_of_batches(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model, prefix, ids = subject("llama"), tokens(1, 6), tokens(19, 1)
     expected = after_prefix(model, "blocks.1.hook_resid_post", prefix, ids)
-    monkeypatch.setattr("saebench.readings.BATCH", rows)
+    monkeypatch.setattr("saebench.evidence.words.readings.BATCH", rows)
     found = after_prefix(model, "blocks.1.hook_resid_post", prefix, ids)
     assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
 

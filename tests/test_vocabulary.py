@@ -10,9 +10,9 @@ import models
 import numpy as np
 import pytest
 
-from saebench.concepts import ConceptSet
-from saebench.readings import one_token
-from saebench.vocabulary import SHARES, Split, Word, WordFilter, token_texts, words_of
+from saebench.evidence.words.concepts import ConceptSet
+from saebench.evidence.words.readings import one_token
+from saebench.evidence.words.vocabulary import SHARES, Split, Word, WordFilter, token_texts, words_of
 
 ANY = WordFilter()
 LETTERS = ConceptSet("letters", "{word} has the first letter: {concept}", {})

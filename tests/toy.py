@@ -25,11 +25,11 @@ from sae_lens.synthetic import (
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from saebench.concepts import ConceptSet, Plan
+from saebench.evidence.words.concepts import ConceptSet, Plan
+from saebench.evidence.words.readings import Readings
+from saebench.evidence.words.study import Study, make_study
+from saebench.evidence.words.vocabulary import Word, WordFilter
 from saebench.metrics.absorption import suppression
-from saebench.readings import Readings
-from saebench.study import Study, make_study
-from saebench.vocabulary import Word, WordFilter
 
 torch.set_num_threads(1)
 PARENT = 0.25

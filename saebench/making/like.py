@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from saebench.metrics.probes import Probe
+from saebench.evidence.words.probes import Probe
 from saebench.saes.sae import LoadedSAE
 
 

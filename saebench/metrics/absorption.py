@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from saebench.evidence.words.children import Children, find_children
+from saebench.evidence.words.detectors import Detectors, f1_of
+from saebench.evidence.words.vocabulary import FEWEST_CONCEPTS, Split
 from saebench.metrics import published
-from saebench.metrics.children import Children, find_children
-from saebench.metrics.detectors import Detectors, f1_of
 from saebench.metrics.first_letter import check_better_than_random, readable
 from saebench.metrics.published import Projections, projections
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import Floats, honest_rate
 from saebench.stats.two_way import over_concepts
-from saebench.vocabulary import FEWEST_CONCEPTS, Split
 
 if TYPE_CHECKING:
-    from saebench.study import Study
+    from saebench.evidence.words.study import Study
 
 MAIN_F1 = 0.5
 """F1 of the main latent on validation words that have no child: with less there is no latent to be absorbed."""
@@ -63,7 +63,7 @@ def judged(study: Study, detectors: Detectors) -> Bools:
 def suppression_ratio(study: Study, detectors: Detectors) -> Estimate:
     """1 - E[main | a child is on] / E[main | the concept's other words]: 0 = not absorbed, 1 = fully.
 
-    `saebench.metrics.children` says what a child is. Negative values are possible: the main latent is then stronger
+    `saebench.evidence.words.children` says what a child is. Negative values are possible: the main latent is then stronger
     where a child is on. Beside it stand `non_hierarchical`, the same for latents that do not imply the concept, and
     `split_as_children`, the same with all latents that the concept is split over counted as children.
     Raises Unscored where fewer than three concepts have a child that is on at a test word.

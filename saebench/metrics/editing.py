@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from saebench.evidence.words.detectors import Detectors
+from saebench.evidence.words.vocabulary import EDITED, in_turn
 from saebench.metrics import published
 from saebench.metrics.absorption import carrier_columns, judged, project, project_each
-from saebench.metrics.detectors import Detectors
 from saebench.metrics.first_letter import readable
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import Floats, honest_rate
 from saebench.stats.two_way import over_concepts
-from saebench.vocabulary import EDITED, in_turn
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from saebench.evidence.words.spelling import Speller
+    from saebench.evidence.words.study import Study
     from saebench.metrics.published import Projections
-    from saebench.spelling import Speller
-    from saebench.study import Study
 
 ACCURACY = 0.5
 """Least share of the test words asked for, up to ten per concept, that the model must spell rightly."""

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from saebench.metrics.detectors import Detectors, f1_of, find_detectors
+from saebench.evidence.words.detectors import Detectors, f1_of, find_detectors
+from saebench.evidence.words.vocabulary import FEWEST_CONCEPTS, Split
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import DETECTABLE, MDD, Floats, honest_rate, never_certain, ratio_of_sums, seed_of
 from saebench.stats.two_way import over_concepts, resampled_concepts
-from saebench.vocabulary import FEWEST_CONCEPTS, Split
 
 if TYPE_CHECKING:
-    from saebench.study import Probed, Study
+    from saebench.evidence.words.study import Probed, Study
 
 PROBE_F1 = 0.6
 """A concept counts only if a probe on the activation itself reaches this F1 on validation words."""
@@ -79,7 +79,7 @@ def f1(study: Study, detectors: Detectors) -> Estimate:
 
 def said_by_random(study: Study) -> Bools:
     """(row, concept) what the main latents among random directions say, chosen as the SAE's are."""
-    from saebench.study import random_control
+    from saebench.evidence.words.study import random_control
 
     return study.memory.get(
         "said by random", lambda: find_detectors(random_control(study), largest=1).said[:, :, 0]

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saebench.evidence.trace import Trace
-    from saebench.metrics.detectors import Detectors
-    from saebench.study import Study
+    from saebench.evidence.words.detectors import Detectors
+    from saebench.evidence.words.study import Study
 
 DENSER = 1.1
 """A control competes only if it has at most this many times the active latents of the SAE."""

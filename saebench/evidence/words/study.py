@@ -11,14 +11,14 @@ from scipy import sparse
 from torch import Tensor
 
 from saebench.evidence.memory import Memory
-from saebench.metrics.probes import Probe
-from saebench.readings import Readings
+from saebench.evidence.words.probes import Probe
+from saebench.evidence.words.readings import Readings
+from saebench.evidence.words.vocabulary import FEWEST_CONCEPTS, FEWEST_WORDS, Split, one_reading_each
 from saebench.record.score import Unscored
 from saebench.saes.directions import random_directions
 from saebench.saes.sae import LoadedSAE
 from saebench.saes.sparsity import MOST_ACTIVE, sides, stacked, to_sparse
 from saebench.subject.batches import Batch
-from saebench.vocabulary import FEWEST_CONCEPTS, FEWEST_WORDS, Split, one_reading_each
 
 BATCH = 1024
 """Rows per encoding; scores do not depend on it."""

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saebench.concepts import ConceptSet, Plan, prefixes
-from saebench.metrics.probes import Probe, fit_probe
+from saebench.evidence.words.concepts import ConceptSet, Plan, prefixes
+from saebench.evidence.words.probes import Probe, fit_probe
+from saebench.evidence.words.vocabulary import Split, Word, one_reading_each, token_texts, words_of
 from saebench.record.score import Unscored
 from saebench.subject.cache import Cache, Inputs, Tensors
 from saebench.subject.corpora import reference_texts, token_ids
 from saebench.subject.subject import Subject, layer_of
-from saebench.vocabulary import Split, Word, one_reading_each, token_texts, words_of
 
 BATCH = 512
 """Words per forward pass; scores do not depend on it."""

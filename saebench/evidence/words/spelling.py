@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saebench.metrics.probes import Probe
-from saebench.readings import Readings, inputs_of, remember, repeated, tokens_around
+from saebench.evidence.words.probes import Probe
+from saebench.evidence.words.readings import Readings, inputs_of, remember, repeated, tokens_around
+from saebench.evidence.words.vocabulary import EDITED, Split, in_turn, turn
 from saebench.subject.cache import Cache, Inputs
 from saebench.subject.partial import skipping, unembedding
 from saebench.subject.subject import Subject, layer_of
-from saebench.vocabulary import EDITED, Split, in_turn, turn
 
 BATCH = 64
 """Words per forward pass; results do not depend on it. More are no faster, and take a gigabyte of keys and values."""

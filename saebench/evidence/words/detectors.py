@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from saebench.metrics.probes import best_thresholds
-from saebench.vocabulary import Split
+from saebench.evidence.words.probes import best_thresholds
+from saebench.evidence.words.vocabulary import Split
 
 if TYPE_CHECKING:
     from scipy import sparse
 
-    from saebench.study import Study
+    from saebench.evidence.words.study import Study
 
 LARGEST = 10
 """Largest k of the k-sparse probes, and candidates for the main latent."""

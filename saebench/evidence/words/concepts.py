@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from saebench.evidence.words.vocabulary import Split, Word, WordFilter
 from saebench.record.naming import nearest
 from saebench.record.places import fixtures_dir
 from saebench.record.plain_text import read_toml
 from saebench.record.score import Unscored
 from saebench.stats.statistics import seed_of
-from saebench.vocabulary import Split, Word, WordFilter
 
 LETTERS = "letters"
 TEMPLATE = r"[^{}]*\{word\}[^{}]*(\{concept\}[^{}]*)?"

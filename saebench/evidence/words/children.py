@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from scipy import sparse
 
-    from saebench.metrics.detectors import Detectors
-    from saebench.study import Study
+    from saebench.evidence.words.detectors import Detectors
+    from saebench.evidence.words.study import Study
 
 PRECISE = 0.9
 UNRELATED = 1.5

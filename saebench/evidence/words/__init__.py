@@ -1,0 +1,1 @@
+"""Words with concepts that are known: how the model reads them, what probes and latents find in them."""
