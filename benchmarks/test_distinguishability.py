@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from saebench.catalogue.registry import resolve
+from saebench.evidence.game.ladder import ANGLES
+from saebench.evidence.game.perturb import Perturber
+from saebench.evidence.game.responses import turned
 from saebench.metrics import distinguishability as metric
-from saebench.metrics.ladder import ANGLES
-from saebench.metrics.responses import turned
-from saebench.perturb import Perturber
 from saebench.record.score import Unscored
 from saebench.record.store import Store
 from saebench.run import Run

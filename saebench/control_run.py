@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
     from saebench.catalogue.spec import SAESpec
     from saebench.evidence.game.answers import Lineup, Rungs
+    from saebench.evidence.game.lineup import Dictionary
+    from saebench.evidence.game.scene import Scene
     from saebench.evidence.memory import Memory
     from saebench.evidence.trace import Trace
     from saebench.evidence.words.detectors import Detectors
     from saebench.evidence.words.probes import Probe
     from saebench.evidence.words.study import Study
-    from saebench.lineup import Dictionary
     from saebench.making.like import Like
     from saebench.metrics.marginal_structure import Control
     from saebench.run import Run
     from saebench.saes.sae import LoadedSAE
-    from saebench.scene import Scene
     from saebench.subject.activations import Activations
     from saebench.subject.subject import Subject
 
@@ -50,7 +50,7 @@ class ControlRun:
             raise Unscored(transcodes(sae.spec))
 
     def _lineup(self, sae: "LoadedSAE") -> "Lineup":
-        from saebench.lineup import make_lineup
+        from saebench.evidence.game.lineup import make_lineup
 
         scene, own = self.own(sae)
         others = {
@@ -68,13 +68,13 @@ class ControlRun:
 
     def own(self, sae: "LoadedSAE", *more: "csr_array") -> "tuple[Scene, Dictionary]":
         """The prompts at which an SAE's features are asked about, and the features, which may fire in `more` latents."""
-        from saebench.lineup import read_dictionary
+        from saebench.evidence.game.lineup import read_dictionary
 
         scene = self._scene(sae, self.run.subject(sae.spec))
         return scene, read_dictionary(sae, scene, self.run.trace(sae), *more)
 
     def _scene(self, sae: "LoadedSAE", subject: "Subject") -> "Scene":
-        from saebench.scene import make_scene
+        from saebench.evidence.game.scene import make_scene
 
         inside = sae.spec.context_size or self.run.corpus(sae.spec).context
         activations = self._activations(sae.spec, subject)
@@ -86,14 +86,14 @@ class ControlRun:
 
     def positive(self, sae: "LoadedSAE") -> "Rungs":
         """Directions of what is known to be in the texts, at the prompts: whatever the SAE makes of them."""
-        from saebench.lineup import positive_controls
+        from saebench.evidence.game.lineup import positive_controls
 
         scene = self._scene(sae, self.run.subject(sae.spec))
         key = ("positive", scene.subject.digest, scene.ask.hook, sae.spec.context_size)
         return self.run.shelf.place.get(key, lambda: positive_controls(scene))
 
     def _dictionary(self, sae: "LoadedSAE", kind: str) -> "Dictionary":
-        from saebench.lineup import read_dictionary
+        from saebench.evidence.game.lineup import read_dictionary
 
         subject = self.run.subject(sae.spec)
         scene, other = self._scene(sae, subject), self._trained(sae, kind, subject)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saebench.catalogue.spec import SAESpec
+    from saebench.evidence.game.ladder import Rung
     from saebench.metrics.dataset_shift import Firing
-    from saebench.metrics.ladder import Rung
     from saebench.run import Run
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.corpora import WorldTexts
@@ -80,7 +80,7 @@ class DatasetRun:
 
     def game(self, sae: "LoadedSAE") -> "Rung":
         """Latents of genres that the model was trained on, against those that exist only because of the other one."""
-        from saebench.lineup import data_rung
+        from saebench.evidence.game.lineup import data_rung
         from saebench.metrics.dataset_shift import missing
 
         own, without, _ = self.firings(sae)

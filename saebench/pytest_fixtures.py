@@ -14,12 +14,12 @@ from saebench.session.suite_run import RUN
 
 if TYPE_CHECKING:
     from saebench.evidence.game.answers import Lineup, Rungs
+    from saebench.evidence.game.ladder import Rung
     from saebench.evidence.trace import Trace
     from saebench.evidence.words.detectors import Detectors
     from saebench.evidence.words.spelling import Speller
     from saebench.evidence.words.study import Probed, Study
     from saebench.metrics.dataset_shift import Firing
-    from saebench.metrics.ladder import Rung
     from saebench.metrics.marginal_structure import Control
     from saebench.metrics.throughput import Operation
     from saebench.saes.sae import LoadedSAE

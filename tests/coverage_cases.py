@@ -15,15 +15,15 @@ from planted_populations import LOSS, Answers, Floats, Letters, Random, Rates, S
 from scipy.stats import norm
 
 from saebench.compare.differences import paired
-from saebench.metrics import (
+from saebench.evidence.game import games  # fmt: skip
+from saebench.metrics import (  # fmt: skip
     context_length,
     distinguishability,
     first_letter,
-    games,
     marginal_structure,
     reconstruction,
     throughput,
-)  # fmt: skip
+)
 from saebench.metrics.absorption import suppression
 from saebench.record.score import Estimate
 from saebench.stats.statistics import (

@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from saebench.evidence.game import fakes, ladder
 from saebench.evidence.game.answers import Lineup
-from saebench.metrics import fakes, ladder
+from saebench.evidence.game.fakes import Cloud
+from saebench.evidence.game.games import Table
+from saebench.evidence.game.ladder import Features, Parts, Pool, Rung
+from saebench.evidence.game.matching import CALIPER, Traits
+from saebench.evidence.game.responses import Bools, Response
 from saebench.metrics.distinguishability import LADDER
-from saebench.metrics.fakes import Cloud
-from saebench.metrics.games import Table
-from saebench.metrics.ladder import Features, Parts, Pool, Rung
-from saebench.metrics.matching import CALIPER, Traits
-from saebench.metrics.responses import Bools, Response
 from saebench.record.score import Unscored
 from saebench.stats.statistics import Floats
 

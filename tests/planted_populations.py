@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from saebench.metrics.games import Table
+from saebench.evidence.game.games import Table
 
 Floats = NDArray[np.float64]
 Sums = dict[str, Floats]

@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench import lineup, run, scene
+from saebench import run
 from saebench.catalogue.registry import resolve
-from saebench.metrics import absorption, games
+from saebench.evidence.game import games, lineup, scene
+from saebench.metrics import absorption
 from saebench.record.budget import BUDGETS, Size
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store

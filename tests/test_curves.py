@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saebench.metrics import curves, moves
+from saebench.evidence.game import curves, moves
 
 Floats = NDArray[np.float64]
 D = 48

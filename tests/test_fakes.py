@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench.metrics import fakes
-from saebench.metrics.fakes import Cloud
+from saebench.evidence.game import fakes
+from saebench.evidence.game.fakes import Cloud
 from saebench.record.score import Unscored
 
 torch.set_num_threads(1)

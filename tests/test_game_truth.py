@@ -11,11 +11,11 @@ import torch
 from planted_networks import Name, Network, point
 from torch import Tensor
 
+from saebench.evidence.game import fakes, games, ladder, moves, responses
+from saebench.evidence.game.fakes import Cloud
+from saebench.evidence.game.ladder import Features, Parts, Pool, Rung, climb, climb_per_prompt
+from saebench.evidence.game.matching import NAMES, Traits, match
 from saebench.metrics import distinguishability as metric
-from saebench.metrics import fakes, games, ladder, moves, responses
-from saebench.metrics.fakes import Cloud
-from saebench.metrics.ladder import Features, Parts, Pool, Rung, climb, climb_per_prompt
-from saebench.metrics.matching import NAMES, Traits, match
 from saebench.record.score import Estimate, Unscored
 
 BOTH: tuple[Name, ...] = ("linear", "thresholded")

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from planted_networks import point
 from scipy.stats import binomtest
 
-from saebench.metrics import games
-from saebench.metrics.games import Table
+from saebench.evidence.game import games
+from saebench.evidence.game.games import Table
 from saebench.record.score import Estimate, Unscored
 
 Floats = NDArray[np.float64]

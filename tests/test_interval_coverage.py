@@ -11,7 +11,8 @@ from coverage_cases import Case, Interval, Random, cases
 from coverage_simulations import ASKED, coverage, wilson
 
 from saebench.compare import differences
-from saebench.metrics import context_length, games, marginal_structure, throughput
+from saebench.evidence.game import games
+from saebench.metrics import context_length, marginal_structure, throughput
 from saebench.record.score import Estimate
 from saebench.stats import statistics, two_way
 

@@ -12,12 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench import control_run, scene
-from saebench import lineup as lining
+from saebench import control_run
 from saebench.catalogue.registry import resolve
 from saebench.controls import control_sae
+from saebench.evidence.game import lineup as lining
+from saebench.evidence.game import scene
 from saebench.evidence.game.answers import Lineup
-from saebench.lineup import (
+from saebench.evidence.game.lineup import (  # fmt: skip
     DENSEST,
     FEWEST_ACTIVE,
     PARTS,
@@ -28,14 +29,14 @@ from saebench.lineup import (
     features_of,
     make_lineup,
     read_dictionary,
-)  # fmt: skip
+)
+from saebench.evidence.game.scene import Scene
 from saebench.metrics import distinguishability as metric
 from saebench.record.budget import BUDGETS, Size
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
 from saebench.run import Run
 from saebench.saes.sae import LoadedSAE
-from saebench.scene import Scene
 
 torch.set_num_threads(1)
 REAL, RANDOM_MODEL = "organism/topk-16", "organism/batchtopk-16-random-model"

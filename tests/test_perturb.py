@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench import perturb
-from saebench.metrics.responses import Response
-from saebench.perturb import Perturber
+from saebench.evidence.game import perturb
+from saebench.evidence.game.perturb import Perturber
+from saebench.evidence.game.responses import Response
 from saebench.record.score import Unscored
 from saebench.subject.subject import Subject
 

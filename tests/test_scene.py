@@ -13,17 +13,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench import known, scene
 from saebench.catalogue.registry import resolve
+from saebench.evidence.game import known, scene
+from saebench.evidence.game.fakes import Cloud
+from saebench.evidence.game.ladder import Features
+from saebench.evidence.game.lineup import positive_controls
+from saebench.evidence.game.scene import Scene, make_scene, unembedding
 from saebench.evidence.words.vocabulary import token_texts
-from saebench.lineup import positive_controls
-from saebench.metrics.fakes import Cloud
-from saebench.metrics.ladder import Features
 from saebench.record.budget import BUDGETS, Budget, Size
 from saebench.record.score import Unscored
 from saebench.record.store import Store
 from saebench.run import Run
-from saebench.scene import Scene, make_scene, unembedding
 from saebench.subject.activations import Activations
 
 torch.set_num_threads(1)

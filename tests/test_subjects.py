@@ -21,6 +21,7 @@ from factories import make_project
 from torch import Tensor
 
 from saebench.catalogue.spec import SAESpec, transcodes
+from saebench.evidence.game.perturb import Perturber
 from saebench.evidence.trace import Trace, trace
 from saebench.evidence.words.concepts import ConceptSet, Plan
 from saebench.evidence.words.probes import fit_probe
@@ -30,7 +31,6 @@ from saebench.evidence.words.study import make_study
 from saebench.evidence.words.vocabulary import Split, WordFilter
 from saebench.hub.texts import FileSource
 from saebench.metrics import context_length, reconstruction
-from saebench.perturb import Perturber
 from saebench.record.properties import Property
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
@@ -1000,7 +1000,7 @@ def test_answers_do_not_depend_on_the_size_of_batches(rows: int, monkeypatch: py
     ask = Perturber(subject("gemma2"), "blocks.1.attn.hook_z", [tokens(1, 9)[0].tolist()])
     points = ask.x[0] + like(torch.zeros(16, 24) + ask.x[0])
     expected = ask(0, points)
-    monkeypatch.setattr("saebench.perturb.BATCH", rows)
+    monkeypatch.setattr("saebench.evidence.game.perturb.BATCH", rows)
     found = ask(0, points)
     torch.testing.assert_close(found.kl, expected.kl, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found.l2, expected.l2, rtol=1e-4, atol=1e-5)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from saebench import control_training
 from saebench.control_training import training_rows
+from saebench.evidence.game.scene import EARLIEST, make_scene
 from saebench.evidence.trace import Trace
 from saebench.hub import texts
 from saebench.hub.hub import Repo
@@ -29,7 +30,6 @@ from saebench.metrics import context_length, marginal_structure, reconstruction,
 from saebench.metrics.marginal_structure import Control
 from saebench.record.budget import Size
 from saebench.record.score import Estimate, Unscored
-from saebench.scene import EARLIEST, make_scene
 from saebench.subject import corpora
 from saebench.subject.activations import Activations, compute_activations
 from saebench.subject.corpora import Rows, Texts, WorldTexts

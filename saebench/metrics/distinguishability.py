@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saebench.evidence.game import games
 from saebench.evidence.game.answers import MIXTURE, Lineup, Rungs, built
-from saebench.metrics import games
-from saebench.metrics.responses import SIGNS, STATISTICS
+from saebench.evidence.game.responses import SIGNS, STATISTICS
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import Floats, least, never_certain, ratio_of_sums, ratio_of_tails
 
 if TYPE_CHECKING:
-    from saebench.metrics.ladder import Rung
+    from saebench.evidence.game.ladder import Rung
 
 STRICT = (MIXTURE, "real_mixture", "shuffled_sae", "soft_frozen_sae", "whitened_decomposition")
 """Fakes that a linear read-off network cannot tell from its own directions (tests/planted_networks.py)."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from saebench.metrics.fakes import Cloud
+from saebench.evidence.game.fakes import Cloud
 from saebench.stats.statistics import Floats
 
 Ints = NDArray[np.intp]

@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from saebench.evidence.game.scene import Scene
 from saebench.evidence.words.vocabulary import token_texts
 from saebench.organism.truth import letter_of, vocabulary_truth
 from saebench.organism.world import World
 from saebench.record.places import ORGANISM, organism_folder
 from saebench.record.score import Unscored
-from saebench.scene import Scene
 
 FEWEST = 30
 """Tokens of a concept that a mean is taken of."""

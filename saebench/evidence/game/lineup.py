@@ -10,18 +10,17 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from saebench import known
+from saebench.evidence.game import fakes, known, ladder
 from saebench.evidence.game.answers import MIXTURE, Lineup, Rungs, built
+from saebench.evidence.game.curves import plateau
+from saebench.evidence.game.ladder import ANGLES, Features, Parts, Pool, Rung
+from saebench.evidence.game.moves import rotated
+from saebench.evidence.game.responses import Bools
+from saebench.evidence.game.scene import Scene, generator
 from saebench.evidence.trace import Trace
-from saebench.metrics import fakes, ladder
-from saebench.metrics.curves import plateau
-from saebench.metrics.ladder import ANGLES, Features, Parts, Pool, Rung
-from saebench.metrics.moves import rotated
-from saebench.metrics.responses import Bools
 from saebench.record.score import Unscored
 from saebench.saes.sae import LoadedSAE
 from saebench.saes.sparsity import sides, to_sparse
-from saebench.scene import Scene, generator
 from saebench.stats.statistics import Floats
 
 Ints = NDArray[np.intp]

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saebench.metrics import fakes
-from saebench.metrics.fakes import Cloud
-from saebench.metrics.ladder import Pool
-from saebench.metrics.matching import Traits
-from saebench.perturb import Perturber
+from saebench.evidence.game import fakes
+from saebench.evidence.game.fakes import Cloud
+from saebench.evidence.game.ladder import Pool
+from saebench.evidence.game.matching import Traits
+from saebench.evidence.game.perturb import Perturber
 from saebench.record.budget import Size
 from saebench.record.score import Unscored
 from saebench.stats.statistics import seed_of

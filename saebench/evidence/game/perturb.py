@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saebench.evidence.game.responses import Response
 from saebench.evidence.words.readings import remember, repeated
-from saebench.metrics.responses import Response
 from saebench.subject.partial import skipping
 from saebench.subject.subject import Subject, layer_of
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from saebench.metrics.fakes import covariance_mixture
-from saebench.metrics.games import Table
-from saebench.metrics.matching import CALIPER, IMBALANCE, NAMES, Traits, balance, match, scale_of
-from saebench.metrics.responses import SIGNS, STATISTICS, Bools, Curves, Responder, stepped, turned
+from saebench.evidence.game.fakes import covariance_mixture
+from saebench.evidence.game.games import Table
+from saebench.evidence.game.matching import CALIPER, IMBALANCE, NAMES, Traits, balance, match, scale_of
+from saebench.evidence.game.responses import SIGNS, STATISTICS, Bools, Curves, Responder, stepped, turned
 from saebench.record.score import Unscored
 from saebench.stats.statistics import Floats, seed_of
 

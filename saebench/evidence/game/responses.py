@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from saebench.metrics import curves, moves
+from saebench.evidence.game import curves, moves
 from saebench.stats.statistics import Floats
 
 if TYPE_CHECKING:
