@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from saebench.catalogue.architectures import is_new
 from saebench.catalogue.spec import SAESpec
-from saebench.recipe import source_digest
+from saebench.making.recipe import source_digest
 from saebench.record.budget import BUDGETS
 from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
@@ -54,7 +54,7 @@ class ArchitectureRun:
     def check(self, spec: SAESpec) -> None:
         """Import an architecture of the user's. Raises ValueError with one sentence where it cannot be one."""
         if spec.loader == "architecture" and is_new(spec.location):
-            from saebench.architecture_training import found
+            from saebench.making.architecture_training import found
 
             found(spec.location)
 
@@ -75,8 +75,8 @@ class ArchitectureRun:
             return LoadedSAE(spec, Unmade(reason), str(spec.digest), self.run.resolved_device())
 
     def _made(self, spec: SAESpec) -> "LoadedSAE":
-        from saebench.architecture_training import found, is_class
-        from saebench.control_training import loaded_from
+        from saebench.making.architecture_training import found, is_class
+        from saebench.making.control_training import loaded_from
         from saebench.saes.sae import LoadedSAE
 
         device = self.run.resolved_device()
@@ -89,8 +89,8 @@ class ArchitectureRun:
         return replace(made, spec=told, digest=str(spec.digest))
 
     def _weights(self, spec: SAESpec) -> "Tensors":
-        from saebench.architecture_training import check_finite, check_saved
-        from saebench.control_training import loaded_from, saved_weights
+        from saebench.making.architecture_training import check_finite, check_saved
+        from saebench.making.control_training import loaded_from, saved_weights
 
         trained, device = self._trained(spec), self.run.resolved_device()
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in saved_weights(trained).items()}
@@ -100,7 +100,7 @@ class ArchitectureRun:
         return weights
 
     def _trained(self, spec: SAESpec) -> Any:
-        from saebench.architecture_training import Order, train
+        from saebench.making.architecture_training import Order, train
 
         rows = self._rows(spec)[:-HELD_OUT]
         l0, seed, samples = (int(spec.facts[name] or 0) for name in ("aimed_l0", "seed", "tokens"))
@@ -116,8 +116,8 @@ class ArchitectureRun:
 
         Where there are too few texts for the budget, SAEs see each several times.
         """
-        from saebench.architecture_training import compact
-        from saebench.control_training import training_rows
+        from saebench.making.architecture_training import compact
+        from saebench.making.control_training import training_rows
 
         subject, hook, texts = self.run.subject(spec), self.run.hook(spec), self.run.corpus(spec)
         inside, samples = min(int(spec.context_size or 0), subject.n_ctx), int(spec.facts["tokens"] or 0)

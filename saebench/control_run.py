@@ -134,7 +134,7 @@ class ControlRun:
 
     def made(self, sae: "LoadedSAE", name: str) -> "LoadedSAE":
         """A control of an SAE by the name that `--sae SAE~NAME` gives it."""
-        from saebench.controls import SAES
+        from saebench.making.controls import SAES
 
         self._check_one_place(sae)
         if name in SAES:
@@ -143,8 +143,8 @@ class ControlRun:
         return replace(found, spec=replace(found.spec, name=f"{sae.spec.name}~{name}", control=True))
 
     def _untrained(self, sae: "LoadedSAE", name: str) -> "LoadedSAE":
-        from saebench.controls import control_sae
-        from saebench.damage import ORACLE
+        from saebench.making.controls import control_sae
+        from saebench.making.damage import ORACLE
 
         def make() -> "LoadedSAE":
             like = self.like(sae)
@@ -159,7 +159,7 @@ class ControlRun:
         return self.run.words.probe(sae.spec, LETTERS)
 
     def _trained(self, sae: "LoadedSAE", kind: str, subject: "Subject") -> "LoadedSAE":
-        from saebench.control_training import trained_control
+        from saebench.making.control_training import trained_control
 
         like, hook = self.like(sae), self.run.hook(sae.spec)
         key = (sae.digest, "control", kind)

@@ -14,16 +14,17 @@ import yaml
 from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY
 from test_plugin import project  # noqa: F401
 
-from saebench import architecture_run, architecture_training, control_training, matched_table, recipe
-from saebench.architecture_training import Order, check_saved, config_of, found, train
+from saebench import architecture_run, matched_table
 from saebench.catalogue import architectures
 from saebench.catalogue.architectures import ARCHITECTURES, L0S, REFERENCE_L0S, SEEDS, resolve
 from saebench.catalogue.spec import SAESpec
 from saebench.compare import matched
+from saebench.making import architecture_training, control_training, recipe
+from saebench.making.architecture_training import Order, check_saved, config_of, found, train
 from saebench.making.like import Like
+from saebench.making.recipe import source_digest
 from saebench.making.training import classes_of, training_sae
 from saebench.options import add_options
-from saebench.recipe import source_digest
 from saebench.record.budget import BUDGETS
 from saebench.record.score import Unscored
 from saebench.record.store import Store
@@ -479,7 +480,7 @@ def test_what_is_uploaded_is_what_the_run_wrote() -> None:
 
 def test_modules_of_names_and_recipes_are_light() -> None:
     heavy = "print([m for m in ('torch', 'sae_lens', 'scipy') if m in sys.modules])"
-    light = "saebench.catalogue.architectures, saebench.architecture_run, saebench.recipe, saebench.compare.matched, saebench.matched_table"
+    light = "saebench.catalogue.architectures, saebench.architecture_run, saebench.making.recipe, saebench.compare.matched, saebench.matched_table"
     done = subprocess.run(
         [sys.executable, "-c", f"import sys, {light}; {heavy}"], capture_output=True, text=True, check=True
     )

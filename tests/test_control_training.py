@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench import control_training
-from saebench.control_training import SHUFFLED, find_in_zoo, trained_control, training_rows
+from saebench.making import control_training
+from saebench.making.control_training import SHUFFLED, find_in_zoo, trained_control, training_rows
 from saebench.making.like import Like
 from saebench.making.training import BATCH
 from saebench.organism.zoo import ARCHITECTURES

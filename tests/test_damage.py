@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench.controls import control_sae
-from saebench.damage import DAMAGED, NOISE, ORACLE, REPLACED, Noisy, Oracle, Replaced, noisy, replaced, told
 from saebench.evidence.words.probes import Probe
+from saebench.making.controls import control_sae
+from saebench.making.damage import DAMAGED, NOISE, ORACLE, REPLACED, Noisy, Oracle, Replaced, noisy, replaced, told
 from saebench.making.like import Like
 from saebench.record.score import Unscored
 from saebench.saes.sae import LoadedSAE

@@ -16,7 +16,7 @@ from factories import make_score
 import saebench
 from saebench.catalogue.folders import spec_from_folder
 from saebench.catalogue.spec import READING, TRAINING, SAESpec
-from saebench.controls import control_sae
+from saebench.making.controls import control_sae
 from saebench.making.like import Like
 from saebench.record.places import organism_folder
 from saebench.record.properties import Property

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from saebench import control_run
 from saebench.catalogue.registry import resolve
-from saebench.controls import control_sae
 from saebench.evidence.game import lineup as lining
 from saebench.evidence.game import scene
 from saebench.evidence.game.answers import Lineup
@@ -31,6 +30,7 @@ from saebench.evidence.game.lineup import (  # fmt: skip
     read_dictionary,
 )
 from saebench.evidence.game.scene import Scene
+from saebench.making.controls import control_sae
 from saebench.metrics import distinguishability as metric
 from saebench.record.budget import BUDGETS, Size
 from saebench.record.score import Estimate, Unscored

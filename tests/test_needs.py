@@ -978,7 +978,7 @@ def test_a_wrong_hook_is_told_before_anything_heavy_is_imported(
 @pytest.fixture
 def project(hub: Hub, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A folder with SAEs, from which the suites are run as from a checkout."""
-    for name in ("sae_lens", "transformer_lens.model_bridge", "saebench.control_training", "saebench.saes.loaders.files", "saebench.saes.loaders.python",
+    for name in ("sae_lens", "transformer_lens.model_bridge", "saebench.making.control_training", "saebench.saes.loaders.files", "saebench.saes.loaders.python",
                  "saebench.metrics.reconstruction", "saebench.evidence.trace"):  # fmt: skip
         importlib.import_module(name)  # pytester forgets what a run imported, but not what is here already
     pytester.makefile(".toml", mine=FAMILY)

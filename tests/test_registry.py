@@ -467,7 +467,7 @@ def test_a_control_of_an_sae_is_named_behind_a_tilde():
 
 
 def test_the_controls_that_can_be_named_are_those_that_can_be_made():
-    from saebench.control_training import KINDS
-    from saebench.controls import SAES
+    from saebench.making.control_training import KINDS
+    from saebench.making.controls import SAES
 
     assert set(CONTROLS) == {*SAES, *KINDS}

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saebench.controls import (  # fmt: skip
+from saebench.making import training
+from saebench.making.controls import (
     SAES,
     Components,
     Linear,
@@ -23,7 +24,6 @@ from saebench.controls import (  # fmt: skip
     random_directions,
     random_l0,
 )
-from saebench.making import training
 from saebench.making.like import Like  # fmt: skip
 from saebench.making.training import Member, hold_decoder, train_member, within_cosine
 from saebench.saes.sae import LoadedSAE

@@ -18,14 +18,14 @@ import torch
 from hub import Hub, redirect, serve
 from torch import Tensor
 
-from saebench import control_training
-from saebench.control_training import training_rows
 from saebench.evidence.game.scene import EARLIEST, make_scene
 from saebench.evidence.trace import Trace
 from saebench.hub import texts
 from saebench.hub.hub import Repo
 from saebench.hub.needs import ensure, of_corpus
 from saebench.hub.texts import FileSource, HubSource, source_of
+from saebench.making import control_training
+from saebench.making.control_training import training_rows
 from saebench.metrics import context_length, marginal_structure, reconstruction, throughput
 from saebench.metrics.marginal_structure import Control
 from saebench.record.budget import Size

@@ -11,7 +11,7 @@ CONTROLS = (
     "random", "random_l0", "permuted_decoder", "pca", "identity", "best_k", "frozen", "soft_frozen", "shuffled_rows",
     "replaced_25", "replaced_50", "replaced_75", "noise_25", "noise_50", "noise_100", "oracle",
 )  # fmt: skip
-"""What `SAE~CONTROL` may name; see `saebench.controls` and `saebench.damage`."""
+"""What `SAE~CONTROL` may name; see `saebench.making.controls` and `saebench.making.damage`."""
 REVISION = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 
 

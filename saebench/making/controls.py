@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saebench.damage import DAMAGED
+from saebench.making.damage import DAMAGED
 from saebench.making.like import Like
 from saebench.saes.digests import UNDIGESTED, digest_of
 from saebench.saes.directions import Linear, random_directions
