@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from saebench.board_footer import footer
 from saebench.compare.ranking import paired_by
-from saebench.lenses import LENSES
 from saebench.markdown import escaped, pipe_table
 from saebench.record.columns import Column
 from saebench.record.items import Missing
 from saebench.record.places import ORGANISM, organism_folder
 from saebench.record.score import Score
 from saebench.record.store import Store
-from saebench.reliability import Card, Data, Finding, Lens, failing, make_card, parameters
+from saebench.reliability.lenses import LENSES
+from saebench.reliability.reliability import Card, Data, Finding, Lens, failing, make_card, parameters
 
 if TYPE_CHECKING:
     from saebench.record.items import Arrays

@@ -11,7 +11,6 @@ from hostile import HOSTILE, UNSHOWABLE, limited
 from test_matched import reference
 from test_merging import merged
 
-from saebench import reliability
 from saebench.cli import main
 from saebench.compare.baseline import Baseline
 from saebench.compare.demands import Demand
@@ -29,6 +28,7 @@ from saebench.record.naming import natural, nearest, shown
 from saebench.record.properties import Property
 from saebench.record.store import Store
 from saebench.record.wording import number, tenths, with_interval
+from saebench.reliability import reliability
 from saebench.reported import carried, score_of
 from saebench.saebench_json import ABSORPTION
 from saebench.sealed import Sealed

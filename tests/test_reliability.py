@@ -17,13 +17,13 @@ from scipy import stats
 
 from saebench.catalogue.registry import resolve_all
 from saebench.cli import main
-from saebench.lens_zoo import at_l0
-from saebench.lenses import LENSES
 from saebench.record.columns import Column
 from saebench.record.places import fixtures_dir
 from saebench.record.score import Score
 from saebench.record.store import Store
-from saebench.reliability import Card, Data, Finding, failing, make_card
+from saebench.reliability.lens_zoo import at_l0
+from saebench.reliability.lenses import LENSES
+from saebench.reliability.reliability import Card, Data, Finding, failing, make_card
 from saebench.reliability_card import card, judged, known_of_zoo, render
 from saebench.stats.trends import concordance, separation, spearman, trend
 

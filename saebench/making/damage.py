@@ -1,7 +1,7 @@
 """Damage of known size, and the truth: SAEs that are known to be worse than a real one, or better than any can be.
 
 A property that does not fall as they are damaged, or does not know the truth from them, measures something else; see
-`saebench.reliability`. What a larger dose damages holds what a smaller one does.
+`saebench.reliability.reliability`. What a larger dose damages holds what a smaller one does.
 """
 
 from collections.abc import Callable

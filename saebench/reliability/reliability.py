@@ -1,6 +1,6 @@
 """The benchmark of the benchmark: what every property is put through, and which properties fail what.
 
-Lenses are judged one by one and never folded into one number. All thresholds in `saebench.lenses` were chosen before
+Lenses are judged one by one and never folded into one number. All thresholds in `saebench.reliability.lenses` were chosen before
 the scores that they are applied to were measured.
 """
 

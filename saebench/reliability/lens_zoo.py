@@ -10,7 +10,7 @@ from saebench.compare.ranking import Contrast
 from saebench.record.columns import Column
 from saebench.record.score import Score
 from saebench.record.wording import number
-from saebench.reliability import Cells, Data, Finding, Tested, corrected, unrelated
+from saebench.reliability.reliability import Cells, Data, Finding, Tested, corrected, unrelated
 from saebench.stats.statistics import DETECTABLE, DETECTED, NORMAL
 from saebench.stats.trends import separation, spearman
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from saebench.compare.ranking import Compare
 from saebench.record.columns import Column
 from saebench.record.score import Score
-from saebench.reliability import LEVEL, Data, Finding, Tested, Verdict, corrected, unrelated
+from saebench.reliability.reliability import LEVEL, Data, Finding, Tested, Verdict, corrected, unrelated
 from saebench.stats.trends import SAME, Trend, trend
 
 FEWEST_LEVELS = 3

@@ -3,9 +3,9 @@
 All thresholds were chosen before the scores that they are applied to were measured.
 """
 
-from saebench.lens_planted import dose, ordering
-from saebench.lens_zoo import MATCHED_L0, MOST_CV, SMALL, architectures, detectable, reseed, truth
-from saebench.reliability import LEVEL, Lens
+from saebench.reliability.lens_planted import dose, ordering
+from saebench.reliability.lens_zoo import MATCHED_L0, MOST_CV, SMALL, architectures, detectable, reseed, truth
+from saebench.reliability.reliability import LEVEL, Lens
 
 LENSES = (
     Lens(
