@@ -14,7 +14,7 @@ from saebench.evidence.game.responses import turned
 from saebench.metrics import distinguishability as metric
 from saebench.record.score import Unscored
 from saebench.record.store import Store
-from saebench.run import Run
+from saebench.run.run import Run
 
 SCORES = (
     metric.auc, metric.accuracy, metric.angle, metric.sensitivity_log_ratio, metric.noise_suppression_gap,

@@ -6,7 +6,7 @@ import pytest
 from saebench.catalogue.registry import resolve
 from saebench.evidence.trace import trace
 from saebench.record.store import Store
-from saebench.run import Run
+from saebench.run.run import Run
 from saebench.saes.loaders import load_sae
 from saebench.stats.statistics import ratio_of_sums
 from saebench.subject.cache import Cache

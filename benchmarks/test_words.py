@@ -14,7 +14,7 @@ from saebench.evidence.words.study import make_study
 from saebench.metrics import absorption, editing, first_letter
 from saebench.record.score import Unscored
 from saebench.record.store import Store
-from saebench.run import Run
+from saebench.run.run import Run
 from saebench.subject.cache import Cache
 
 SETS = ("letters", "taxonomy", "attributes")

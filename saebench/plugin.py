@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "score(property, version, better, unit, …): the property that a test scores")
     suite_run = SuiteRun(config)
     config.stash[RUN] = suite_run
-    config.pluginmanager.register(suite_run, "saebench.run")
+    config.pluginmanager.register(suite_run, "saebench.run.run")
     config.pluginmanager.register(Workers(suite_run), "saebench.workers")
     config.pluginmanager.register(Reports(suite_run), "saebench.reports")
     if suite_run.asked_for:

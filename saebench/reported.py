@@ -13,7 +13,7 @@ from saebench.compare.gating import Judgement
 from saebench.evidence.words.concepts import LETTERS
 from saebench.record.properties import Property
 from saebench.record.score import Score
-from saebench.recorder import Asked
+from saebench.run.recorder import Asked
 
 SCORE, NOTES, JUDGEMENT = "saebench_score", "saebench_notes", "saebench_judgement"
 UNREADABLE = "saebench_unreadable"

@@ -18,7 +18,7 @@ from saebench.hub.models import default_hook
 from saebench.options import DEFAULT
 from saebench.record.places import ORGANISM, suites_dir
 from saebench.record.store import Store
-from saebench.run import Run
+from saebench.run.run import Run
 
 Option = Callable[[str], Any]
 

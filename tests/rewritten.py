@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench import run
 from saebench.catalogue.registry import resolve
 from saebench.evidence.game import games, lineup, scene
 from saebench.metrics import absorption
 from saebench.record.budget import BUDGETS, Size
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
-from saebench.run import Run
+from saebench.run import run
+from saebench.run.run import Run
 from saebench.saes.sae import LoadedSAE
 from saebench.subject import random_weights as subject_random
 

@@ -29,7 +29,7 @@ from saebench.evidence.words.vocabulary import EDITED, Split, WordFilter, in_tur
 from saebench.metrics import absorption, editing
 from saebench.record.score import Unscored
 from saebench.record.store import Store
-from saebench.run import Run
+from saebench.run.run import Run
 
 NO_CACHE: Any = SimpleNamespace(get=lambda inputs, compute, **_: compute())
 MIDDLE = "blocks.1.hook_resid_post"

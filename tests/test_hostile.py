@@ -48,7 +48,7 @@ from saebench.hub.texts import source_of
 from saebench.leaderboard import render
 from saebench.record.score import Unscored
 from saebench.record.store import Store
-from saebench.run import Run
+from saebench.run.run import Run
 from saebench.saes.loaders import load_sae
 from saebench.saes.sae import LoadedSAE
 from saebench.subject.corpora import Texts

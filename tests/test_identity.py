@@ -22,8 +22,8 @@ from saebench.record.places import organism_folder
 from saebench.record.properties import Property
 from saebench.record.score import Score, identity
 from saebench.record.store import Store
-from saebench.recorder import Asked
-from saebench.run import Run
+from saebench.run.recorder import Asked
+from saebench.run.run import Run
 from saebench.saes.loaders import load_sae
 from saebench.stats.statistics import repeated
 

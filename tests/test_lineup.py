@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench import control_run
 from saebench.catalogue.registry import resolve
 from saebench.evidence.game import lineup as lining
 from saebench.evidence.game import scene
@@ -35,7 +34,8 @@ from saebench.metrics import distinguishability as metric
 from saebench.record.budget import BUDGETS, Size
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
-from saebench.run import Run
+from saebench.run import control_run
+from saebench.run.run import Run
 from saebench.saes.sae import LoadedSAE
 
 torch.set_num_threads(1)

@@ -32,7 +32,7 @@ from saebench.hub.hub import Repo, gigabytes
 from saebench.hub.models import missing_of_model, model_folder, revision_of_model
 from saebench.record.score import Score
 from saebench.record.store import Store
-from saebench.run import Run
+from saebench.run.run import Run
 from saebench.subject import subject
 
 torch.set_num_threads(1)

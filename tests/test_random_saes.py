@@ -16,7 +16,7 @@ from saebench.evidence.words.study import Study, make_study
 from saebench.metrics import absorption
 from saebench.record.score import Unscored
 from saebench.record.store import Store
-from saebench.run import Run
+from saebench.run.run import Run
 
 SCORES = (
     absorption.suppression_ratio, absorption.full_rate, absorption.fraction_0_6_0, absorption.fraction_0_3_2,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from saebench.evidence.memory import Memory
-from saebench.memory import Shelf
 from saebench.record.score import Unscored
+from saebench.run.shelf import Shelf
 
 WATCHED = "LoadedSAE Trace Study Detectors Lineup Dictionary Like Control"
 CONFTEST = f"""

@@ -23,7 +23,7 @@ from saebench.evidence.words.vocabulary import token_texts
 from saebench.record.budget import BUDGETS, Budget, Size
 from saebench.record.score import Unscored
 from saebench.record.store import Store
-from saebench.run import Run
+from saebench.run.run import Run
 from saebench.subject.activations import Activations
 
 torch.set_num_threads(1)

@@ -34,8 +34,8 @@ from saebench.metrics import context_length, reconstruction
 from saebench.record.properties import Property
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
-from saebench.recorder import Asked
-from saebench.run import Run
+from saebench.run.recorder import Asked
+from saebench.run.run import Run
 from saebench.saes.sae import LoadedSAE
 from saebench.stats.statistics import ratio_of_sums
 from saebench.subject import subject as subjects

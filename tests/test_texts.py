@@ -831,7 +831,7 @@ def test_a_whole_run_on_hardly_any_text_is_unscored_and_no_crash(
 ) -> None:
     from saebench.catalogue.spec import SAESpec
     from saebench.record.store import Store
-    from saebench.run import Run
+    from saebench.run.run import Run
     from saebench.saes.sae import LoadedSAE
 
     monkeypatch.setenv("SAEBENCH_CACHE", str(tmp_path / "cache"))

@@ -5,9 +5,9 @@ import argparse
 from saebench.catalogue import registry
 from saebench.commands import DEFAULT_SCORES, Commands, put
 from saebench.hub.needs import ensure, of_sae
-from saebench.preparation import needed
 from saebench.record.store import Store
-from saebench.run import Run
+from saebench.run.preparation import needed
+from saebench.run.run import Run
 
 
 def add(commands: Commands) -> None:

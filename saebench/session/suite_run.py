@@ -15,7 +15,7 @@ from saebench.record.properties import Property, from_marker
 from saebench.record.score import Estimate, Score, Unreadable, Unscored
 from saebench.reported import JUDGEMENT, NOTES, SCORE, UNREADABLE, asked_by, carried, params_of, repetition_of
 from saebench.requested import check_gate, header, requested_gate, requested_run
-from saebench.run import Run
+from saebench.run.run import Run
 from saebench.stats.statistics import repeated
 
 RUN = pytest.StashKey["SuiteRun"]()

@@ -16,7 +16,7 @@ from saebench.record.score import Unscored
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from saebench.run import Run
+    from saebench.run.run import Run
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.cache import Inputs, Tensors
 

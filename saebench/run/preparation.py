@@ -14,7 +14,7 @@ from saebench.hub.texts import Source, source_of
 from saebench.record.naming import one_sentence
 
 if TYPE_CHECKING:
-    from saebench.run import Run
+    from saebench.run.run import Run
 
 
 @one_sentence

@@ -12,7 +12,7 @@ from saebench.record.score import Estimate, Score, Unscored, identity
 from saebench.stats.statistics import repetition
 
 if TYPE_CHECKING:
-    from saebench.run import Run
+    from saebench.run.run import Run
     from saebench.saes.sae import LoadedSAE
 
 

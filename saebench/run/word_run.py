@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from saebench.evidence.words.readings import Readings
     from saebench.evidence.words.spelling import Speller
     from saebench.evidence.words.study import Probed, Study
-    from saebench.run import Run
+    from saebench.run.run import Run
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.subject import Subject
 

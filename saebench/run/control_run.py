@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from saebench.evidence.words.study import Study
     from saebench.making.like import Like
     from saebench.metrics.marginal_structure import Control
-    from saebench.run import Run
+    from saebench.run.run import Run
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.activations import Activations
     from saebench.subject.subject import Subject

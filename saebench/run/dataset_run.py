@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from saebench.catalogue.spec import SAESpec
     from saebench.evidence.game.ladder import Rung
     from saebench.metrics.dataset_shift import Firing
-    from saebench.run import Run
+    from saebench.run.run import Run
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.corpora import WorldTexts
 

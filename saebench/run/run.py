@@ -7,23 +7,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saebench.architecture_run import ArchitectureRun
 from saebench.catalogue.pretrained import model_on_hub
 from saebench.catalogue.spec import SAESpec
-from saebench.control_run import ControlRun
-from saebench.dataset_run import DatasetRun
 from saebench.hub.models import default_hook, subject_digest
 from saebench.hub.needs import Say, model_of
 from saebench.hub.texts import DEFAULT, WORLD, Source, source_of
-from saebench.memory import Shelf
-from saebench.preparation import prepare, settle
 from saebench.record.budget import BUDGETS, CONTEXT
 from saebench.record.places import ORGANISM
 from saebench.record.score import Score, Unscored
 from saebench.record.store import Store
-from saebench.recorder import Recorder
+from saebench.run.architecture_run import ArchitectureRun
+from saebench.run.control_run import ControlRun
+from saebench.run.dataset_run import DatasetRun
+from saebench.run.preparation import prepare, settle
+from saebench.run.recorder import Recorder
+from saebench.run.shelf import Shelf
+from saebench.run.word_run import WordRun
 from saebench.saes.told import content_of, told
-from saebench.word_run import WordRun
 
 if TYPE_CHECKING:
     from saebench.evidence.trace import Trace
