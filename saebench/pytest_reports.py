@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from saebench.boards.matched_table import architectures_table
 from saebench.compare.gating import Judgement, nothing_compared
-from saebench.matched_table import architectures_table
 from saebench.pytest_errors import is_worker
 from saebench.record.naming import shown
 from saebench.record.score import Score

@@ -14,7 +14,7 @@ import yaml
 from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY
 from test_plugin import project  # noqa: F401
 
-from saebench import matched_table
+from saebench.boards import matched_table
 from saebench.catalogue import architectures
 from saebench.catalogue.architectures import ARCHITECTURES, L0S, REFERENCE_L0S, SEEDS, resolve
 from saebench.catalogue.spec import SAESpec
@@ -481,7 +481,7 @@ def test_what_is_uploaded_is_what_the_run_wrote() -> None:
 
 def test_modules_of_names_and_recipes_are_light() -> None:
     heavy = "print([m for m in ('torch', 'sae_lens', 'scipy') if m in sys.modules])"
-    light = "saebench.catalogue.architectures, saebench.run.architecture_run, saebench.making.recipe, saebench.compare.matched, saebench.matched_table"
+    light = "saebench.catalogue.architectures, saebench.run.architecture_run, saebench.making.recipe, saebench.compare.matched, saebench.boards.matched_table"
     done = subprocess.run(
         [sys.executable, "-c", f"import sys, {light}; {heavy}"], capture_output=True, text=True, check=True
     )

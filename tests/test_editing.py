@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saebench.carriers import carrier_rows
+from saebench.boards.carriers import carrier_rows
 from saebench.catalogue.registry import resolve
 from saebench.evidence.words.concepts import ConceptSet, Plan
 from saebench.evidence.words.detectors import Detectors, find_detectors

@@ -39,13 +39,13 @@ from hostile import (
 )
 from hub import Hub, redirect, serve
 
+from saebench.boards.leaderboard import render
 from saebench.catalogue.registry import resolve, resolve_all
 from saebench.catalogue.spec import SAESpec
 from saebench.cli import main
 from saebench.hub.files import here
 from saebench.hub.needs import check_fit, ensure, of_corpus, of_model, of_sae
 from saebench.hub.texts import source_of
-from saebench.leaderboard import render
 from saebench.record.score import Unscored
 from saebench.record.store import Store
 from saebench.run.run import Run

@@ -11,6 +11,10 @@ from hostile import HOSTILE, UNSHOWABLE, limited
 from test_matched import reference
 from test_merging import merged
 
+from saebench.boards.matched_table import architectures_table
+from saebench.boards.page import page
+from saebench.boards.plot import Series, coordinate, line_chart
+from saebench.boards.sealed import Sealed
 from saebench.cli import main
 from saebench.compare.baseline import Baseline
 from saebench.compare.demands import Demand
@@ -21,9 +25,6 @@ from saebench.compare.matched import Matched, baseline_at
 from saebench.compare.pareto import front_of
 from saebench.compare.ranking import ranks
 from saebench.compare.settings import Settings
-from saebench.matched_table import architectures_table
-from saebench.page import page
-from saebench.plot import Series, coordinate, line_chart
 from saebench.record.naming import natural, nearest, shown
 from saebench.record.properties import Property
 from saebench.record.store import Store
@@ -31,7 +32,6 @@ from saebench.record.wording import number, tenths, with_interval
 from saebench.reliability import reliability
 from saebench.reported import carried, score_of
 from saebench.saebench_json import ABSORPTION
-from saebench.sealed import Sealed
 from saebench.stats.multiple import holm
 from saebench.summary import status_word, summary
 

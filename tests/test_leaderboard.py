@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from factories import make_score
 
-from saebench.board_footer import run_command
+from saebench.boards.board_footer import run_command
+from saebench.boards.leaderboard import render
+from saebench.boards.markdown import escaped
 from saebench.catalogue.registry import resolve
 from saebench.catalogue.suites import definitions, suite_questions
-from saebench.leaderboard import render
-from saebench.markdown import escaped
 from saebench.record.columns import current_scores
 from saebench.record.score import Score
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from factories import make_score
 
+from saebench.boards.matched_table import architectures_table, table
 from saebench.compare import matched
 from saebench.compare.gate import compare, message
 from saebench.compare.gating import Gate
 from saebench.compare.matched import Matched, baseline_at, read_matched, read_own
-from saebench.matched_table import architectures_table, table
 from saebench.record.properties import Property
 from saebench.record.score import Score
 from saebench.record.store import Store

@@ -13,11 +13,11 @@ from factories import make_score
 from test_pictures import CURVE, RESPONSE
 from test_plot import HOSTILE
 
+from saebench.boards.page import page
+from saebench.boards.page_data import page_data
+from saebench.boards.sealed import digest
 from saebench.cli import main
-from saebench.page import page
-from saebench.page_data import page_data
 from saebench.record.store import Store
-from saebench.sealed import digest
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (

@@ -9,12 +9,12 @@ import pytest
 from factories import make_score
 from test_plot import HOSTILE, elements, svg, texts
 
-from saebench.pictures import context_length_picture, drawing, pictures, response_pictures
-from saebench.plot import PALETTE
+from saebench.boards.pictures import context_length_picture, drawing, pictures, response_pictures
+from saebench.boards.plot import PALETTE
+from saebench.boards.scatter import CONTROL, drawable, looks, scatter
+from saebench.boards.sealed import Sealed, digest
 from saebench.record.score import Score
 from saebench.record.store import Store
-from saebench.scatter import CONTROL, drawable, looks, scatter
-from saebench.sealed import Sealed, digest
 
 CURVE = {"position": [16.0, 80.0], "kl": [0.1, 0.5], "kl_low": [0.05, 0.4], "kl_high": [0.2, 0.6], "context_size": [64]}
 RESPONSE = {

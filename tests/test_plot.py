@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import altair
 import pytest
 
-from saebench import plot
-from saebench.plot import LONGEST, Series, label, labels, line_chart, side_by_side, stacked, styled
+from saebench.boards import plot
+from saebench.boards.plot import LONGEST, Series, label, labels, line_chart, side_by_side, stacked, styled
 
 LINE = Series("organism/topk", [0, 64, 128, 256], [0.1, 0.1, 0.4, 0.8], [0.05, 0.05, 0.3, 0.7], [0.2, 0.2, 0.5, 0.9])
 HOSTILE = ['a"<script>alert(1)</script>&', "]]>", "\x00\x1b[31m", "ñ—\u2028", "x" * 300, "{signal}", "\ud800", "${x}"]

@@ -15,6 +15,7 @@ import pytest
 from factories import make_score
 from scipy import stats
 
+from saebench.boards.reliability_card import card, judged, known_of_zoo, render
 from saebench.catalogue.registry import resolve_all
 from saebench.cli import main
 from saebench.record.columns import Column
@@ -24,7 +25,6 @@ from saebench.record.store import Store
 from saebench.reliability.lens_zoo import at_l0
 from saebench.reliability.lenses import LENSES
 from saebench.reliability.reliability import Card, Data, Finding, failing, make_card
-from saebench.reliability_card import card, judged, known_of_zoo, render
 from saebench.stats.trends import concordance, separation, spearman, trend
 
 NAMES = [lens.name for lens in LENSES]

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from factories import make_sae_folder, make_score
 
+from saebench.boards.overview import WIDTH, Board, overview
+from saebench.boards.scale import bar
 from saebench.catalogue.spec import SAESpec
 from saebench.cli import main
-from saebench.overview import WIDTH, Board, overview
 from saebench.record.score import Score
 from saebench.record.store import Store
-from saebench.scale import bar
 
 
 def score(name: str, value: float | None = 0.5, **overrides: Any) -> Score:

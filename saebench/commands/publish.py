@@ -4,19 +4,19 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from saebench import reliability_card
-from saebench.board_footer import run_command
+from saebench.boards import reliability_card
+from saebench.boards.board_footer import run_command
+from saebench.boards.leaderboard import render
+from saebench.boards.page import page
+from saebench.boards.page_data import page_data
+from saebench.boards.pictures import pictures
+from saebench.boards.sealed import Sealed
 from saebench.catalogue.suites import definitions, suite_questions
 from saebench.commands import Commands, put
 from saebench.compare.ranking import paired_by
-from saebench.leaderboard import render
-from saebench.page import page
-from saebench.page_data import page_data
-from saebench.pictures import pictures
 from saebench.record.naming import shown
 from saebench.record.places import suites_dir
 from saebench.record.store import Store, compacted
-from saebench.sealed import Sealed
 
 File = str | Sealed | None
 """What a file should hold; None where there should be none."""

@@ -4,13 +4,13 @@ import argparse
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from saebench import reliability_card
-from saebench.carriers import HEADER, carrier_rows
+from saebench.boards import reliability_card
+from saebench.boards.carriers import HEADER, carrier_rows
+from saebench.boards.overview import Board, overview
 from saebench.catalogue import registry
 from saebench.catalogue.spec import SAESpec
 from saebench.commands import DEFAULT_SCORES, Commands, put, table
 from saebench.compare.ranking import paired_by
-from saebench.overview import Board, overview
 from saebench.record.naming import nearest
 from saebench.record.score import Score
 from saebench.record.store import Store

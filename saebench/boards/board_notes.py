@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from saebench.board import Table
-from saebench.markdown import escaped, note_mark
+from saebench.boards.board import Table
+from saebench.boards.markdown import escaped, note_mark
 from saebench.record.columns import Column
 from saebench.record.wording import NUMBER
 

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from saebench.boards.plot import GREY, PALETTE, Spec, coordinate, label
 from saebench.compare.pareto import FEWEST_LATENTS, front_of, l0_of
-from saebench.plot import GREY, PALETTE, Spec, coordinate, label
 from saebench.record.score import Score
 
 SHAPES = (

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from saebench.carriers import HEADER, carrier_rows
-from saebench.pictures import CURVE, RESPONSES, RETENTION, position_chart, response_charts
-from saebench.plot import Spec
+from saebench.boards.carriers import HEADER, carrier_rows
+from saebench.boards.pictures import CURVE, RESPONSES, RETENTION, position_chart, response_charts
+from saebench.boards.plot import Spec
 from saebench.record.naming import natural, shown
 from saebench.record.score import Score
 from saebench.record.store import Store

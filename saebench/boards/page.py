@@ -9,9 +9,9 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from saebench.page_data import Json
-from saebench.plot import cleaned
-from saebench.sealed import Sealed
+from saebench.boards.page_data import Json
+from saebench.boards.plot import cleaned
+from saebench.boards.sealed import Sealed
 
 LONGEST = 5_000
 """Characters of any text on a page."""

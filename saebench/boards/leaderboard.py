@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from saebench.board import ARROWS, FACTS, Table, tables
-from saebench.board_footer import footer
-from saebench.board_notes import Marks, notes
+from saebench.boards.board import ARROWS, FACTS, Table, tables
+from saebench.boards.board_footer import footer
+from saebench.boards.board_notes import Marks, notes
+from saebench.boards.floors import floor_columns, reference_cell
+from saebench.boards.markdown import escaped, pipe_table
+from saebench.boards.questions import questions_section
 from saebench.compare.ranking import Compare, ranks, unpaired
-from saebench.floors import floor_columns, reference_cell
-from saebench.markdown import escaped, pipe_table
-from saebench.questions import questions_section
 from saebench.record.columns import Column, current_scores
 from saebench.record.score import Score
 from saebench.record.wording import DASH, with_interval

@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from saebench.board import Table, tables
+from saebench.boards.board import Table, tables
+from saebench.boards.page_items import charts, grids
+from saebench.boards.plot import CONFIG, coordinate
+from saebench.boards.scatter import drawable, kind, looks
 from saebench.compare.pareto import front_of
 from saebench.compare.ranking import Compare, ranks, unpaired
-from saebench.page_items import charts, grids
-from saebench.plot import CONFIG, coordinate
 from saebench.record.columns import Column, current_scores
 from saebench.record.naming import shown
 from saebench.record.score import Score
 from saebench.record.store import Store
 from saebench.record.wording import number, with_interval
-from saebench.scatter import drawable, kind, looks
 
 Json = dict[str, Any]
 CHARTS: Json = {

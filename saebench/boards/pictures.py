@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from saebench.board import Table, tables
-from saebench.markdown import escaped
-from saebench.plot import Series, Spec, line_chart, side_by_side, stacked, styled, svg
+from saebench.boards.board import Table, tables
+from saebench.boards.markdown import escaped
+from saebench.boards.plot import Series, Spec, line_chart, side_by_side, stacked, styled, svg
+from saebench.boards.scatter import CONTROL, Looks, Panel, drawable, kind, looks, scatter
+from saebench.boards.sealed import Sealed
 from saebench.record.columns import current_scores
 from saebench.record.naming import natural
 from saebench.record.score import Score
 from saebench.record.store import Store
-from saebench.scatter import CONTROL, Looks, Panel, drawable, kind, looks, scatter
-from saebench.sealed import Sealed
 
 MOST_LINES = 12
 RESPONSES, RETENTION = "distinguishability.angle", "context_length.kl_retention"

@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saebench.board_footer import footer
+from saebench.boards.board_footer import footer
+from saebench.boards.markdown import escaped, pipe_table
 from saebench.compare.ranking import paired_by
-from saebench.markdown import escaped, pipe_table
 from saebench.record.columns import Column
 from saebench.record.items import Missing
 from saebench.record.places import ORGANISM, organism_folder

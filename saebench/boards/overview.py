@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 
 from tabulate import tabulate
 
-from saebench.board import ARROWS, Table, facts, tables, unscored_because
-from saebench.board_notes import grouped
+from saebench.boards.board import ARROWS, Table, facts, tables, unscored_because
+from saebench.boards.board_notes import grouped
+from saebench.boards.floors import reference_cell
+from saebench.boards.scale import bar
 from saebench.catalogue.spec import SAESpec
 from saebench.compare.ranking import Compare, against_floor, ranks, unpaired
-from saebench.floors import reference_cell
 from saebench.record.columns import Column, current_scores
 from saebench.record.naming import shown
 from saebench.record.score import Score
 from saebench.record.wording import DASH, number, with_interval
-from saebench.scale import bar
 
 WIDTH, LONGEST_NAME = 120, 42
 HEADER = ["score", "value", "floor", "", "ceiling", "n", "rank", ""]

@@ -3,9 +3,9 @@
 import shlex
 from collections.abc import Callable, Sequence
 
+from saebench.boards.markdown import escaped, fenced
 from saebench.catalogue import registry
 from saebench.catalogue.architectures import trained_as
-from saebench.markdown import escaped, fenced
 from saebench.record.naming import natural, shown
 from saebench.record.score import Score
 from saebench.record.wording import DASH

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from saebench.markdown import escaped
+from saebench.boards.markdown import escaped
 from saebench.record.score import Score
 
 
