@@ -25,13 +25,13 @@ from saebench.compare.matched import Matched, baseline_at
 from saebench.compare.pareto import front_of
 from saebench.compare.ranking import ranks
 from saebench.compare.settings import Settings
+from saebench.exchange.saebench_json import ABSORPTION
 from saebench.record.naming import natural, nearest, shown
 from saebench.record.properties import Property
 from saebench.record.store import Store
 from saebench.record.wording import number, tenths, with_interval
 from saebench.reliability import reliability
 from saebench.reported import carried, score_of
-from saebench.saebench_json import ABSORPTION
 from saebench.stats.multiple import holm
 from saebench.summary import status_word, summary
 

@@ -11,8 +11,8 @@ from factories import make_score
 from pydantic import BaseModel, ConfigDict, create_model
 
 from saebench.cli import main
+from saebench.exchange.saebench_json import CORE
 from saebench.record.store import Store
-from saebench.saebench_json import CORE
 
 LETTERS = {"A": 0.2, "B": 0.4, "C": 0.9}
 STRICT = ConfigDict(extra="forbid", strict=True)

@@ -8,11 +8,11 @@ from factories import make_sae_folder, make_score
 
 from saebench.catalogue.registry import resolve
 from saebench.cli import main
-from saebench.recomputing import Recomputing
+from saebench.exchange.recomputing import Recomputing
+from saebench.exchange.sampling import sample
+from saebench.exchange.verification import published_scores, sort_out
 from saebench.record.score import Score
 from saebench.record.store import Store
-from saebench.sampling import sample
-from saebench.verification import published_scores, sort_out
 
 FAMILIES = {
     "reconstruction.fvu": "test_fvu", "reconstruction.kl": "test_kl", "absorption.full_rate_0_6_0": "test_full_rate",
@@ -61,7 +61,7 @@ class Machine:
 def machine(monkeypatch: pytest.MonkeyPatch):
     def install(*args, **changes) -> Machine:
         stub = Machine(changes, *args)
-        monkeypatch.setattr("saebench.recomputing.subprocess.run", stub)
+        monkeypatch.setattr("saebench.exchange.recomputing.subprocess.run", stub)
         return stub
 
     return install
@@ -147,7 +147,7 @@ def test_a_run_that_fails_verifies_nothing(board: Store, machine, capsys):
 def test_one_sae_that_does_not_run_leaves_the_others(board: Store, monkeypatch, capsys):
     here, gone = Machine({}), Machine({}, 4, "ERROR: not here")
     monkeypatch.setattr(
-        "saebench.recomputing.subprocess.run",
+        "saebench.exchange.recomputing.subprocess.run",
         lambda command, **options: (gone if "--sae=organism/gated-16" in command else here)(command, **options),
     )
     assert main(["verify", str(board.path), "--sample", "8"]) == 0
@@ -207,7 +207,7 @@ def own(board: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             Store(path).append(published.model_copy(update=here or {}))
             return Machine({})
 
-        monkeypatch.setattr("saebench.recomputing.subprocess.run", run)
+        monkeypatch.setattr("saebench.exchange.recomputing.subprocess.run", run)
         code = main(["verify", str(board.path), *arguments])
         return code, [part for command in commands for part in command if part.startswith("--sae=")]
 

@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 from saebench.commands import Commands, put
+from saebench.exchange.saebench_json import export
 from saebench.record.naming import shown
 from saebench.record.store import Store
-from saebench.saebench_json import export
 
 
 def add(commands: Commands) -> None:

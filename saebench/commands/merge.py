@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from saebench.commands import Commands, put
-from saebench.merging import merge
+from saebench.exchange.merging import merge
 from saebench.record.naming import shown
 
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from saebench.catalogue.registry import resolve_all
 from saebench.catalogue.suites import tests
 from saebench.commands import Commands, table, title
-from saebench.recomputing import Recomputing
+from saebench.exchange.recomputing import Recomputing
+from saebench.exchange.sampling import SAMPLE, sample
+from saebench.exchange.verification import Verdict, Vouched, published_scores, sort_out, wrong_items
 from saebench.record.naming import shown
 from saebench.record.places import suites_dir
 from saebench.record.score import Score
 from saebench.record.store import Store
 from saebench.record.wording import DASH
-from saebench.sampling import SAMPLE, sample
-from saebench.verification import Verdict, Vouched, published_scores, sort_out, wrong_items
 
 
 def add(commands: Commands) -> None:

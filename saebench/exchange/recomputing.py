@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
+from saebench.exchange.sampling import key_of
+from saebench.exchange.verification import Verdict, judge
 from saebench.hub.needs import Say
 from saebench.record.naming import shown
 from saebench.record.score import Score
 from saebench.record.store import Store
-from saebench.sampling import key_of
-from saebench.verification import Verdict, judge
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from typing import Any
 
 from saebench import __version__
 from saebench.catalogue.registry import resolve
+from saebench.exchange.verification import published_scores
 from saebench.record.score import Score
 from saebench.record.store import Store
-from saebench.verification import published_scores
 
 Json = dict[str, Any]
 LONGEST = 200

@@ -1,0 +1,1 @@
+"""Scores of other machines and projects: merging, verifying, SAEBench's JSON."""
