@@ -35,7 +35,7 @@ lint: $(VENV)/installed
 	$(VENV)/bin/mypy
 
 organism: $(VENV)/installed
-	$(VENV)/bin/python -m saebench.organism
+	$(VENV)/bin/python -m saebench.zoo
 
 benchmarks: $(VENV)/installed
 	$(VENV)/bin/pytest benchmarks --benchmark-only

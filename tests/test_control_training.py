@@ -17,7 +17,6 @@ from saebench.making import control_training
 from saebench.making.control_training import SHUFFLED, find_in_zoo, trained_control, training_rows
 from saebench.making.like import Like
 from saebench.making.training import BATCH
-from saebench.organism.zoo import ARCHITECTURES
 from saebench.record.budget import BUDGETS, CONTEXT
 from saebench.record.score import Unscored
 from saebench.saes.sae import LoadedSAE
@@ -26,6 +25,7 @@ from saebench.subject.cache import Cache
 from saebench.subject.corpora import REFERENCE_DOCUMENTS, WorldTexts
 from saebench.subject.random_weights import MODELS
 from saebench.subject.subject import Subject
+from saebench.zoo.zoo import ARCHITECTURES
 
 torch.set_num_threads(1)
 TEXTS = WorldTexts(8, 256)

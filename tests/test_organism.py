@@ -8,12 +8,12 @@ import transformers
 
 from saebench.catalogue.registry import resolve
 from saebench.making.training import SteeredBatches
-from saebench.organism import report
-from saebench.organism.lm import Stage
 from saebench.organism.world import TRAINING, World
-from saebench.organism.zoo import ZOO
 from saebench.record.places import organism_folder
 from saebench.subject.subject import load_subject
+from saebench.zoo import report
+from saebench.zoo.lm import Stage
+from saebench.zoo.zoo import ZOO
 
 
 @pytest.fixture(scope="module")

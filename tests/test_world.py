@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from saebench.organism.lexicon import load_lexicon
-from saebench.organism.tokenizer import load_tokenizer, single_tokens
 from saebench.organism.truth import vocabulary_truth
 from saebench.organism.world import (
     GENRES,
@@ -25,6 +24,7 @@ from saebench.organism.world import (
 )
 from saebench.record.places import organism_folder
 from saebench.subject.corpora import SPLIT, WorldTexts
+from saebench.zoo.tokenizer import load_tokenizer, single_tokens
 
 ROOT = Path(__file__).parent.parent
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from saebench.organism.tokenizer import load_tokenizer
 from saebench.organism.world import PERSISTENT, RECALLING, TRAINING, Mixture, World
+from saebench.zoo.tokenizer import load_tokenizer
 
 CONTEXT = 256
 SEED = 0

@@ -14,9 +14,9 @@ from typing import Any
 from saebench.hub.models import default_hook
 from saebench.making.training import SAMPLES, Member
 from saebench.organism.world import World
-from saebench.organism.zoo import ZOO
 from saebench.record.places import ORGANISM, organism_folder
 from saebench.record.provenance import provenance
+from saebench.zoo.zoo import ZOO
 
 WORK = Path(".saebench/organism")
 """Checkpoints and activations; 4 GB that can be deleted once the recipe is through."""
@@ -24,8 +24,8 @@ WORK = Path(".saebench/organism")
 
 def build(work: Path = WORK) -> None:
     """Make whatever is missing, in order: tokenizer, language model, activations, SAEs, report."""
-    from saebench.organism.lm import train_lm
-    from saebench.organism.tokenizer import train_tokenizer
+    from saebench.zoo.lm import train_lm
+    from saebench.zoo.tokenizer import train_tokenizer
 
     folder, begun = organism_folder(), time.time()
     world = World.load(folder)
@@ -47,8 +47,8 @@ def hook() -> str:
 
 
 def _harvest_all(world: World, work: Path) -> None:
-    from saebench.organism.harvest import harvest
     from saebench.subject.subject import load_subject
+    from saebench.zoo.harvest import harvest
 
     subject = load_subject()
     for data in dict.fromkeys(member.data for member in ZOO):
@@ -77,8 +77,8 @@ def train_one(name: str, work: Path) -> None:
     import torch
 
     from saebench.making.training import train_member
-    from saebench.organism.harvest import CONTEXT, harvest
     from saebench.subject.subject import load_subject
+    from saebench.zoo.harvest import CONTEXT, harvest
 
     torch.set_num_threads(1)
     member = next(m for m in ZOO if m.name == name)
@@ -112,9 +112,9 @@ def _save(sae: Any, folder: Path) -> None:
 
 
 def _report(world: World, work: Path) -> None:
-    from saebench.organism import report
-    from saebench.organism.harvest import rows_path
     from saebench.subject.subject import load_subject
+    from saebench.zoo import report
+    from saebench.zoo.harvest import rows_path
 
     subject = load_subject()
     acts = report.word_activations(subject, world, hook())
@@ -141,8 +141,8 @@ def _measure(member: Member, acts: Any, readable: set[str], rows: Path) -> dict[
     import torch
 
     from saebench.catalogue.registry import resolve
-    from saebench.organism import report
     from saebench.saes.loaders import load_sae
+    from saebench.zoo import report
 
     sae = load_sae(resolve(f"{ORGANISM}/{member.name}")[0])
     x = torch.from_numpy(np.load(rows, mmap_mode="r")[-100_000:].astype(np.float32))
