@@ -3,14 +3,14 @@
 import pytest
 
 from saebench.hub.listing import listed
-from saebench.options import add_options
-from saebench.pytest_errors import usage_errors
-from saebench.pytest_reports import Reports
-from saebench.pytest_workers import Workers
 from saebench.record.naming import shown
+from saebench.session.errors import usage_errors
+from saebench.session.options import add_options
+from saebench.session.reports import Reports
 from saebench.session.suite_run import RUN, SuiteRun
+from saebench.session.workers import Workers
 
-pytest_plugins = ["saebench.pytest_fixtures"]
+pytest_plugins = ["saebench.session.fixtures"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

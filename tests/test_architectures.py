@@ -24,12 +24,12 @@ from saebench.making.architecture_training import Order, check_saved, config_of,
 from saebench.making.like import Like
 from saebench.making.recipe import source_digest
 from saebench.making.training import classes_of, training_sae
-from saebench.options import add_options
 from saebench.record.budget import BUDGETS
 from saebench.record.score import Unscored
 from saebench.record.store import Store
 from saebench.run import architecture_run
 from saebench.run.run import Run
+from saebench.session.options import add_options
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parent.parent
@@ -408,7 +408,7 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_4(
 def test_the_scores_that_come_with_saebench_are_the_baseline_of_new_architectures_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from saebench import requested
+    from saebench.session import requested
 
     monkeypatch.setattr(matched, "architectures_file", lambda: tmp_path / "architectures.jsonl")
     monkeypatch.setattr(requested, "read_own", lambda budget: f"own at {budget}")

@@ -31,9 +31,9 @@ from saebench.record.properties import Property
 from saebench.record.store import Store
 from saebench.record.wording import number, tenths, with_interval
 from saebench.reliability import reliability
-from saebench.reported import carried, score_of
+from saebench.session.reported import carried, score_of
+from saebench.session.summary import status_word, summary
 from saebench.stats.multiple import holm
-from saebench.summary import status_word, summary
 
 NAN, INF = math.nan, math.inf
 VAST = 10_000

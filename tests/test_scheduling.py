@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("xdist")
 
-from saebench.scheduling import BySAE, share_cores
+from saebench.session.scheduling import BySAE, share_cores
 
 SUITES = ("suites/test_first_letter.py::test_f1", "suites/test_reconstruction.py::test_fvu")
 

@@ -2,7 +2,7 @@
 
 from factories import make_score
 
-from saebench.summary import repetitions, reseed_lines
+from saebench.session.summary import repetitions, reseed_lines
 
 
 def test_repetitions_are_of_one_sae_and_begin_with_what_is_published() -> None:

@@ -33,7 +33,7 @@ class Workers:
     def pytest_xdist_setupnodes(self, specs: Sequence[object]) -> None:
         """https://github.com/pytest-dev/pytest-xdist/blob/master/src/xdist/newhooks.py"""
         if self.suite_run.asked_for:
-            from saebench.scheduling import share_cores
+            from saebench.session.scheduling import share_cores
 
             share_cores(len(specs))
 
@@ -43,7 +43,7 @@ class Workers:
         run = self.suite_run.run
         if run is None or config.getoption("dist") != "load":  # what `-n` alone stands for
             return None
-        from saebench.scheduling import BySAE
+        from saebench.session.scheduling import BySAE
 
         return BySAE(config, log, [spec.name for spec in run.specs])
 

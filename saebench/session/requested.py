@@ -15,10 +15,10 @@ from saebench.compare.gating import Gate
 from saebench.compare.matched import Matched, read_matched, read_own
 from saebench.compare.settings import Settings, read_settings
 from saebench.hub.models import default_hook
-from saebench.options import DEFAULT
 from saebench.record.places import ORGANISM, suites_dir
 from saebench.record.store import Store
 from saebench.run.run import Run
+from saebench.session.options import DEFAULT
 
 Option = Callable[[str], Any]
 

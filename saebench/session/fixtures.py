@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from saebench.evidence.words.concepts import LETTERS
-from saebench.pytest_errors import of_this_sae
 from saebench.record.score import Estimate
 from saebench.run.run import Run
+from saebench.session.errors import of_this_sae
 from saebench.session.suite_run import RUN
 
 if TYPE_CHECKING:

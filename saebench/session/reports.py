@@ -6,11 +6,11 @@ import pytest
 
 from saebench.boards.matched_table import architectures_table
 from saebench.compare.gating import Judgement, nothing_compared
-from saebench.pytest_errors import is_worker
 from saebench.record.naming import shown
 from saebench.record.score import Score
-from saebench.reported import judgement_of, notes_of, score_of, unreadable_of
-from saebench.summary import status_word, summary
+from saebench.session.errors import is_worker
+from saebench.session.reported import judgement_of, notes_of, score_of, unreadable_of
+from saebench.session.summary import status_word, summary
 
 if TYPE_CHECKING:
     from saebench.session.suite_run import SuiteRun
