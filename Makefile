@@ -33,6 +33,7 @@ lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
 
 organism: $(VENV)/installed
 	$(VENV)/bin/python -m saebench.zoo

@@ -2,6 +2,6 @@
 
 from saebench.catalogue.spec import SAESpec
 from saebench.record.score import Estimate, Score, Unscored
+from saebench.record.version import __version__
 
-__all__ = ["Estimate", "SAESpec", "Score", "Unscored"]
-__version__ = "0.1.0"
+__all__ = ["Estimate", "SAESpec", "Score", "Unscored", "__version__"]

@@ -5,9 +5,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from saebench import __version__
 from saebench.commands import compare, export, fetch, ls, merge, publish, show, verify
 from saebench.record.naming import shown
+from saebench.record.version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:

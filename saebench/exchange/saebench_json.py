@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from saebench import __version__
 from saebench.catalogue.registry import resolve
 from saebench.exchange.verification import published_scores
 from saebench.record.score import Score
 from saebench.record.store import Store
+from saebench.record.version import __version__
 
 Json = dict[str, Any]
 LONGEST = 200

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from saebench import __version__
 from saebench.catalogue.spec import SAESpec
 from saebench.hub.files import repo_of
+from saebench.record.version import __version__
 
 if TYPE_CHECKING:
     from saebench.saes.sae import LoadedSAE

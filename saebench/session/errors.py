@@ -10,6 +10,9 @@ import pytest
 from saebench.record.naming import shown
 from saebench.record.score import Unreadable, Unscored
 
+UNREADABLE_SAES = "saebench_unreadable_saes"
+"""What the controller found wrong with SAEs before the run, as workers are told it."""
+
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
@@ -48,3 +51,9 @@ def end_run(session: pytest.Session, reason: str) -> NoReturn:
         session.shouldstop = reason
         pytest.fail(reason, pytrace=False)
     pytest.exit(reason, returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+def unreadable_saes(config: pytest.Config) -> dict[str, str]:
+    """What the process that started this worker found wrong with SAEs, by their names; nothing elsewhere."""
+    found: dict[str, str] = getattr(config, "workerinput", {}).get(UNREADABLE_SAES, {})
+    return found

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from saebench import __version__
 from saebench.catalogue.architectures import is_new
 from saebench.catalogue.architectures import resolve as resolve_architectures
 from saebench.catalogue.registry import resolve_all
@@ -17,6 +16,7 @@ from saebench.compare.settings import Settings, read_settings
 from saebench.hub.models import default_hook
 from saebench.record.places import ORGANISM, suites_dir
 from saebench.record.store import Store
+from saebench.record.version import __version__
 from saebench.run.run import Run
 from saebench.session.options import DEFAULT
 

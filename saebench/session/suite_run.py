@@ -12,10 +12,9 @@ from saebench.record.naming import shown
 from saebench.record.properties import Property, from_marker
 from saebench.record.score import Estimate, Score, Unreadable, Unscored
 from saebench.run.run import Run
-from saebench.session.errors import end_run, is_worker, of_this_sae, usage_errors, without_frames
+from saebench.session.errors import end_run, is_worker, of_this_sae, unreadable_saes, usage_errors, without_frames
 from saebench.session.reported import JUDGEMENT, NOTES, SCORE, UNREADABLE, asked_by, carried, params_of, repetition_of
 from saebench.session.requested import check_gate, header, requested_gate, requested_run
-from saebench.session.workers import unreadable_saes
 from saebench.stats.statistics import repeated
 
 RUN = pytest.StashKey["SuiteRun"]()

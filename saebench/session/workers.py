@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from saebench.session.errors import UNREADABLE_SAES
+
 if TYPE_CHECKING:
     from saebench.session.suite_run import SuiteRun
-
-UNREADABLE = "saebench_unreadable_saes"
-"""What the controller found wrong with SAEs before the run, as workers are told it."""
 
 
 class Workers:
@@ -22,7 +21,7 @@ class Workers:
     def pytest_configure_node(self, node: Any) -> None:
         """https://github.com/pytest-dev/pytest-xdist/blob/master/src/xdist/newhooks.py"""
         run = self.suite_run.run
-        node.workerinput[UNREADABLE] = dict(run.unreadable) if run is not None else {}
+        node.workerinput[UNREADABLE_SAES] = dict(run.unreadable) if run is not None else {}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
@@ -46,9 +45,3 @@ class Workers:
         from saebench.session.scheduling import BySAE
 
         return BySAE(config, log, [spec.name for spec in run.specs])
-
-
-def unreadable_saes(config: pytest.Config) -> dict[str, str]:
-    """What the process that started this worker found wrong with SAEs, by their names; nothing elsewhere."""
-    found: dict[str, str] = getattr(config, "workerinput", {}).get(UNREADABLE, {})
-    return found
