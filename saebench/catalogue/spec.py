@@ -71,6 +71,11 @@ class SAESpec:
             if value is not None and not (type(value) is int and 0 < value < LARGEST):
                 raise ValueError(f"{self.name}: {name} is {value!r:.90}, and should be a positive whole number")
 
+    @property
+    def own(self) -> "SAESpec":
+        """The SAE that a control is made for; others are their own."""
+        return self.origin or self
+
     def reading(self) -> dict[str, str | int | float | bool | None]:
         """How it is read, by name, as far as it is not read as an SAE usually is: part of the identity of its scores."""
         said = {name: getattr(self, name) for name in READING}

@@ -1,4 +1,4 @@
-"""The part of a run that is about architectures: each SAE is trained when it is first asked for, and kept."""
+"""Architectures: each SAE is trained when it is first asked for, and kept."""
 
 import hashlib
 import importlib.metadata
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from saebench.catalogue.architectures import is_new
 from saebench.catalogue.spec import SAESpec
 from saebench.making.recipe import source_digest
-from saebench.record.budget import BUDGETS
 from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
+from saebench.run.models import Models
+from saebench.run.shelf import Shelf
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from saebench.run.run import Run
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.cache import Inputs, Tensors
 
@@ -31,24 +31,25 @@ EXPANSION = 8
 
 
 @dataclass
-class ArchitectureRun:
+class Architectures:
     """All SAEs of a run are trained on the same activations, equally many, at the same width."""
 
-    run: "Run"
+    models: Models
+    shelf: Shelf
 
     def known(self, spec: SAESpec) -> SAESpec:
         """With the digest of the recipe, which is known before training."""
         return replace(spec, digest=hashlib.sha256(json.dumps(self._recipe(spec), sort_keys=True).encode()).hexdigest())
 
     def _recipe(self, spec: SAESpec) -> "Inputs":
-        model, device = self.run.model_name(spec), self.run.resolved_device()
+        model, device = self.models.name(spec), self.models.device()
         facts = {name: value for name, value in spec.facts.items() if value is not None}
-        texts = {} if self.run.source(spec) is None else {"texts": self.run.corpus(spec).name}
+        texts = {} if self.models.source(spec) is None else {"texts": self.models.corpus(spec).name}
         return {
             "what": "architecture", "version": VERSION, "name": spec.location, "source": source_digest(spec.location),
-            "sae_lens": importlib.metadata.version("sae-lens"), "model": self.run.model_digest(model, centred=False),
-            "hook": self.run.hook(spec), "context": spec.context_size or 0, "device": device.partition(":")[0],
-            "budget": self.run.budget, **facts, **texts,
+            "sae_lens": importlib.metadata.version("sae-lens"), "model": self.models.digest(model, centred=False),
+            "hook": self.models.hook(spec), "context": spec.context_size or 0, "device": device.partition(":")[0],
+            "budget": self.models.asked.budget, **facts, **texts,
         }  # fmt: skip
 
     def check(self, spec: SAESpec) -> None:
@@ -72,18 +73,18 @@ class ArchitectureRun:
         except Unscored as reason:
             if not reason.broken:
                 raise ValueError(f"{spec.name}: {reason}") from reason
-            return LoadedSAE(spec, Unmade(reason), str(spec.digest), self.run.resolved_device())
+            return LoadedSAE(spec, Unmade(reason), str(spec.digest), self.models.device())
 
     def _made(self, spec: SAESpec) -> "LoadedSAE":
         from saebench.making.architecture_training import found, is_class
         from saebench.making.control_training import loaded_from
         from saebench.saes.sae import LoadedSAE
 
-        device = self.run.resolved_device()
+        device = self.models.device()
         if not is_class(found(spec.location)):
-            source = self.run.shelf.sae.get(("trained", spec.digest), lambda: self._trained(spec), random=False)
+            source = self.shelf.sae.get(("trained", spec.digest), lambda: self._trained(spec), random=False)
             return LoadedSAE(spec, source, str(spec.digest), device)
-        weights = self.run.cache().get(self._recipe(spec), lambda: self._weights(spec), random=False)
+        weights = self.models.cache().get(self._recipe(spec), lambda: self._weights(spec), random=False)
         made = loaded_from(spec, weights, device)
         told = replace(spec, d_in=made.spec.d_in, d_sae=made.spec.d_sae)
         return replace(made, spec=told, digest=str(spec.digest))
@@ -92,7 +93,7 @@ class ArchitectureRun:
         from saebench.making.architecture_training import check_finite, check_saved
         from saebench.making.control_training import loaded_from, saved_weights
 
-        trained, device = self._trained(spec), self.run.resolved_device()
+        trained, device = self._trained(spec), self.models.device()
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in saved_weights(trained).items()}
         check_finite(weights)
         x = self._rows(spec)[-HELD_OUT:].float().to(device)
@@ -104,12 +105,12 @@ class ArchitectureRun:
 
         rows = self._rows(spec)[:-HELD_OUT]
         l0, seed, samples = (int(spec.facts[name] or 0) for name in ("aimed_l0", "seed", "tokens"))
-        order = Order(l0, seed, samples, self._d_sae(spec, rows), self.run.resolved_device())
+        order = Order(l0, seed, samples, self._d_sae(spec, rows), self.models.device())
         return train(spec.location, rows, order)
 
     def _d_sae(self, spec: SAESpec, rows: "Tensor") -> int:
-        wide = min(EXPANSION * rows.shape[1], BUDGETS[self.run.budget].widest)
-        return EMBEDDED_WIDTH if self.run.model_name(spec) == ORGANISM else wide
+        wide = min(EXPANSION * rows.shape[1], self.models.asked.sizes.widest)
+        return EMBEDDED_WIDTH if self.models.name(spec) == ORGANISM else wide
 
     def _rows(self, spec: SAESpec) -> "Tensor":
         """Activations (row, d_in) of texts that no score is measured on, the same for all SAEs; the last are held out.
@@ -119,7 +120,7 @@ class ArchitectureRun:
         from saebench.making.architecture_training import compact
         from saebench.making.control_training import training_rows
 
-        subject, hook, texts = self.run.subject(spec), self.run.hook(spec), self.run.corpus(spec)
+        subject, hook, texts = self.models.subject(spec), self.models.hook(spec), self.models.corpus(spec)
         inside, samples = min(int(spec.context_size or 0), subject.n_ctx), int(spec.facts["tokens"] or 0)
         rows, least = samples + HELD_OUT, samples // MOST_EPOCHS + HELD_OUT
         key: Inputs = {
@@ -130,5 +131,5 @@ class ArchitectureRun:
         def read() -> "Tensors":
             return {"rows": compact(training_rows(subject, hook, texts, inside, rows, least))}
 
-        kept = lambda: self.run.cache().get(key, read, random=False)["rows"]  # noqa: E731
-        return self.run.shelf.place.get(tuple(key.values()), kept, random=False)
+        kept = lambda: self.models.cache().get(key, read, random=False)["rows"]  # noqa: E731
+        return self.shelf.place.get(tuple(key.values()), kept, random=False)

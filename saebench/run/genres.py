@@ -1,4 +1,4 @@
-"""The part of a run that is about texts that the language model never saw, and SAEs that did."""
+"""Texts that the language model never saw, and SAEs that did."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -8,6 +8,10 @@ import numpy as np
 
 from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
+from saebench.run.documents import Documents
+from saebench.run.game import Game
+from saebench.run.models import Models
+from saebench.run.shelf import Shelf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,7 +19,6 @@ if TYPE_CHECKING:
     from saebench.catalogue.spec import SAESpec
     from saebench.evidence.game.ladder import Rung
     from saebench.metrics.dataset_shift import Firing
-    from saebench.run.run import Run
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.corpora import WorldTexts
 
@@ -24,10 +27,13 @@ WITH, WITHOUT = "world_and_telegrams", "world"
 
 
 @dataclass
-class DatasetRun:
+class Genres:
     """SAEs that differ in nothing but whether their data had a genre, or in their seed."""
 
-    run: "Run"
+    models: Models
+    documents: Documents
+    of_features: Game
+    shelf: Shelf
 
     def firings(self, sae: "LoadedSAE") -> "tuple[Firing, list[Firing], list[Firing]]":
         """Of the SAE, of those of another seed that never saw the genre, and of all seeds that never saw it."""
@@ -52,20 +58,20 @@ class DatasetRun:
     def _load(self, spec: "SAESpec") -> "LoadedSAE":
         from saebench.saes.loaders import load_sae
 
-        return load_sae(spec, self.run.resolved_device())
+        return load_sae(spec, self.models.device())
 
     def _firing(self, sae: "LoadedSAE") -> "Firing":
         from saebench.metrics.dataset_shift import Firing
 
-        return self.run.controls.kept(sae).get(("firing", sae.digest), partial(self._read, sae, Firing))
+        return self.shelf.of(sae).get(("firing", sae.digest), partial(self._read, sae, Firing))
 
     def _read(self, sae: "LoadedSAE", make: "type[Firing]") -> "Firing":
         from saebench.saes.sparsity import stacked, to_sparse
 
-        subject, hook, corpus = self.run.subject(sae.spec), self.run.hook(sae.spec), self._world(sae.spec)
+        subject, hook, corpus = self.models.subject(sae.spec), self.models.hook(sae.spec), self._world(sae.spec)
         tokens = corpus.held_out_genre(sae.spec.context_size or corpus.context, subject.tokenizer)
         parts = subject.batch.over(len(tokens), lambda at: subject.residual(tokens[at], hook)[:, 1:].flatten(0, 1))
-        trace = self.run.controls.trace(sae, subject)
+        trace = self.documents.trace_in(subject, sae)
         elsewhere = trace.fired.double().numpy() / len(trace.tokens)
         return make(stacked([to_sparse(sae.encode(x)) for x in parts]), elsewhere)
 
@@ -73,7 +79,7 @@ class DatasetRun:
         """The embedded model's own texts, whose genres are known."""
         from saebench.subject.corpora import WorldTexts
 
-        corpus = self.run.corpus(spec)
+        corpus = self.models.corpus(spec)
         if not isinstance(corpus, WorldTexts):
             raise Unscored(f"the genres of {corpus.name} are not known")
         return corpus
@@ -88,13 +94,13 @@ class DatasetRun:
         known, rate = self._trained_genres(sae)
         # Each is as frequent as it is in its own genre.
         rate = np.maximum(rate, own.rate * own.specific)
-        return data_rung(*self.run.controls.own(sae, own.latents), known, gone & own.specific, rate)
+        return data_rung(*self.of_features.own(sae, own.latents), known, gone & own.specific, rate)
 
     def _trained_genres(self, sae: "LoadedSAE") -> "tuple[NDArray[np.bool_], NDArray[np.float64]]":
         """(latent,) whether it is specific to a genre that the model was trained on, and its largest rate in one."""
         from saebench.metrics.dataset_shift import Firing
 
-        trace, corpus = self.run.trace(sae), self._world(sae.spec)
+        trace, corpus = self.documents.trace(sae), self._world(sae.spec)
         if trace.latents is None:
             raise Unscored("the latents are too dense to be kept")
         genres = np.repeat(np.array(corpus.genres()), trace.inside - 1)

@@ -4,7 +4,7 @@ What is wrong with one SAE of several is kept beside its name, and does not hold
 """
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from saebench.catalogue.spec import SAESpec
 from saebench.hub.hooks import unsaid
@@ -12,66 +12,121 @@ from saebench.hub.hub import Unreachable
 from saebench.hub.needs import Need, Say, check_files, check_fit, ensure, of_corpus, of_model, of_sae, of_tokenizer
 from saebench.hub.texts import Source, source_of
 from saebench.record.naming import one_sentence
-
-if TYPE_CHECKING:
-    from saebench.run.run import Run
-
-
-@one_sentence
-def prepare(run: "Run", say: Say) -> None:
-    """See `Run.prepare`. SAEs come first: their files say which model they need."""
-    _each(run, _check_readable)
-    _fetch_saes(run, say)
-    for spec in _own(run):
-        run.architectures.check(spec)
-    _each(run, check_files)
-    _each(run, lambda spec: _check_said(run, spec))
-    models = [need for model in _models(run) for need in of_model(model)]
-    ensure([*models, *(need for source in _sources(run) for need in of_corpus(source))], say)
-    _compare_tokenizers(run, say)
-    _each(run, lambda spec: check_fit(spec, run.model_name(spec), chosen=run.model is not None))
-    _check_room(run)  # last, since it imports torch
-    for sentence in dict.fromkeys(run.unreadable.values()):
-        say(sentence)
+from saebench.run.architectures import Architectures
+from saebench.run.holder import Holder
+from saebench.run.models import Models
 
 
-def _check_room(run: "Run") -> None:
-    from saebench.subject.subject import check_room
+@dataclass
+class Preparation:
+    """Whatever can go wrong does so here, in one sentence, before anything heavy is loaded."""
 
-    for model in _models(run):
-        check_room(model, run.resolved_device(), run.dtype_of(model))
+    specs: list[SAESpec]
+    models: Models
+    holder: Holder
+    architectures: Architectures
+    done: bool = False
 
+    def prepare(self, say: Say) -> None:
+        """Fetch what the run will need, and check that all of it fits together.
 
-def settle(run: "Run", before: SAESpec, spec: SAESpec) -> None:
-    """The same for an SAE in memory, which may say what was not known before: where it reads, and in which model.
+        Raises ValueError or OSError with one sentence. What is said is said once, however often it is called.
+        """
+        if not self.done:
+            self._prepare(say)
+        self.done = True
 
-    Nothing is downloaded in the middle of a test. Raises ValueError or OSError with one sentence that names it, before
-    its model is loaded.
-    """
-    model = run.model_name(spec)
-    run.hook(spec)
-    for need in (*of_model(model), *of_corpus(run.source(spec))):
-        if need.lacking():
-            advice = f"saebench fetch --sae-model {model}"
-            raise ValueError(f"{spec.name} reads {need.what}, which is not on this machine: {advice}")
-    if (spec.hook, spec.hook_out, spec.model) != (before.hook, before.hook_out, before.model):
-        check_fit(spec, model, chosen=run.model is not None)
+    @one_sentence
+    def _prepare(self, say: Say) -> None:
+        # SAEs come first: their files say which model they need.
+        self._each(_check_readable)
+        self._fetch_saes(say)
+        for spec in self._own():
+            self.architectures.check(spec)
+        self._each(check_files)
+        self._each(self._check_said)
+        models = [need for model in self._models() for need in of_model(model)]
+        ensure([*models, *(need for source in self._sources() for need in of_corpus(source))], say)
+        self._compare_tokenizers(say)
+        self._each(lambda spec: check_fit(spec, self.models.name(spec), chosen=self.models.asked.model is not None))
+        self._check_room()  # last, since it imports torch
+        for sentence in dict.fromkeys(self.holder.unreadable.values()):
+            say(sentence)
 
+    def _check_room(self) -> None:
+        from saebench.subject.subject import check_room
 
-def _each(run: "Run", check: Callable[[SAESpec], object]) -> None:
-    """Check every SAE that nothing is wrong with so far. Raises what was raised last where none is left."""
-    failed: dict[str, Exception] = {}
-    for spec in run.readable():
+        for model in self._models():
+            check_room(model, self.models.device(), self.models.dtype(model))
+
+    def readable(self) -> list[SAESpec]:
+        """The SAEs that nothing is wrong with so far."""
+        return [spec for spec in self.specs if spec.name not in self.holder.unreadable]
+
+    def _each(self, check: Callable[[SAESpec], object]) -> None:
+        """Check every SAE that nothing is wrong with so far. Raises what was raised last where none is left."""
+        failed: dict[str, Exception] = {}
+        for spec in self.readable():
+            try:
+                check(spec.own)
+            except (ValueError, OSError) as error:
+                failed[str(error)] = error
+                self.holder.unreadable[spec.name] = _naming(spec.own, str(error))
+        if failed and not self.readable():
+            first, *others = dict.fromkeys(self.holder.unreadable.values())
+            if others and len(failed) == 1:  # one reason for all of them
+                raise failed.popitem()[1]
+            raise type(failed.popitem()[1])(
+                first + (f"; {len(others)} more SAEs cannot be read either" if others else "")
+            )
+
+    def _check_said(self, spec: SAESpec) -> None:
+        """Its model, and its hook where no file of it can say it later."""
+        self.models.name(spec)
+        if unsaid(spec):
+            self.models.hook(spec)
+
+    def _fetch_saes(self, say: Say) -> None:
+        """All together where that goes well, so that it is said at once how much it is; else each on its own."""
+        needs: dict[str, list[Need]] = {}
+        self._each(lambda spec: needs.setdefault(spec.name, of_sae(spec)))
         try:
-            check(run.own(spec))
-        except (ValueError, OSError) as error:
-            failed[str(error)] = error
-            run.unreadable[spec.name] = _naming(run.own(spec), str(error))
-    if failed and not run.readable():
-        first, *others = dict.fromkeys(run.unreadable.values())
-        if others and len(failed) == 1:  # one reason for all of them
-            raise failed.popitem()[1]
-        raise type(failed.popitem()[1])(first + (f"; {len(others)} more SAEs cannot be read either" if others else ""))
+            ensure([need for several in needs.values() for need in several], say)
+        except Unreachable:
+            if all(map(_lacking, needs.values())):
+                raise
+            self._each(lambda spec: _check_here(needs[spec.name]))
+        except (ValueError, OSError):
+            if len(needs) == 1:
+                raise
+            self._each(lambda spec: ensure(needs[spec.name], say))
+
+    def _compare_tokenizers(self, say: Say) -> None:
+        """Fetch the tokenizers of the SAEs' own models, where the user has named another one."""
+        own = {spec.model for spec in self._own() if spec.model is not None} if self.models.asked.model else set[str]()
+        for model in sorted(own - {str(self.models.asked.model)}):
+            try:
+                ensure(of_tokenizer(model), say)
+            except OSError:
+                say(
+                    f"the tokenizer of {model} is not here: whether it is that of {self.models.asked.model} is not known"
+                )
+
+    def needed(self) -> str:
+        """What the run reads, in words."""
+        sources = [source.name for source in self._sources() if source is not None]
+        return ", ".join([f"{len(self.readable())} SAEs", *self._models(), *sources])
+
+    def _own(self) -> list[SAESpec]:
+        return [spec.own for spec in self.readable()]
+
+    def _models(self) -> list[str]:
+        named = [self.models.name(spec) for spec in self._own()]
+        return list(dict.fromkeys(named or ([self.models.asked.model] if self.models.asked.model else [])))
+
+    def _sources(self) -> list[Source | None]:
+        found = [self.models.source(spec) for spec in self._own()]
+        return list(dict.fromkeys(found or ([source_of(self.models.asked.texts)] if self.models.asked.texts else [])))
 
 
 def _naming(spec: SAESpec, sentence: str) -> str:
@@ -83,29 +138,6 @@ def _check_readable(spec: SAESpec) -> None:
         raise ValueError(spec.facts["unreadable"])
 
 
-def _check_said(run: "Run", spec: SAESpec) -> None:
-    """Its model, and its hook where no file of it can say it later."""
-    run.model_name(spec)
-    if unsaid(spec):
-        run.hook(spec)
-
-
-def _fetch_saes(run: "Run", say: Say) -> None:
-    """All together where that goes well, so that it is said at once how much it is; else each on its own."""
-    needs: dict[str, list[Need]] = {}
-    _each(run, lambda spec: needs.setdefault(spec.name, of_sae(spec)))
-    try:
-        ensure([need for several in needs.values() for need in several], say)
-    except Unreachable:
-        if all(map(_lacking, needs.values())):
-            raise
-        _each(run, lambda spec: _check_here(needs[spec.name]))
-    except (ValueError, OSError):
-        if len(needs) == 1:
-            raise
-        _each(run, lambda spec: ensure(needs[spec.name], say))
-
-
 def _lacking(needs: Iterable[Need]) -> list[str]:
     return [file for need in needs for file in need.lacking()]
 
@@ -113,33 +145,3 @@ def _lacking(needs: Iterable[Need]) -> list[str]:
 def _check_here(needs: list[Need]) -> None:
     if lacking := _lacking(needs):
         raise OSError(f"{needs[0].what} is not in the cache ({', '.join(lacking)}), and the hub cannot be asked for it")
-
-
-def _compare_tokenizers(run: "Run", say: Say) -> None:
-    """Fetch the tokenizers of the SAEs' own models, where the user has named another one."""
-    own = {spec.model for spec in _own(run) if spec.model is not None} if run.model else set[str]()
-    for model in sorted(own - {str(run.model)}):
-        try:
-            ensure(of_tokenizer(model), say)
-        except OSError:
-            say(f"the tokenizer of {model} is not here: whether it is that of {run.model} is not known")
-
-
-def needed(run: "Run") -> str:
-    """What a run reads, in words."""
-    sources = [source.name for source in _sources(run) if source is not None]
-    return ", ".join([f"{len(run.readable())} SAEs", *_models(run), *sources])
-
-
-def _own(run: "Run") -> list[SAESpec]:
-    return [run.own(spec) for spec in run.readable()]
-
-
-def _models(run: "Run") -> list[str]:
-    named = [run.model_name(spec) for spec in _own(run)]
-    return list(dict.fromkeys(named or ([run.model] if run.model else [])))
-
-
-def _sources(run: "Run") -> list[Source | None]:
-    found = [run.source(spec) for spec in _own(run)]
-    return list(dict.fromkeys(found or ([source_of(run.texts)] if run.texts else [])))

@@ -1,7 +1,8 @@
 """How an estimate becomes a score: what identifies the measurement, what explains it, and the line in the scores file."""
 
 import platform
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from saebench.catalogue.spec import SAESpec
@@ -9,10 +10,14 @@ from saebench.hub.needs import revisions
 from saebench.record.properties import Property
 from saebench.record.provenance import environment
 from saebench.record.score import Estimate, Score, Unscored, identity
+from saebench.record.store import Store
+from saebench.run.documents import Documents
+from saebench.run.holder import Holder
+from saebench.run.models import Models
+from saebench.run.provision import Provision
 from saebench.stats.statistics import repetition
 
 if TYPE_CHECKING:
-    from saebench.run.run import Run
     from saebench.saes.sae import LoadedSAE
 
 
@@ -24,61 +29,74 @@ class Asked:
     spec: SAESpec
     params: dict[str, str | int | float | bool | None]
     """What the test is parametrized with beside the SAE, by name."""
-    concepts: str | None
-    """The concept set at whose words it is measured; None for documents."""
+    evidence: tuple[str, ...] = ()
+    """Names of the evidence that the test asks for."""
 
 
 @dataclass
 class Recorder:
     """Finds the scores of earlier runs, and appends new ones."""
 
-    run: "Run"
+    models: Models
+    documents: Documents
+    provision: Provision
+    holder: Holder
+    store: Store
+    stored: Mapping[str, Score] = field(default_factory=dict)
+    """Scores by identity that earlier runs left in the scores file."""
 
     def found(self, asked: Asked) -> Score | None:
         """The stored score of this very measurement, if there is one, and it is certain that it is of this SAE."""
-        found = self.run.stored.get(identity(**self.identifying(asked))) if self.run.stored else None
-        return None if found is None or self.run.unresumable(asked.spec) else found
+        found = self.stored.get(identity(**self.identifying(asked))) if self.stored else None
+        return None if found is None or self.holder.unresumable(asked.spec) else found
 
     def record(self, asked: Asked, outcome: Estimate | Unscored, seconds: float) -> Score:
         """Make the score and append it to the scores file at once."""
         prop, estimate = asked.property, outcome if isinstance(outcome, Estimate) else None
         score = Score(
-            **self.identifying(asked), **_outcome(prop, outcome), **self._about_sae(asked.spec), **environment(),
-            better=prop.better, unit=prop.unit, seconds=round(seconds, 3), device=self.run.resolved_device(),
+            **self.identifying(asked), **_outcome(prop, outcome), **self._about_sae(asked), **environment(),
+            better=prop.better, unit=prop.unit, seconds=round(seconds, 3), device=self.models.device(),
         )  # fmt: skip
-        return self.run.store.append(score, estimate.items if estimate and estimate.items else None)
+        return self.store.append(score, estimate.items if estimate and estimate.items else None)
 
     def identifying(self, asked: Asked) -> dict[str, Any]:
         """All that a score depends on: see `score.identity`."""
-        run, prop, spec = self.run, asked.property, self.run.known(asked.spec)
-        texts = run.corpus(spec) if asked.concepts is None else run.words.plan(spec, asked.concepts)
+        prop, spec = asked.property, self.holder.known(asked.spec)
         return {
             "property": prop.name, "version": prop.version,
             "params": {**asked.params, **({"machine": _machine()} if prop.machine else {})},
-            "sae_digest": spec.digest, "hook": run.hook(spec), "reading": spec.reading(),
-            "model_digest": run.model_digest(run.model_name(spec), centred=spec.centred), "corpus": texts.name,
-            "seed": repetition(),
+            "sae_digest": spec.digest, "reading": spec.reading(), "seed": repetition(),
+            "corpus": self.provision.reads(asked.evidence, spec, asked.params) or self.models.corpus(spec).name,
+            **(self._place(spec) if self.provision.of_model(asked.evidence) else {"hook": "", "model_digest": ""}),
         }  # fmt: skip
 
-    def _about_sae(self, spec: SAESpec) -> dict[str, Any]:
+    def _place(self, spec: SAESpec) -> dict[str, str]:
+        models = self.models
+        return {"hook": models.hook(spec), "model_digest": models.digest(models.name(spec), centred=spec.centred)}
+
+    def _about_sae(self, asked: Asked) -> dict[str, Any]:
         """Its name, hook and model, and the L0 and FVU measured in this run, whatever order the tests came in."""
-        sae = self.run.sae(spec)
-        measured = self.run.shelf.sae.get((sae.digest, "l0 and fvu"), lambda: self._l0_and_fvu(sae), random=False)
-        names = {"sae": spec.name, "model": self.run.model_name(sae.spec)}
-        subject = self.run.subject(sae.spec)
+        spec, sae = asked.spec, self.holder.sae(asked.spec)
+        about = {
+            "sae": spec.name, "control": spec.control, "architecture": _architecture(sae.spec),
+            "budget": self.models.asked.budget, "d_sae": sae.spec.d_sae,
+        }  # fmt: skip
+        if not self.provision.of_model(asked.evidence):
+            return {**about, "model": ""}
+        measured = self.holder.shelf.sae.get((sae.digest, "l0 and fvu"), lambda: self._l0_and_fvu(sae), random=False)
+        subject, model = self.models.subject(sae.spec), self.models.name(sae.spec)
         run_with = {"dtype": subject.dtype, "batch_size": subject.batch.size}
-        pinned = revisions(self.run.own(spec), names["model"], self.run.source(sae.spec))
-        about = {"control": spec.control, "architecture": _architecture(sae.spec), "budget": self.run.budget}
-        return {**names, **about, **measured, **run_with, "revisions": pinned}
+        pinned = revisions(spec.own, model, self.models.source(sae.spec))
+        return {**about, "model": model, **measured, **run_with, "revisions": pinned}
 
     def _l0_and_fvu(self, sae: "LoadedSAE") -> dict[str, float | int | None]:
         from saebench.metrics import reconstruction
 
         try:
-            trace = self.run.trace(sae)
+            trace = self.documents.trace(sae)
             found = {"l0": reconstruction.l0(trace).value, "fvu": reconstruction.fvu(trace).value}
         except Unscored:
-            return {"d_sae": sae.spec.d_sae}
+            return {}
         return {**found, "d_sae": len(trace.fired)}
 
 

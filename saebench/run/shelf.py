@@ -2,8 +2,12 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from saebench.evidence.memory import Memory
+
+if TYPE_CHECKING:
+    from saebench.saes.sae import LoadedSAE
 
 
 @dataclass
@@ -16,7 +20,14 @@ class Shelf:
     """Of a hook of a model on some texts: kept for all SAEs that read there."""
     model: Memory = field(default_factory=Memory)
     """The language model, and it with random weights: kept for all SAEs of the model."""
+    held: str | None = None
+    """Digest of the SAE in memory."""
     _about: dict[str, Hashable] = field(default_factory=dict)
+
+    def of(self, sae: "LoadedSAE") -> Memory:
+        """Where it is kept what is read off an SAE: one of the zoo serves all, one that was made for an SAE it alone."""
+        own = sae.digest == self.held or sae.spec.origin is not None
+        return self.sae if own else self.place
 
     def turn_to(self, *, model: Hashable, place: Hashable) -> None:
         """Drop what was kept of another model, or of another place."""

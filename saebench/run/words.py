@@ -1,11 +1,12 @@
-"""The part of a run that is about words: readings and probes for all SAEs, studies of the one in memory."""
+"""An SAE at words: readings and probes for all SAEs of a place, studies of the one in memory."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from saebench.catalogue.spec import transcodes
-from saebench.record.budget import BUDGETS
 from saebench.record.score import Unscored
+from saebench.run.models import Models
+from saebench.run.shelf import Shelf
 
 if TYPE_CHECKING:
     from saebench.catalogue.spec import SAESpec
@@ -15,16 +16,16 @@ if TYPE_CHECKING:
     from saebench.evidence.words.readings import Readings
     from saebench.evidence.words.spelling import Speller
     from saebench.evidence.words.study import Probed, Study
-    from saebench.run.run import Run
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.subject import Subject
 
 
 @dataclass
-class WordRun:
+class Words:
     """Everything is made when it is first asked for."""
 
-    run: "Run"
+    models: Models
+    shelf: Shelf
 
     def plan(self, spec: "SAESpec", concepts: str) -> "Plan":
         """Which words are read; the table [words] of the model's file in fixtures/ says how letters are asked for."""
@@ -33,11 +34,11 @@ class WordRun:
         from saebench.hub.models import model_facts
         from saebench.subject.corpora import reference_name
 
-        budget = BUDGETS[self.run.budget]
+        budget = self.models.asked.sizes
         chosen = load_concepts(concepts)
         if concepts != LETTERS:
             return Plan(chosen, WordFilter(), budget.prefixes, most=budget.words)
-        model = self.run.model_name(spec)
+        model = self.models.name(spec)
         facts = dict(model_facts(model).get("words", {}))
         asked = {name: facts.pop(name) for name in ("template", "separator") if name in facts}
         try:
@@ -48,40 +49,40 @@ class WordRun:
             raise ValueError(f"table [words] of fixtures/{model}.toml: {error}") from None
 
     def readings(self, spec: "SAESpec", concepts: str) -> "Readings":
-        return self.readings_of(self.run.subject(spec), spec, concepts)
+        return self.readings_of(self.models.subject(spec), spec, concepts)
 
     def readings_of(self, subject: "Subject", spec: "SAESpec", concepts: str = "letters") -> "Readings":
         """Readings of a model, also of one with random weights."""
         from saebench.evidence.words.readings import read_words
 
-        hook, plan = self.run.hook(spec), self.plan(spec, concepts)
+        hook, plan = self.models.hook(spec), self.plan(spec, concepts)
         key = ("readings", subject.digest, hook, plan.name)
-        return self.run.shelf.place.get(key, lambda: read_words(subject, hook, plan, self.run.cache()))
+        return self.shelf.place.get(key, lambda: read_words(subject, hook, plan, self.models.cache()))
 
     def probe(self, spec: "SAESpec", concepts: str) -> "Probe":
-        return self.probe_of(self.run.subject(spec), spec, concepts)
+        return self.probe_of(self.models.subject(spec), spec, concepts)
 
     def probe_of(self, subject: "Subject", spec: "SAESpec", concepts: str = "letters") -> "Probe":
         from saebench.evidence.words.readings import read_probe
 
         readings = self.readings_of(subject, spec, concepts)
         key = ("probe", subject.digest, readings.hook, readings.plan.name)
-        return self.run.shelf.place.get(key, lambda: read_probe(subject, readings, self.run.cache()))
+        return self.shelf.place.get(key, lambda: read_probe(subject, readings, self.models.cache()))
 
     def speller(self, spec: "SAESpec", concepts: str) -> "Speller":
         from saebench.evidence.words.spelling import make_speller
 
-        subject, readings = self.run.subject(spec), self.readings(spec, concepts)
+        subject, readings = self.models.subject(spec), self.readings(spec, concepts)
         key = ("speller", subject.digest, readings.hook, readings.plan.name)
         probe = self.probe(spec, concepts)
-        return self.run.shelf.place.get(key, lambda: make_speller(subject, readings, probe, self.run.cache()))
+        return self.shelf.place.get(key, lambda: make_speller(subject, readings, probe, self.models.cache()))
 
     def probed(self, spec: "SAESpec", concepts: str) -> "Probed":
         """The words and their probe, whatever the SAE makes of them."""
         from saebench.evidence.words.study import make_probed
 
         readings, probe = self.readings(spec, concepts), self.probe(spec, concepts)
-        return self.run.shelf.place.get(("probed", readings.plan.name), lambda: make_probed(readings, probe))
+        return self.shelf.place.get(("probed", readings.plan.name), lambda: make_probed(readings, probe))
 
     def study(self, sae: "LoadedSAE", concepts: str) -> "Study":
         from saebench.evidence.words.study import make_study
@@ -89,10 +90,10 @@ class WordRun:
         if sae.spec.hook_out not in (None, sae.spec.hook):
             raise Unscored(transcodes(sae.spec))
         readings, probe = self.readings(sae.spec, concepts), self.probe(sae.spec, concepts)
-        return self.run.shelf.sae.get((sae.digest, "study", concepts), lambda: make_study(sae, readings, probe))
+        return self.shelf.sae.get((sae.digest, "study", concepts), lambda: make_study(sae, readings, probe))
 
     def detectors(self, sae: "LoadedSAE", concepts: str) -> "Detectors":
         from saebench.evidence.words.detectors import find_detectors
 
         study = self.study(sae, concepts)
-        return self.run.shelf.sae.get((sae.digest, "detectors", concepts), lambda: find_detectors(study))
+        return self.shelf.sae.get((sae.digest, "detectors", concepts), lambda: find_detectors(study))

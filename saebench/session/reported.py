@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from saebench.catalogue.spec import SAESpec
 from saebench.compare.gating import Judgement
-from saebench.evidence.words.concepts import LETTERS
+from saebench.evidence.provider import closure
 from saebench.record.properties import Property
 from saebench.record.score import Score
 from saebench.run.recorder import Asked
@@ -35,13 +35,8 @@ def params_of(item: Any) -> dict[str, Any]:
 
 
 def asked_by(item: Any, prop: Property) -> Asked:
-    """What a test that is marked with a property measures.
-
-    It is measured at words if what it asks for is: everything that is read at words asks for the fixture `concepts`.
-    """
-    params = params_of(item)
-    concepts = str(params.get("concepts", LETTERS)) if "concepts" in item.fixturenames else None
-    return Asked(prop, spec_of(item), params, concepts)
+    """What a test that is marked with a property measures: its corpus is that of the evidence that it asks for."""
+    return Asked(prop, spec_of(item), params_of(item), tuple(closure(item.fixturenames)))
 
 
 def repetition_of(item: Any) -> int:

@@ -45,7 +45,7 @@ class SuiteRun:
             with usage_errors():
                 self.gate = requested_gate(self.config.getoption, self.config.rootpath)
                 self.run = requested_run(self.config.getoption)
-            self.run.unreadable |= unreadable_saes(self.config)
+            self.run.holder.unreadable |= unreadable_saes(self.config)
             self._be_verbose()
         return self.run
 
@@ -108,7 +108,7 @@ class SuiteRun:
             capture: Any = session.config.pluginmanager.getplugin("capturemanager")
             with capture.global_and_fixture_disabled(), usage_errors():
                 self.run.store.check_writable()
-                self.run.prepare(lambda line: print(f"saebench: {shown(line)}", flush=True))
+                self.run.preparation.prepare(lambda line: print(f"saebench: {shown(line)}", flush=True))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None]:

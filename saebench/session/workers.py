@@ -21,7 +21,7 @@ class Workers:
     def pytest_configure_node(self, node: Any) -> None:
         """https://github.com/pytest-dev/pytest-xdist/blob/master/src/xdist/newhooks.py"""
         run = self.suite_run.run
-        node.workerinput[UNREADABLE_SAES] = dict(run.unreadable) if run is not None else {}
+        node.workerinput[UNREADABLE_SAES] = dict(run.holder.unreadable) if run is not None else {}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:

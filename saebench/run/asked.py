@@ -1,0 +1,23 @@
+"""What a run is asked for: the options, as they were given."""
+
+from dataclasses import dataclass
+
+from saebench.record.budget import BUDGETS, Budget
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Of `--sae-budget`, `--sae-device` and so on; None for what was not named."""
+
+    budget: str = "quick"
+    device: str | None = None
+    model: str | None = None
+    fresh: bool = False
+    texts: str | None = None
+    """What `--sae-corpus` says."""
+    dtype: str | None = None
+    """Of the language model."""
+
+    @property
+    def sizes(self) -> Budget:
+        return BUDGETS[self.budget]

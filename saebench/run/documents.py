@@ -1,0 +1,39 @@
+"""An SAE on documents: the activations that it reads, and its one pass over them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from saebench.run.models import Models
+from saebench.run.shelf import Shelf
+
+if TYPE_CHECKING:
+    from saebench.evidence.trace import Trace
+    from saebench.saes.sae import LoadedSAE
+    from saebench.subject.activations import Activations
+    from saebench.subject.subject import Subject
+
+
+@dataclass
+class Documents:
+    """Each is made when it is first asked for; what a pass could not do is remembered as well."""
+
+    models: Models
+    shelf: Shelf
+
+    def activations(self, sae: "LoadedSAE") -> "Activations":
+        """Of the SAE's own model, at its hook."""
+        return self.models.activations(self.models.subject(sae.spec), sae.spec)
+
+    def trace(self, sae: "LoadedSAE") -> "Trace":
+        """One pass of the SAE over the corpus."""
+        from saebench.evidence.trace import trace
+
+        return self.shelf.sae.get((sae.digest, "trace"), lambda: trace(sae, self.activations(sae)), random=False)
+
+    def trace_in(self, subject: "Subject", sae: "LoadedSAE") -> "Trace":
+        """The same for a control or a twin, also in a model with random weights."""
+        from saebench.evidence.trace import trace
+
+        key = ("trace", sae.digest, subject.digest, sae.spec.context_size)
+        make = lambda: trace(sae, self.models.activations(subject, sae.spec))  # noqa: E731
+        return self.shelf.of(sae).get(key, make, random=False)

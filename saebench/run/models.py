@@ -1,0 +1,146 @@
+"""Which language model, hook and texts an SAE is measured with, and the model's activations there."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from saebench.catalogue.pretrained import model_on_hub
+from saebench.catalogue.spec import SAESpec
+from saebench.hub.models import context_of, default_hook, subject_digest
+from saebench.hub.needs import model_of
+from saebench.hub.texts import DEFAULT, WORLD, Source, source_of
+from saebench.record.budget import CONTEXT
+from saebench.record.places import ORGANISM
+from saebench.record.score import Unscored
+from saebench.run.asked import Asked
+from saebench.run.shelf import Shelf
+
+if TYPE_CHECKING:
+    from saebench.subject.activations import Activations
+    from saebench.subject.cache import Cache
+    from saebench.subject.corpora import Corpus
+    from saebench.subject.subject import Subject
+
+
+@dataclass
+class Models:
+    """Everything is loaded when it is first asked for, and its numbers are of one type for the whole run."""
+
+    asked: Asked
+    shelf: Shelf
+    dtypes: dict[str, str] = field(default_factory=dict)
+    """The numbers that each model is run in, by its name."""
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    """What a user should read, by model: where memory did not suffice."""
+    _cache: "Cache | None" = None
+    _device: str | None = None
+
+    def name(self, spec: SAESpec) -> str:
+        """What `--sae-model` says, else the SAE's own; the embedded one for what lies here and does not say."""
+        own = self.asked.model or model_of(spec)
+        if own is None and spec.repo is not None:
+            raise ValueError(f"{spec.name} does not say which language model it reads: name it with --sae-model")
+        if own is None or own == ORGANISM or Path(own).is_dir():
+            return own or ORGANISM
+        return model_on_hub(own)
+
+    def hook(self, spec: SAESpec) -> str:
+        """Where an SAE reads. Raises ValueError where neither it nor the user says."""
+        hook = spec.hook or default_hook(self.name(spec))
+        if hook is None:
+            raise ValueError(
+                f"{spec.name} does not say which hook it reads: name it, as in --sae {spec.name}@blocks.8.hook_resid_post,"
+                " or give its object an attribute `hook`, or a stanza in a family file, as CONTRIBUTING.md shows, a `hook`"
+            )
+        return hook
+
+    def source(self, spec: SAESpec) -> Source | None:
+        """Where the texts come from that an SAE is read on; None for the embedded model's world."""
+        return source_of(self.asked.texts or spec.corpus or (WORLD if self.name(spec) == ORGANISM else DEFAULT))
+
+    def corpus(self, spec: SAESpec) -> "Corpus":
+        """The texts that an SAE is read on, as many as the budget says."""
+        from saebench.subject.corpora import Texts, WorldTexts
+
+        source, documents = self.source(spec), self.asked.sizes.documents
+        if source is None:
+            return WorldTexts(documents, CONTEXT)
+        context = max(CONTEXT, 2 * (spec.context_size or 0))
+        return Texts(source, documents, min(context, context_of(self.name(spec)) or context), spec.prepend_bos)
+
+    def device(self) -> str:
+        """What `--sae-device` says, else a GPU where there is one."""
+        if self._device is None:
+            self._device = self.asked.device or _fastest()
+        return self._device
+
+    def dtype(self, model: str) -> str:
+        """The numbers that a model is run in: those that were asked for, else those that fit into memory."""
+        if model not in self.dtypes:
+            from saebench.subject.subject import dtype_that_fits
+
+            self.dtypes[model] = self.asked.dtype or dtype_that_fits(model, self.device())
+        return self.dtypes[model]
+
+    def digest(self, model: str, *, centred: bool) -> str:
+        """Of its weights, and of how they are run."""
+        return subject_digest(model, centred=centred, dtype=self.dtype(model))
+
+    def cache(self) -> "Cache":
+        """One for the whole run: where it computes anew, it does so once per key."""
+        from saebench.subject.cache import Cache
+
+        self._cache = self._cache or Cache(fresh=self.asked.fresh)
+        return self._cache
+
+    def subject(self, spec: SAESpec) -> "Subject":
+        """The model that an SAE is read from; `spec` is that of the loaded SAE."""
+        name = self.name(spec)
+        key = ("subject", name, spec.centred)
+        subject = self.shelf.model.get(key, lambda: self._loaded(name, spec), random=False)
+        for hook in {self.hook(spec), spec.hook_out or self.hook(spec)}:
+            subject.check_hook(hook, spec.name)
+        return subject
+
+    def _loaded(self, name: str, spec: SAESpec) -> "Subject":
+        from saebench.subject.batches import contexts_that_fit
+        from saebench.subject.subject import load_subject
+
+        device = self.device()
+        subject = load_subject(name, device, centred=spec.centred, dtype=self.dtype(name))
+        subject.batch.size = contexts_that_fit(device, self.corpus(spec).context, subject.bridge.cfg.d_vocab)
+        self.notes[name] = subject.batch.notes
+        return subject
+
+    def random(self, spec: SAESpec, kind: str) -> "Subject":
+        """The SAE's model with random weights, one of `random_weights.MODELS`."""
+        name = self.name(spec)
+        make = partial(self._random, name, kind, spec)
+        return self.shelf.model.get(("model", name, kind, spec.centred), make, random=False)
+
+    def _random(self, name: str, kind: str, spec: SAESpec) -> "Subject":
+        from saebench.subject.batches import out_of_memory
+        from saebench.subject.random_weights import control_model
+
+        try:
+            return control_model(name, kind, self.device(), centred=spec.centred, dtype=self.dtype(name))
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise Unscored("the model with random weights does not fit into memory beside the real one") from error
+
+    def activations(self, subject: "Subject", spec: SAESpec) -> "Activations":
+        """What an SAE reads and writes in its own model, or in one with random weights."""
+        from saebench.subject.activations import compute_activations
+
+        corpus, hook, out = self.corpus(spec), self.hook(spec), spec.hook_out or self.hook(spec)
+        key = ("activations", subject.digest, hook, out, corpus.name)
+        make = partial(compute_activations, subject, hook, corpus, self.cache(), out)
+        return self.shelf.place.get(key, make, random=False)
+
+
+def _fastest() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
