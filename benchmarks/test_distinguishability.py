@@ -14,6 +14,7 @@ from saebench.evidence.game.responses import turned
 from saebench.metrics import distinguishability as metric
 from saebench.record.score import Unscored
 from saebench.record.store import Store
+from saebench.run.asked import Asked
 from saebench.run.run import Run
 
 SCORES = (
@@ -23,7 +24,7 @@ SCORES = (
 
 
 def new_run(folder: Path, budget: str) -> Run:
-    return Run(resolve("organism/topk-16"), Store(folder / "s.jsonl"), budget)
+    return Run(resolve("organism/topk-16"), Store(folder / "s.jsonl"), Asked(budget))
 
 
 def scored(score, *arguments):
@@ -35,7 +36,7 @@ def scored(score, *arguments):
 
 def suite(run: Run) -> None:
     """Everything that `suites/test_distinguishability.py` scores of one SAE."""
-    lineup = run.controls.lineup(run.sae(run.specs[0]))
+    lineup = run.game.lineup(run.holder.sae(run.specs[0]))
     for score in SCORES:
         scored(score, lineup)
     for rungs in (lineup.rungs, lineup.controls):
@@ -50,14 +51,14 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scene(run):
-    return run.controls.own(run.sae(run.specs[0]))[0]
+    return run.game.own(run.holder.sae(run.specs[0]))[0]
 
 
 @pytest.mark.parametrize("budget", ["quick", "standard"])
 def test_the_suite_for_one_sae(benchmark, tmp_path, budget):
     """With activations cached, and with all that other SAEs would share. Targets on two cores: 45 s and 5 minutes."""
     run = new_run(tmp_path, budget)
-    run.trace(run.sae(run.specs[0]))
+    run.documents.trace(run.holder.sae(run.specs[0]))
     benchmark.pedantic(suite, (run,), rounds=1)
 
 
@@ -66,7 +67,7 @@ def test_a_further_sae(benchmark, run):
     suite(run)
 
     def again() -> None:
-        run.controls.of_sae.clear()
+        run.shelf.sae.clear()
         suite(run)
 
     benchmark.pedantic(again, rounds=1)
@@ -101,7 +102,7 @@ def test_time_outside_of_forward_passes(benchmark, run, monkeypatch):
 
     def again() -> None:
         inside[0] = 0.0
-        run.controls.of_sae.clear()
+        run.shelf.sae.clear()
         suite(run)
 
     benchmark.pedantic(again, rounds=1)

@@ -12,8 +12,8 @@ D_MODEL, D_SAE = 2304, 16_384
 LOAD = """
 import resource, sys, time
 import torch, sae_lens
-from saebench.loaders import load_sae
-from saebench.registry import resolve
+from saebench.saes.loaders import load_sae
+from saebench.catalogue.registry import resolve
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 begun = time.perf_counter()
 (spec,) = resolve(sys.argv[1])

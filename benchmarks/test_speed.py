@@ -19,7 +19,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def activations(run):
-    return run.activations(run.sae(run.specs[0]))
+    return run.documents.activations(run.holder.sae(run.specs[0]))
 
 
 def test_load_an_sae(benchmark, run):
@@ -29,13 +29,13 @@ def test_load_an_sae(benchmark, run):
 def test_activations_of_the_quick_budget_without_cache(benchmark, run, tmp_path):
     from saebench.subject.activations import compute_activations
 
-    subject, hook = run.subject(run.specs[0]), run.hook(run.specs[0])
+    subject, hook = run.models.subject(run.specs[0]), run.models.hook(run.specs[0])
     fresh = Cache(tmp_path, fresh=True)
-    benchmark.pedantic(compute_activations, (subject, hook, run.corpus(run.specs[0]), fresh), rounds=1)
+    benchmark.pedantic(compute_activations, (subject, hook, run.models.corpus(run.specs[0]), fresh), rounds=1)
 
 
 def test_trace_of_one_sae(benchmark, run, activations):
-    sae = run.sae(run.specs[0])
+    sae = run.holder.sae(run.specs[0])
     benchmark.pedantic(trace, (sae, activations), rounds=3, warmup_rounds=1)
 
 

@@ -48,8 +48,8 @@ def scored(score, *arguments):
 
 
 def both_suites(run: Run) -> None:
-    sae = run.sae(run.specs[0])
-    run.words.of_sae.clear()
+    sae = run.holder.sae(run.specs[0])
+    run.shelf.sae.clear()
     study, detectors = run.words.study(sae, "letters"), run.words.detectors(sae, "letters")
     for score in OF_DETECTORS:
         scored(score, study, detectors)
@@ -67,7 +67,7 @@ def test_both_suites_of_one_sae_with_cached_activations(benchmark, run):
 
 def test_the_part_that_saebench_has_too(benchmark, run, monkeypatch):
     """k-sparse probes, splits, full rate, fraction, without the control of random directions. The target is 0.8 s."""
-    sae = run.sae(run.specs[0])
+    sae = run.holder.sae(run.specs[0])
     readings, probe = run.words.readings(sae.spec, "letters"), run.words.probe(sae.spec, "letters")
     monkeypatch.setattr(absorption, "check_better_than_random", lambda study, detectors: None)
 
@@ -93,14 +93,18 @@ def test_both_suites_of_one_sae_without_cache(benchmark, monkeypatch, tmp_path):
 def test_asking_for_the_words_that_are_edited(benchmark, run, tmp_path):
     """What `first_letter.ablation_share` and `absorption.causal_rate` need of the model, once for all SAEs."""
     spec = run.specs[0]
-    subject, readings, probe = run.subject(spec), run.words.readings(spec, "letters"), run.words.probe(spec, "letters")
+    subject, readings, probe = (
+        run.models.subject(spec),
+        run.words.readings(spec, "letters"),
+        run.words.probe(spec, "letters"),
+    )
     folders = iter(tmp_path / str(i) for i in range(10))
     benchmark.pedantic(lambda: make_speller(subject, readings, probe, Cache(next(folders))), rounds=3, warmup_rounds=1)
 
 
 def test_causal_rate(benchmark, run):
     """A forward and a backward pass per word and step, from the hook's layer on."""
-    sae = run.sae(run.specs[0])
+    sae = run.holder.sae(run.specs[0])
     study, detectors = run.words.study(sae, "letters"), run.words.detectors(sae, "letters")
     speller = run.words.speller(sae.spec, "letters")
     benchmark.pedantic(editing.causal_rate, (study, detectors, speller), rounds=3, warmup_rounds=1)

@@ -18,17 +18,18 @@ from saebench.metrics import absorption
 from saebench.record.budget import BUDGETS, Size
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
-from saebench.run import run
+from saebench.run import models
+from saebench.run.asked import Asked
 from saebench.run.run import Run
 from saebench.saes.sae import LoadedSAE
-from saebench.subject import random_weights as subject_random
+from saebench.subject import random_weights
 
 REAL = "organism/batchtopk-16-telegrams"
 """Its data had a genre that the model never saw, so that every property has a value."""
 SMALLER = (
     (BUDGETS, "smoke", replace(BUDGETS["smoke"], documents=10, words=1400, game=Size(16, 3, 6))),
-    (vars(run), "CONTEXT", 128), (vars(scene), "POOL", 10_000), (vars(lineup), "PER_PROMPT", 500), (vars(lineup), "ERRORS", 2),
-    (vars(subject_random), "MODELS", {"random_model": subject_random.MODELS["random_model"]}),
+    (vars(models), "CONTEXT", 128), (vars(scene), "POOL", 10_000), (vars(lineup), "PER_PROMPT", 500), (vars(lineup), "ERRORS", 2),
+    (vars(random_weights), "MODELS", {"random_model": random_weights.MODELS["random_model"]}),
     (vars(games), "GAMES", 2000), (vars(games), "RESAMPLES", 400),
     # Among so few words no latent is clearly better than random directions.
     (vars(absorption), "check_better_than_random", lambda study, detectors: None),
@@ -118,7 +119,7 @@ def cases() -> tuple[Case, ...]:
 
 @cache
 def whole_run() -> Run:
-    return Run(resolve(REAL), Store(Path("unused.jsonl")), "smoke", device="cpu")
+    return Run(resolve(REAL), Store(Path("unused.jsonl")), Asked("smoke", device="cpu"))
 
 
 @cache
@@ -136,24 +137,9 @@ class Evidence:
     sae: LoadedSAE
 
     def get(self, name: str, concepts: str, control: str = "") -> Any:
-        words, of = self.run.words, self.run
-        make: dict[str, Callable[[], Any]] = {
-            "sae": lambda: self.sae,
-            "concepts": lambda: concepts,
-            "activations": lambda: of.activations(self.sae),
-            "trace": lambda: of.trace(self.sae),
-            "probed": lambda: words.probed(self.sae.spec, concepts),
-            "study": lambda: words.study(self.sae, concepts),
-            "detectors": lambda: words.detectors(self.sae, concepts),
-            "speller": lambda: words.speller(self.sae.spec, concepts),
-            "lineup": lambda: of.controls.lineup(self.sae),
-            "control_rungs": lambda: of.controls.rungs(self.sae, control),
-            "controls": lambda: of.controls.controls(self.sae),
-            "firings": lambda: of.dataset.firings(self.sae),
-            "dataset_game": lambda: of.dataset.game(self.sae),
-            "timings": lambda: lambda *_: ([1.0] * 3, [1.0] * 3),
-        }
-        return make[name]()
+        if name == "timings":
+            return lambda *_: ([1.0] * 3, [1.0] * 3)
+        return self.run.provision.get(name, self.sae, {"concepts": concepts, "control": control})
 
 
 @cache
@@ -161,12 +147,13 @@ def outcomes(kind: str) -> dict[str, Outcome]:
     """Of every case, what an SAE scores that is written in one of `KINDS`, or why it is not scored."""
     whole = whole_run()
     whole.shelf.sae.clear()
-    whole._sae = replace(real(), source=rewritten(real(), kind), digest=f"digest of {kind}")
+    sae = replace(real(), source=rewritten(real(), kind), digest=f"digest of {kind}")
+    whole.holder.hold(sae)
     with pytest.MonkeyPatch.context() as patch:
         if kind == "batched":
-            patch.setattr(whole.subject(whole._sae.spec).batch, "size", 5)
+            patch.setattr(whole.models.subject(sae.spec).batch, "size", 5)
             patch.setattr("saebench.evidence.words.study.BATCH", 333)
-        return {case.name: outcome(case, Evidence(whole, whole._sae)) for case in cases()}
+        return {case.name: outcome(case, Evidence(whole, sae)) for case in cases()}
 
 
 def outcome(case: Case, evidence: Evidence) -> Outcome:

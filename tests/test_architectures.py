@@ -27,7 +27,8 @@ from saebench.making.training import classes_of, training_sae
 from saebench.record.budget import BUDGETS
 from saebench.record.score import Unscored
 from saebench.record.store import Store
-from saebench.run import architecture_run
+from saebench.run import architectures as trained
+from saebench.run.asked import Asked
 from saebench.run.run import Run
 from saebench.session.options import add_options
 
@@ -302,10 +303,10 @@ def test_an_installed_package_is_known_by_its_version() -> None:
 
 def test_the_recipe_is_known_without_importing_the_architecture(mine: Path, tmp_path: Path) -> None:
     (mine / "heavy.py").write_text("raise SystemExit('imported')\n")
-    run = Run(specs("heavy:SAE", "topk"), Store(tmp_path / "s.jsonl"), "smoke", "cpu")
-    digests = [run.known(spec).digest for spec in run.specs]
+    run = Run(specs("heavy:SAE", "topk"), Store(tmp_path / "s.jsonl"), Asked("smoke", "cpu"))
+    digests = [run.holder.known(spec).digest for spec in run.specs]
     assert len(set(digests)) == len(run.specs)
-    assert digests == [run.known(spec).digest for spec in run.specs]
+    assert digests == [run.holder.known(spec).digest for spec in run.specs]
 
 
 def test_no_control_is_trained_for_an_sae_that_was_trained_on_the_spot(tmp_path: Path) -> None:
@@ -338,7 +339,7 @@ def small(project: Any, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: F811
     monkeypatch.setattr(architectures, "REFERENCE_L0S", (6, 40))
     monkeypatch.setattr(architectures, "L0S", (8,))
     monkeypatch.setattr(matched_table, "FEWEST", 2)
-    monkeypatch.setattr(architecture_run, "EMBEDDED_WIDTH", 256)
+    monkeypatch.setattr(trained, "EMBEDDED_WIDTH", 256)
     source_digest.cache_clear()
     return project
 
@@ -481,7 +482,7 @@ def test_what_is_uploaded_is_what_the_run_wrote() -> None:
 
 def test_modules_of_names_and_recipes_are_light() -> None:
     heavy = "print([m for m in ('torch', 'sae_lens', 'scipy') if m in sys.modules])"
-    light = "saebench.catalogue.architectures, saebench.run.architecture_run, saebench.making.recipe, saebench.compare.matched, saebench.boards.matched_table"
+    light = "saebench.catalogue.architectures, saebench.run.architectures, saebench.making.recipe, saebench.compare.matched, saebench.boards.matched_table"
     done = subprocess.run(
         [sys.executable, "-c", f"import sys, {light}; {heavy}"], capture_output=True, text=True, check=True
     )

@@ -24,7 +24,7 @@ import sys, time
 from pathlib import Path
 sys.path[:0] = sys.argv[3:]
 import torch
-from saebench.cache import Cache
+from saebench.subject.cache import Cache
 folder, name = Path(sys.argv[1]), sys.argv[2]
 
 def compute():

@@ -48,6 +48,7 @@ from saebench.hub.needs import check_fit, ensure, of_corpus, of_model, of_sae
 from saebench.hub.texts import source_of
 from saebench.record.score import Unscored
 from saebench.record.store import Store
+from saebench.run.asked import Asked
 from saebench.run.run import Run
 from saebench.saes.loaders import load_sae
 from saebench.saes.sae import LoadedSAE
@@ -704,7 +705,7 @@ def test_pattern(tmp_path: Path, told: Told, pattern: str, name: str) -> None:
     "/dev/null", "/dev/zero", "/", "", "[", "organism~nope", "organism/topk-16~random~pca",
 ])  # fmt: skip
 def test_pattern_that_strays(told: Told, tmp_path: Path, pattern: str) -> None:
-    told(lambda: Run(named(pattern), Store(tmp_path / "s.jsonl")).sae(resolve(pattern)[0]))
+    told(lambda: Run(named(pattern), Store(tmp_path / "s.jsonl")).holder.sae(resolve(pattern)[0]))
 
 
 @pytest.mark.parametrize("name", ["line", "ansi", "bidi", "invisible", "html", "table", "code"])
@@ -788,7 +789,7 @@ def with_attribute(name: str, value: str) -> str:
 @pytest.fixture(scope="module")
 def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run whose model is loaded once."""
-    return Run([], Store(tmp_path_factory.mktemp("run") / "s.jsonl"), "smoke", "cpu")
+    return Run([], Store(tmp_path_factory.mktemp("run") / "s.jsonl"), Asked("smoke", "cpu"))
 
 
 ATTRIBUTES = {
@@ -1017,8 +1018,8 @@ def test_file_of_texts(tmp_path: Path, told: Told, case: tuple[str, bytes | None
     """It is looked at before anything heavy is loaded."""
     name, content = case
     (tmp_path / name).mkdir() if content is None else (tmp_path / name).write_bytes(content)
-    run = Run(resolve("organism/topk-16"), Store(tmp_path / "s.jsonl"), texts=str(tmp_path / name))
-    told(lambda: run.prepare(print), "--sae-corpus")
+    run = Run(resolve("organism/topk-16"), Store(tmp_path / "s.jsonl"), Asked(texts=str(tmp_path / name)))
+    told(lambda: run.preparation.prepare(print), "--sae-corpus")
 
 
 @pytest.mark.parametrize("name", [
@@ -1026,8 +1027,8 @@ def test_file_of_texts(tmp_path: Path, told: Told, case: tuple[str, bytes | None
     "~nosuchuser/x.txt", "nope.txt", "x.csv", "/dev/zero", "/etc/passwd", "<b>/c",
 ])  # fmt: skip
 def test_name_of_texts(tmp_path: Path, told: Told, name: str) -> None:
-    run = Run(resolve("organism/topk-16"), Store(tmp_path / "s.jsonl"), texts=name)
-    told(lambda: run.prepare(print))
+    run = Run(resolve("organism/topk-16"), Store(tmp_path / "s.jsonl"), Asked(texts=name))
+    told(lambda: run.preparation.prepare(print))
 
 
 class Careful:

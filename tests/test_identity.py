@@ -22,6 +22,7 @@ from saebench.record.places import organism_folder
 from saebench.record.properties import Property
 from saebench.record.score import Score, identity
 from saebench.record.store import Store
+from saebench.run.asked import Asked as Options
 from saebench.run.recorder import Asked
 from saebench.run.run import Run
 from saebench.saes.loaders import load_sae
@@ -55,7 +56,7 @@ class Setting:
 
     def run(self, **options: Any) -> Run:
         options = {"device": "cpu", "model": str(self.folder / "model"), "texts": str(self.folder / "t.txt"), **options}
-        return Run([], Store(self.folder / "s.jsonl"), "smoke", **options)
+        return Run([], Store(self.folder / "s.jsonl"), Options("smoke", **options))
 
     def identity(self, spec: SAESpec = SPEC, concepts: str | None = None, **options: Any) -> str:
         from saebench.hub import models, texts
@@ -63,8 +64,9 @@ class Setting:
         for known in (models._digest, texts._read):
             known.cache_clear()
         run = self.run(**options)
-        run.known = lambda spec: spec  # type: ignore[method-assign]
-        return identity(**run.recorder.identifying(Asked(PROPERTY, spec, {}, concepts)))
+        run.holder.known = lambda spec: spec  # type: ignore[method-assign]
+        asked = Asked(PROPERTY, spec, {"concepts": concepts} if concepts else {}, ("study",) if concepts else ())
+        return identity(**run.recorder.identifying(asked))
 
 
 PROPERTY = Property("some.property", 1, "higher", "unit")
@@ -108,7 +110,7 @@ def test_code_looks_at_no_other_facts() -> None:
             # What cannot be read has a sentence in their place, and no score.
             if fact not in (*TRAINING, "unreadable") and path.name not in shown and f"{path.name}:{fact}" not in shown:
                 # What `--sae-arch` is told is part of its recipe, and with it of its digest.
-                assert path.name == "architecture_run.py", f"{path} looks at the fact {fact!r}"
+                assert path.match("run/architectures.py"), f"{path} looks at the fact {fact!r}"
 
 
 def _facts_in(path: Path) -> set[str]:
@@ -125,7 +127,7 @@ def _facts_in(path: Path) -> set[str]:
 
 
 def test_the_check_above_can_fail() -> None:
-    assert {"training_architecture"} <= _facts_in(Path(saebench.__file__).parent / "control_training.py")
+    assert {"training_architecture"} <= _facts_in(Path(saebench.__file__).parent / "making" / "control_training.py")
 
 
 def one_byte(path: Path) -> None:
@@ -190,8 +192,8 @@ def test_fields_of_a_score_that_identify_it(field: str) -> None:
 def test_a_score_whose_reading_is_not_known_is_not_taken(setting: Setting) -> None:
     """Scores of earlier versions do not say how their SAE was read."""
     run = setting.run()
-    run.known = lambda spec: spec  # type: ignore[method-assign]
-    facts = run.recorder.identifying(Asked(PROPERTY, SPEC, {}, None))
+    run.holder.known = lambda spec: spec  # type: ignore[method-assign]
+    facts = run.recorder.identifying(Asked(PROPERTY, SPEC, {}))
     assert identity(**{**facts, "reading": {}}) != identity(**facts)
 
 

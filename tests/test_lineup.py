@@ -34,7 +34,8 @@ from saebench.metrics import distinguishability as metric
 from saebench.record.budget import BUDGETS, Size
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
-from saebench.run import control_run
+from saebench.run import control_saes
+from saebench.run.asked import Asked
 from saebench.run.run import Run
 from saebench.saes.sae import LoadedSAE
 
@@ -42,7 +43,7 @@ torch.set_num_threads(1)
 REAL, RANDOM_MODEL = "organism/topk-16", "organism/batchtopk-16-random-model"
 D, LATENTS = 192, 1024
 SMALLER = (
-    (control_run, "SAMPLE", 1024), (scene, "POOL", 10_000), (lining, "PER_PROMPT", 500), (lining, "ERRORS", 4),
+    (control_saes, "SAMPLE", 1024), (scene, "POOL", 10_000), (lining, "PER_PROMPT", 500), (lining, "ERRORS", 4),
 )  # fmt: skip
 HEADLINES = (metric.auc, metric.accuracy)
 OTHERS = (metric.sensitivity_log_ratio, metric.noise_suppression_gap)
@@ -57,12 +58,12 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         for module, name, value in SMALLER:
             patch.setattr(module, name, value)
         patch.setitem(BUDGETS, "smoke", replace(BUDGETS["smoke"], game=Size(16, 3, 9)))
-        run().activations(real())
+        run().documents.activations(real())
         yield
 
 
 def fresh_run() -> Run:
-    return Run([resolve(REAL)[0]], Store(Path("unused.jsonl")), "smoke", device="cpu")
+    return Run([resolve(REAL)[0]], Store(Path("unused.jsonl")), Asked("smoke", device="cpu"))
 
 
 run = cache(fresh_run)
@@ -95,7 +96,7 @@ def nothing(name: str) -> LoadedSAE:
     if name == "random model":
         return loaded(RANDOM_MODEL)
     if name == "random":
-        return control_sae("random_l0", run().controls.like(real()))
+        return control_sae("random_l0", run().control_saes.like(real()))
     always: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
         "dead": (lambda x: torch.zeros(len(x), LATENTS), lambda latents: latents @ weights()),
         "dense": (lambda x: (x @ weights().T).abs() + 1, lambda latents: latents @ weights() / LATENTS),
@@ -108,11 +109,11 @@ def nothing(name: str) -> LoadedSAE:
 
 @cache
 def lineup(name: str) -> Lineup:
-    return run().controls.lineup(real() if name == "real" else nothing(name))
+    return run().game.lineup(real() if name == "real" else nothing(name))
 
 
 def dictionary(sae: LoadedSAE | None = None) -> tuple[Scene, Dictionary]:
-    return run().controls.own(sae or real())
+    return run().game.own(sae or real())
 
 
 def outcome(score: Callable[[], Estimate]) -> tuple[float, ...] | str:
@@ -175,7 +176,7 @@ def test_an_sae_without_live_latents_has_no_lineup_and_the_reason_is_true(name: 
     """Latents that are always active are active on five tokens: it is something else that they lack."""
     for _ in range(2):
         with pytest.raises(Unscored, match=reason) as unscored:
-            run().controls.lineup(nothing(name))
+            run().game.lineup(nothing(name))
         assert unscored.value.broken is name.startswith("nan")
         assert "\n" not in unscored.value.reason
 
@@ -265,11 +266,11 @@ def test_other_saes_before_it_and_a_warm_cache_change_nothing() -> None:
     """The first run measured other SAEs, some of them broken, before or after; the second one only this one."""
     for name in ("identity", "nan"):
         with pytest.raises(Unscored):
-            run().controls.lineup(nothing(name))
+            run().game.lineup(nothing(name))
     lineup("random")
     wanted = outcomes(lineup("real"))
     torch.manual_seed(7)
-    found = outcomes(fresh_run().controls.lineup(real()))
+    found = outcomes(fresh_run().game.lineup(real()))
     assert found == wanted
 
 
@@ -287,7 +288,7 @@ def test_live_latents_are_neither_dead_nor_dense_and_have_a_direction() -> None:
 
 def test_firing_rates_are_shares_of_the_tokens_that_were_counted() -> None:
     _, own = dictionary()
-    trace = run().trace(real())
+    trace = run().documents.trace(real())
     share = trace.fired.double().numpy() / len(trace.tokens)
     seen = trace.fired.numpy() >= FEWEST_ACTIVE
     assert np.allclose(own.rate[seen], share[seen])
@@ -302,7 +303,7 @@ def test_a_latent_that_is_always_active_has_a_rate_of_one_in_whatever_context() 
 
 def test_dead_latents_are_never_active() -> None:
     _, own = dictionary()
-    x = run().activations(real()).residual[:, 1:64].flatten(0, 1)
+    x = run().documents.activations(real()).residual[:, 1:64].flatten(0, 1)
     assert not real().encode(x)[:, own.dead].any()
 
 
@@ -364,7 +365,7 @@ def test_what_is_made_of_doubles_contributes_as_much_as_the_activation() -> None
 
 def test_a_control_that_is_missing_or_has_no_latents_takes_no_other_rung_down() -> None:
     scene, own = dictionary()
-    empty = read_dictionary(nothing("dead"), scene, run().trace(nothing("dead")))
+    empty = read_dictionary(nothing("dead"), scene, run().documents.trace(nothing("dead")))
 
     def missing() -> Any:
         raise Unscored("there is none")

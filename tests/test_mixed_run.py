@@ -16,7 +16,7 @@ SAES = """
 import warnings
 import torch
 from safetensors.torch import load_file
-from saebench.places import fixtures_dir
+from saebench.record.places import fixtures_dir
 
 def weights(name):
     folder = fixtures_dir() / "organism" / "saes" / name

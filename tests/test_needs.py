@@ -32,6 +32,7 @@ from saebench.hub.hub import Repo, gigabytes
 from saebench.hub.models import missing_of_model, model_folder, revision_of_model
 from saebench.record.score import Score
 from saebench.record.store import Store
+from saebench.run.asked import Asked
 from saebench.run.run import Run
 from saebench.subject import subject
 
@@ -442,7 +443,7 @@ def test_a_command_waits_for_an_answer_for_less_than_three_seconds(
 def test_what_is_fetched_is_said_first_with_its_size(hub: Hub, tmp_path: Path) -> None:
     said: list[tuple[str, int]] = []
     run = Run(resolve_all(["./mine.toml"]), Store(tmp_path / "s.jsonl"))
-    run.prepare(lambda line: said.append((line, len(hub.log))))
+    run.preparation.prepare(lambda line: said.append((line, len(hub.log))))
     weights = {name: len(content) for name, content in saes().items() if name in ("a/params.npz", "b/params.npz")}
     (first, before), (second, between) = said
     assert first == f"fetching {gigabytes(sum(weights.values()))}: the SAE local/mine.toml/a, the SAE local/mine.toml/b"
@@ -812,7 +813,7 @@ def test_a_control_of_a_pinned_sae_is_of_that_very_revision(hub: Hub, tmp_path: 
     first, _ = pinned(hub)
     name = f"gemmascope/2b/layer-12/16k@{first}~random_l0"
     run = Run(resolve_all([name]), Store(tmp_path / "s.jsonl"))
-    assert run.own(run.specs[0]).revision == first
+    assert run.specs[0].own.revision == first
 
 
 def test_a_control_may_be_of_an_sae_of_an_own_family(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
@@ -882,20 +883,20 @@ def test_what_does_not_fit_is_told_before_anything_heavy_is_imported(fitting: Hu
 
 
 def prepared(tmp_path: Path, *patterns: str, model: str | None = None) -> tuple[Run, list[str]]:
-    run, said = Run(resolve_all(patterns), Store(tmp_path / "s.jsonl"), model=model, texts=DATA), list[str]()
-    run.prepare(said.append)
+    run, said = Run(resolve_all(patterns), Store(tmp_path / "s.jsonl"), Asked(model=model, texts=DATA)), list[str]()
+    run.preparation.prepare(said.append)
     return run, said
 
 
 def check_left_out(run: Run, said: list[str], name: str, sentence: str) -> None:
     """It alone is unreadable, and that is said once."""
-    assert list(run.unreadable) == [name]
-    assert sentence in run.unreadable[name]
-    assert name in run.unreadable[name]
-    assert "\n" not in run.unreadable[name]
-    assert said.count(run.unreadable[name]) == 1
-    run.prepare(said.append)
-    assert said.count(run.unreadable[name]) == 1
+    assert list(run.holder.unreadable) == [name]
+    assert sentence in run.holder.unreadable[name]
+    assert name in run.holder.unreadable[name]
+    assert "\n" not in run.holder.unreadable[name]
+    assert said.count(run.holder.unreadable[name]) == 1
+    run.preparation.prepare(said.append)
+    assert said.count(run.holder.unreadable[name]) == 1
 
 
 def test_one_that_a_repository_lacks_leaves_the_others(hub: Hub, tmp_path: Path) -> None:
@@ -928,13 +929,13 @@ def test_one_that_is_damaged_leaves_the_others(hub: Hub, tmp_path: Path) -> None
     (tmp_path / "lone.npz").write_bytes(sae()[:100])
     run, said = prepared(tmp_path, "./mine.toml/a", "./lone.npz", "./mine.toml/b~pca")
     check_left_out(run, said, "local/lone.npz", "lone.npz is damaged")
-    assert [spec.name for spec in run.readable()] == ["local/mine.toml/a", "local/mine.toml/b~pca"]
+    assert [spec.name for spec in run.preparation.readable()] == ["local/mine.toml/a", "local/mine.toml/b~pca"]
 
 
 def test_a_control_of_one_that_is_damaged_is_left_out_too(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "lone.npz").write_bytes(sae()[:100])
     run, _ = prepared(tmp_path, "./mine.toml/a", "./lone.npz~pca")
-    assert "lone.npz is damaged" in run.unreadable["local/lone.npz~pca"]
+    assert "lone.npz is damaged" in run.holder.unreadable["local/lone.npz~pca"]
 
 
 def test_one_that_does_not_say_its_hook_leaves_the_others(hub: Hub, tmp_path: Path) -> None:
@@ -942,7 +943,7 @@ def test_one_that_does_not_say_its_hook_leaves_the_others(hub: Hub, tmp_path: Pa
     run, said = prepared(tmp_path, "./mine.toml/a", "./lone.npz", model=MODEL)
     check_left_out(run, said, "local/lone.npz", "name it, as in --sae local/lone.npz@blocks.8.hook_resid_post")
     run, said = prepared(tmp_path, "./mine.toml/a", f"./lone.npz@{HOOK}", model=MODEL)
-    assert not run.unreadable
+    assert not run.holder.unreadable
 
 
 def test_what_concerns_all_still_ends_the_run(hub: Hub, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def pytest_configure(config):
 SAES = """
 import torch
 from safetensors.torch import load_file
-from saebench.places import fixtures_dir
+from saebench.record.places import fixtures_dir
 
 W = load_file(fixtures_dir() / "organism" / "saes" / "topk-16" / "sae_weights.safetensors")
 

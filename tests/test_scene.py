@@ -23,6 +23,7 @@ from saebench.evidence.words.vocabulary import token_texts
 from saebench.record.budget import BUDGETS, Budget, Size
 from saebench.record.score import Unscored
 from saebench.record.store import Store
+from saebench.run.asked import Asked
 from saebench.run.run import Run
 from saebench.subject.activations import Activations
 
@@ -42,13 +43,13 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 @cache
 def run() -> Run:
-    return Run([resolve("organism/topk-16")[0]], Store(Path("unused.jsonl")), "smoke", device="cpu")
+    return Run([resolve("organism/topk-16")[0]], Store(Path("unused.jsonl")), Asked("smoke", device="cpu"))
 
 
 @cache
 def activations() -> Activations:
     spec = replace(run().specs[0], hook=HOOK)
-    return run().activations_of(run().subject(spec), spec)
+    return run().models.activations(run().models.subject(spec), spec)
 
 
 @cache

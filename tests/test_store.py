@@ -25,7 +25,7 @@ import sys
 sys.path[:0] = sys.argv[3:]
 from factories import make_score
 from filelock import FileLock
-from saebench.store import Store
+from saebench.record.store import Store
 store = Store(sys.argv[1])
 for i in range(40):
     store.append(make_score(sae=f"{sys.argv[2]}/{i}", hook="x" * 9000))

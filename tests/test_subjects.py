@@ -34,6 +34,7 @@ from saebench.metrics import context_length, reconstruction
 from saebench.record.properties import Property
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
+from saebench.run.asked import Asked as Options
 from saebench.run.recorder import Asked
 from saebench.run.run import Run
 from saebench.saes.sae import LoadedSAE
@@ -647,7 +648,7 @@ class Small:
         digest = f"digest of {next(self.count)}"
         spec = SAESpec("given/sae", "python", "given:sae", model=str(self.folder), digest=digest, **facts)
         made = LoadedSAE(spec, source, digest, "cpu")
-        self.run._sae = made
+        self.run.holder.hold(made)
         return made
 
 
@@ -662,7 +663,7 @@ def gemma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAEBENCH_CACHE", str(folder / "cache"))
         store = Store(folder / "scores.jsonl")
-        yield Small(Run([], store, "smoke", device="cpu", model=str(folder), texts=str(texts)), folder)
+        yield Small(Run([], store, Options("smoke", device="cpu", model=str(folder), texts=str(texts))), folder)
 
 
 TRANSCODER = {"hook": "blocks.1.ln2.hook_normalized", "hook_out": "blocks.1.hook_mlp_out", "context_size": 64}
@@ -675,8 +676,8 @@ def test_what_asks_about_one_place_is_unscored_for_a_transcoder(gemma: Small) ->
     for ask in (
         lambda: gemma.run.words.study(sae, "letters"),
         lambda: gemma.run.words.detectors(sae, "letters"),
-        lambda: gemma.run.controls.lineup(sae),
-        lambda: gemma.run.controls.controls(sae),
+        lambda: gemma.run.game.lineup(sae),
+        lambda: gemma.run.control_saes.of(sae),
     ):
         with pytest.raises(Unscored) as raised:
             ask()
@@ -689,15 +690,15 @@ def test_no_control_is_made_for_a_transcoder(gemma: Small, name: str) -> None:
     """They reconstruct what they read, which is not what a transcoder writes."""
     sae = gemma.sae(planted.identity(), **TRANSCODER)
     with pytest.raises(Unscored) as raised:
-        gemma.run.controls.made(sae, name)
+        gemma.run.control_saes.made(sae, name)
     assert raised.value.reason == transcodes(sae.spec)
 
 
 def test_an_sae_that_names_its_own_hook_twice_is_no_transcoder(gemma: Small) -> None:
     hook = "blocks.1.hook_resid_post"
     sae = gemma.sae(planted.identity(), hook=hook, hook_out=hook, context_size=64)
-    assert gemma.run.activations(sae).output is None
-    assert gemma.run.controls.controls(sae)
+    assert gemma.run.documents.activations(sae).output is None
+    assert gemma.run.control_saes.of(sae)
 
 
 # SAEs of another width
@@ -706,7 +707,7 @@ def test_an_sae_that_names_its_own_hook_twice_is_no_transcoder(gemma: Small) -> 
 @pytest.mark.parametrize("d_in", [31, 33, 2304])
 def test_an_sae_of_another_width_is_broken_in_one_sentence(gemma: Small, d_in: int) -> None:
     sae = gemma.sae(planted.identity(), hook="blocks.1.hook_resid_post", d_in=d_in, context_size=64)
-    for ask in (lambda: gemma.run.trace(sae), lambda: make_study(sae, *read_letters(gemma, sae))):
+    for ask in (lambda: gemma.run.documents.trace(sae), lambda: make_study(sae, *read_letters(gemma, sae))):
         with pytest.raises(Unscored, match=f"the SAE reads {d_in} dimensions, .* has 32") as raised:
             ask()
         assert raised.value.broken
@@ -721,7 +722,7 @@ def read_letters(gemma: Small, sae: LoadedSAE) -> tuple[Readings, Any]:
 def test_an_object_of_another_width_that_does_not_say_so_is_broken_in_one_sentence(gemma: Small, source: Any) -> None:
     sae = gemma.sae(source, hook="blocks.1.hook_resid_post", context_size=64)
     with pytest.raises(Unscored, match=r"^encode of shape .* raised RuntimeError") as raised:
-        gemma.run.trace(sae)
+        gemma.run.documents.trace(sae)
     assert raised.value.broken
     assert "\n" not in raised.value.reason
 
@@ -729,7 +730,7 @@ def test_an_object_of_another_width_that_does_not_say_so_is_broken_in_one_senten
 def test_what_writes_another_width_is_broken_in_one_sentence(gemma: Small) -> None:
     source = planted.relu_sae(torch.ones(32, 8), torch.zeros(8), torch.ones(8, 40))
     with pytest.raises(Unscored, match=r"^decode returns 40 dimensions for activations of 32$") as raised:
-        gemma.run.trace(gemma.sae(source, hook="blocks.1.hook_resid_post", context_size=64))
+        gemma.run.documents.trace(gemma.sae(source, hook="blocks.1.hook_resid_post", context_size=64))
     assert raised.value.broken
 
 
@@ -751,20 +752,20 @@ def relu_of(x: Tensor, latents: int = 96) -> Any:
 def test_the_whole_chain_scores_or_says_why_not(gemma: Small, kind: str) -> None:
     run, hook = gemma.run, hook_of(kind, 1)
     spec = gemma.sae(planted.identity(), hook=hook, context_size=64).spec
-    x, _ = run.activations_of(run.subject(spec), spec).inside(64)
+    x, _ = run.models.activations(run.models.subject(spec), spec).inside(64)
     sae = gemma.sae(relu_of(x), hook=hook, context_size=64, architecture="jumprelu")
-    found = run.trace(sae)
+    found = run.documents.trace(sae)
     assert 0 < reconstruction.fvu(found).value < 1
     assert reconstruction.kl(found).value > 0
     study = run.words.study(sae, "letters")
     assert study.x.shape[1] == x.shape[1]
     for step in (lambda: run.words.detectors(sae, "letters"), lambda: run.words.speller(sae.spec, "letters")):
         scored(step)
-    lineup = scored(lambda: run.controls.lineup(sae))
+    lineup = scored(lambda: run.game.lineup(sae))
     assert lineup is not None, "the line-up of a working SAE has rungs"
     reasons = [rung for side in (lineup.rungs, lineup.controls) for rung in side.values() if isinstance(rung, Unscored)]
     assert all(reason.reason and not reason.broken for reason in reasons)
-    for control in run.controls.controls(sae).values():
+    for control in run.control_saes.of(sae).values():
         scored(control.trace)
 
 
@@ -1178,7 +1179,7 @@ def weight_of(folder: Path) -> int:
 
 
 def run_on(folder: Path, **options: Any) -> Run:
-    return Run([], Store(folder / "s.jsonl"), "smoke", device="cpu", model=str(folder), **options)
+    return Run([], Store(folder / "s.jsonl"), Options("smoke", device="cpu", model=str(folder), **options))
 
 
 @pytest.mark.parametrize("free", [0.0, 0.5, 1.0, 100.0])
@@ -1306,5 +1307,5 @@ def test_a_score_tells_dtype_and_batch_size(gemma: Small) -> None:
     prop = Property("x.y", 1, "lower", "nat", tolerance=0.1)
     ones = np.ones(4)
     estimate: Estimate = ratio_of_sums(ones, ones, purpose="x")
-    score = gemma.run.recorder.record(Asked(prop, sae.spec, {}, None), estimate, 1.0)
+    score = gemma.run.recorder.record(Asked(prop, sae.spec, {}), estimate, 1.0)
     assert (score.dtype, score.batch_size, score.revisions) == ("float32", MOST, {})

@@ -831,6 +831,7 @@ def test_a_whole_run_on_hardly_any_text_is_unscored_and_no_crash(
 ) -> None:
     from saebench.catalogue.spec import SAESpec
     from saebench.record.store import Store
+    from saebench.run.asked import Asked
     from saebench.run.run import Run
     from saebench.saes.sae import LoadedSAE
 
@@ -839,17 +840,19 @@ def test_a_whole_run_on_hardly_any_text_is_unscored_and_no_crash(
     planted.gpt2().save_pretrained(tmp_path / "model")
     tokenizer().save_pretrained(tmp_path / "model")
     path = of_documents(tmp_path, ragged()[:count]).path
-    run = Run([], Store(tmp_path / "s.jsonl"), "smoke", device="cpu", model=str(tmp_path / "model"), texts=str(path))
+    run = Run(
+        [], Store(tmp_path / "s.jsonl"), Asked("smoke", device="cpu", model=str(tmp_path / "model"), texts=str(path))
+    )
     spec = SAESpec("a/sae", "python", "a:sae", hook=planted.HOOK, context_size=INSIDE, digest="digest")
     loaded = LoadedSAE(spec, sae(), "digest", "cpu")
-    run._sae = loaded
-    found = run.trace(loaded)
+    run.holder.hold(loaded)
+    found = run.documents.trace(loaded)
     assert found.kl.shape == (count, WIDTH - 1)
     for score in [*METRICS.values(), *BEYOND.values()]:
         told(partial(score, found))
     for name in marginal_structure.QUANTITIES:
-        told(lambda name=name: marginal_structure.of_trace(name, found, run.controls.controls(loaded)))
-    told(lambda: run.controls.lineup(loaded))
+        told(lambda name=name: marginal_structure.of_trace(name, found, run.control_saes.of(loaded)))
+    told(lambda: run.game.lineup(loaded))
     told(lambda: run.words.study(loaded, "letters"))
 
 

@@ -41,12 +41,16 @@ class Holder:
         if self._sae is None or self._sae.spec.name != spec.name:
             self._drop()
             try:
-                self._sae = self._read(spec)
+                self.hold(self._read(spec))
             except (ImportError, OSError, ValueError) as error:
                 self.unreadable[spec.name] = str(error)
                 raise
-            self.shelf.held = self._sae.digest
+        assert self._sae is not None
         return self._sae
+
+    def hold(self, sae: "LoadedSAE") -> None:
+        """Take it for the SAE in memory."""
+        self._sae, self.shelf.held = sae, sae.digest
 
     def _drop(self) -> None:
         self._sae = self.shelf.held = None
