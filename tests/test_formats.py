@@ -24,7 +24,7 @@ from hub import Hub, empty_hub
 from safetensors.torch import save
 from torch import Tensor
 
-from saebench.catalogue.formats import FORMATS
+from saebench.catalogue.layouts import FORMATS
 from saebench.catalogue.registry import resolve
 from saebench.catalogue.spec import SAESpec
 from saebench.hub.needs import ensure, of_sae

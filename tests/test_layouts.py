@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,7 @@ from hostile import FORMATS as KINDS
 from hostile import LATENTS, D, arrays, limited, place
 from torch import Tensor
 
-from saebench.catalogue.formats import FORMATS
-from saebench.catalogue.layouts import LAYOUTS, sae_lens
+from saebench.catalogue.layouts import FORMATS, sae_lens
 from saebench.catalogue.layouts.fields import Fields
 from saebench.catalogue.registry import resolve
 from saebench.saes.loaders import load_sae
@@ -76,8 +76,14 @@ def lone(folder: Path, weights: Mapping[str, Any], suffix: str = "safetensors") 
 # The lists are complete
 
 
-def test_every_format_is_described() -> None:
-    assert set(LAYOUTS) == set(FORMATS)
+def test_every_format_has_one_that_reads_it() -> None:
+    """Its own reader, or sae-lens's converter of that name."""
+    from sae_lens.loading.pretrained_sae_loaders import NAMED_PRETRAINED_SAE_LOADERS
+
+    assert len(FORMATS) > 10
+    for name, known in FORMATS.items():
+        reader = known.reader and import_module(f"saebench.saes.loaders.{known.reader}").read
+        assert callable(reader or NAMED_PRETRAINED_SAE_LOADERS[name]), name
 
 
 def test_every_field_of_every_class_of_sae_lens_is_known() -> None:
@@ -114,7 +120,7 @@ def test_no_field_is_in_two_classes() -> None:
         for table in known.tables.values():
             check(table)
 
-    for layout in LAYOUTS.values():
+    for layout in FORMATS.values():
         for file in layout.configs:
             check(layout.fields_of(file, {"metadata": {}, "sae": {}, "hf_hook_point_in": ""}))
 

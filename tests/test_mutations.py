@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from test_layouts import CHECKPOINTS, check_sentence, computed, loaded
 
-from saebench.catalogue.layouts import LAYOUTS
+from saebench.catalogue.layouts import FORMATS
 from saebench.catalogue.layouts.fields import Fields, brief
 from saebench.saes.sae import LoadedSAE
 
@@ -100,7 +100,7 @@ def config_of(kind: str) -> tuple[str, dict[str, Any]]:
 
 def fields_of(kind: str) -> Fields:
     _, config = config_of(kind)
-    layout = LAYOUTS[layout_name(kind)]
+    layout = FORMATS[layout_name(kind)]
     return layout.fields_of(next(iter(layout.configs)), config)
 
 
@@ -208,7 +208,7 @@ def test_array_that_is_added(kind: str, data: st.DataObject) -> None:
 
 def arrays_of(kind: str) -> Any:
     config = config_of(kind)[1] if kind in CONFIGURED else {}
-    return LAYOUTS[layout_name(kind)].arrays_of(config)
+    return FORMATS[layout_name(kind)].arrays_of(config)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -448,7 +448,7 @@ def test_own_fixtures_are_found() -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys; from saebench import registry\n"
+        "import sys; from saebench.catalogue import registry\n"
         "registry.resolve('saelens:gpt2-small-res-jb/blocks.8.hook_resid_pre')\n"
         "sys.exit(1 if {'torch', 'sae_lens', 'transformers', 'pytest', 'numpy'} & set(sys.modules) else 0)"
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from saebench.catalogue.folders import check_keys, scalars
-from saebench.catalogue.formats import FORMATS
+from saebench.catalogue.layouts import FORMATS
 from saebench.catalogue.local import constant, matches, read_local
 from saebench.catalogue.pretrained import model_on_hub, releases
 from saebench.catalogue.spec import SAESpec

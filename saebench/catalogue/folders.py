@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from saebench.catalogue.formats import FORMATS, detect_folder
-from saebench.catalogue.layouts import PICKLED, check
+from saebench.catalogue.checking import PICKLED, check
+from saebench.catalogue.formats import detect_folder
+from saebench.catalogue.layouts import FORMATS
 from saebench.catalogue.spec import SAESpec
 from saebench.catalogue.weights import header
 from saebench.record.json_files import read_json, typed

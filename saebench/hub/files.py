@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from saebench.catalogue.formats import FORMATS, SUFFIXES, UNSUPPORTED, detect
+from saebench.catalogue.formats import FOLDERS, UNSUPPORTED, detect
+from saebench.catalogue.layouts import FORMATS
+from saebench.catalogue.layouts.format import SUFFIXES
 from saebench.catalogue.spec import SAESpec
 from saebench.hub.hub import Repo
 
@@ -44,9 +46,7 @@ def names_of(spec: SAESpec) -> list[str]:
         return FORMATS[form].all(place)
     if place.endswith(SUFFIXES):
         return [place]
-    folders = [name for name in FORMATS if name in ("sae_lens", "sparsify", "dictionary_learning_1")]
-    names = [file for form in (*folders, "params_safetensors", "params_npz") for file in FORMATS[form].all(place)]
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(file for name in FOLDERS for file in FORMATS[name].all(place)))
 
 
 def missing(spec: SAESpec) -> list[str]:

@@ -1,65 +1,19 @@
-"""What is known of each format: one module per format, of data, which nothing heavy is needed to read.
+"""What is known of each format of SAEs: one module per format, of data, which nothing heavy is needed to read.
 
 Everything in a configuration and every array of a checkpoint is obeyed, known to be harmless, or refused in one
 sentence that names it: what is not understood is never ignored.
 """
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import ParamSpec, TypeVar
+from importlib import import_module
+from pkgutil import iter_modules
 
-from saebench.catalogue.formats import FORMATS, SUFFIXES, filled
-from saebench.catalogue.layouts import dictionary_learning, plain, published, sae_lens, sparsify
-from saebench.catalogue.layouts.arrays import Sizes, check_sizes
-from saebench.catalogue.layouts.layout import Config, Layout
-from saebench.catalogue.weights import Array, check_numbers, inspect
-from saebench.record.json_files import read_json
-
-LAYOUTS: dict[str, Layout] = {
-    "sae_lens": sae_lens.LAYOUT, "dictionary_learning_1": dictionary_learning.LAYOUT, "sparsify": sparsify.LAYOUT,
-    **plain.LAYOUTS, **published.LAYOUTS,
-}  # fmt: skip
-"""By the format's name in `saebench.catalogue.formats`."""
-P = ParamSpec("P")
-T = TypeVar("T")
-PICKLED = (".pt", ".pth")
-"""Suffixes of torch checkpoints, whose headers are pickles."""
-Find = Callable[[str], Path | None]
-Header = Callable[[Path], Mapping[str, Array]]
+from saebench.catalogue.layouts.format import Format
 
 
-def check(form: str, place: str, find: Find, pickled: Header | None = None) -> Sizes:
-    """Hold an SAE's files against what is known of their format, by headers alone; the sizes that they agree on.
-
-    `find` gives its files by name; `pickled` reads the arrays of torch checkpoints, which are left out without it.
-    Raises ValueError with one sentence.
-    """
-    layout = LAYOUTS[form]
-    paths = {file: path for file in layout.configs if (path := find(filled(file, place))) is not None}
-    configs = {file: read_json(path) for file, path in paths.items()}
-    for file, config in configs.items():
-        _at(paths[file], layout.fields_of, file, config).check(config, paths[file])
-    own, sizes = next(iter(layout.configs), ""), Sizes()
-    for path in filter(None, (find(filled(file, place)) for file in FORMATS[form].files)):
-        if path.suffix in SUFFIXES and (pickled or path.suffix not in PICKLED):
-            arrays = pickled(path) if pickled and path.suffix in PICKLED else inspect(path)
-            sizes = _sizes(layout, configs.get(own, {}), arrays, path, paths.get(own, path))
-    return sizes
+def _all() -> dict[str, Format]:
+    modules = [import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)]
+    return {name: known for module in modules for name, known in getattr(module, "FORMATS", {}).items()}
 
 
-def _sizes(layout: Layout, config: Config, arrays: Mapping[str, Array], path: Path, said: Path) -> Sizes:
-    known = _at(said, layout.arrays_of, config)
-    sizes = known.check(arrays, path)
-    check_numbers(path, {name: array for name, array in arrays.items() if name in known.shapes})
-    check_sizes(config, layout.sizes, sizes, said, path.name)
-    if layout.check:
-        _at(said, layout.check, config, {*arrays})
-    return sizes
-
-
-def _at(where: Path, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Let what a file lacks be said with its name."""
-    try:
-        return function(*args, **kwargs)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+FORMATS = _all()
+"""Those of all modules here, by the name of sae-lens's converter where it has one."""

@@ -1,8 +1,10 @@
 """`dictionary_learning` (saprmarks): what its trainers write into `config.json`, and its classes into `ae.pt`."""
 
+import re
+
 from saebench.catalogue.layouts.arrays import Arrays
 from saebench.catalogue.layouts.fields import FACT, Fields
-from saebench.catalogue.layouts.layout import Config, Layout
+from saebench.catalogue.layouts.format import Config, Format, Read
 
 TRAINER = Fields(
     obeyed={
@@ -60,8 +62,17 @@ def _arrays(config: Config) -> Arrays:
     return CLASSES[kind]
 
 
-LAYOUT = Layout(
-    _arrays,
-    {"{path}/config.json": CONFIG},
-    {"trainer.activation_dim": "in", "trainer.dict_size": "sae", "buffer.d_submodule": "in"},
-)
+def _unsaid(place: str, read: Read) -> bool:
+    trainer = read("{path}/config.json").get("trainer")
+    if not isinstance(trainer, dict) or trainer.get("layer") is not None:
+        return False
+    return not re.search(r"\d", str(trainer.get("submodule_name")))
+
+
+FORMATS = {
+    "dictionary_learning_1": Format(
+        ("{path}/ae.pt", "{path}/config.json"), _arrays, configs={"{path}/config.json": CONFIG},
+        sizes={"trainer.activation_dim": "in", "trainer.dict_size": "sae", "buffer.d_submodule": "in"},
+        reader="dictionary_learning", tried=3, unsaid=_unsaid,
+    ),
+}  # fmt: skip

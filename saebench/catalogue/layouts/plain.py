@@ -2,7 +2,7 @@
 
 from saebench.catalogue.layouts.arrays import Arrays
 from saebench.catalogue.layouts.fields import Fields
-from saebench.catalogue.layouts.layout import Config, Layout
+from saebench.catalogue.layouts.format import Config, Format, Read
 
 SMALL = [("W_enc", "w_enc"), ("W_dec", "w_dec")]
 """Of either spelling a file has one."""
@@ -48,12 +48,28 @@ def _check(config: Config, arrays: set[str]) -> None:
 
 
 _SCOPE_2_SIZES = {"width": "sae"}
-LAYOUTS = {
-    "arrays": Layout(LONE),
-    "params_npz": Layout(LONE),
-    "params_safetensors": Layout(LONE, {"{path}/config.json": SCOPE_2_CONFIG}, _SCOPE_2_SIZES, _check),
-    "gemma_2": Layout(SCOPE),
-    "gemma_2_transcoder": Layout(SCOPE_TRANSCODER),
-    "gemma_3": Layout(SCOPE_2, {"{path}/config.json": SCOPE_2_CONFIG}, _SCOPE_2_SIZES, _check),
-    "mwhanna_transcoder": Layout(HANNA),
+_SCOPE_2_FILES = ("{path}/params.safetensors",)
+_OPTIONAL = ("{path}/config.json",)
+_CONFIGS = {"{path}/config.json": SCOPE_2_CONFIG}
+
+
+def _never(place: str, read: Read) -> bool:
+    """Arrays alone say nothing of a hook."""
+    return True
+
+
+def _unsaid(place: str, read: Read) -> bool:
+    return "hf_hook_point_in" not in read("{path}/config.json")
+
+
+FORMATS = {
+    "arrays": Format(("{path}",), LONE, reader="arrays", unsaid=_never),
+    "params_npz": Format(("{path}/params.npz",), LONE, reader="arrays", tried=5, unsaid=_never),
+    "params_safetensors": Format(
+        _SCOPE_2_FILES, LONE, _OPTIONAL, _CONFIGS, _SCOPE_2_SIZES, _check, reader="arrays", tried=4, unsaid=_unsaid
+    ),
+    "gemma_2": Format(("{path}/params.npz",), SCOPE),
+    "gemma_2_transcoder": Format(("{path}/params.npz",), SCOPE_TRANSCODER),
+    "gemma_3": Format(_SCOPE_2_FILES, SCOPE_2, _OPTIONAL, _CONFIGS, _SCOPE_2_SIZES, _check),
+    "mwhanna_transcoder": Format(("{path}",), HANNA, reader="arrays"),
 }

@@ -2,7 +2,7 @@
 
 from saebench.catalogue.layouts.arrays import Arrays
 from saebench.catalogue.layouts.fields import Fields
-from saebench.catalogue.layouts.layout import Config, Layout
+from saebench.catalogue.layouts.format import Config, Format
 
 LINEAR = {"encoder.weight": "sae in", "decoder.weight": "in sae", "encoder.bias": "sae", "decoder.bias": "in"}
 NORMS = Fields(obeyed={"in": int | float, "out": int | float})
@@ -54,18 +54,22 @@ def _check(config: Config, arrays: set[str]) -> None:
 
 
 _OPENMOSS_SIZES = {"d_model": "in", "d_sae": "sae"}
-LAYOUTS = {
-    "llama_scope": Layout(Arrays(LINEAR, {}), {"{path}/hyperparams.json": OPENMOSS}, _OPENMOSS_SIZES, _check),
-    "llama_scope_r1_distill": Layout(
-        Arrays({**LINEAR, "log_jumprelu_threshold": "sae"}, {}), {"{path}/config.json": OPENMOSS}, _OPENMOSS_SIZES, _check
+FORMATS = {
+    "llama_scope": Format(
+        ("{path}/hyperparams.json", "{path}/checkpoints/final.safetensors"), Arrays(LINEAR, {}),
+        configs={"{path}/hyperparams.json": OPENMOSS}, sizes=_OPENMOSS_SIZES, check=_check,
     ),
-    "connor_rob_hook_z": Layout(
-        Arrays({"W_enc": "in sae", "W_dec": "sae in", "b_enc": "sae", "b_dec": "in"}, {}),
-        {"{stem}_cfg.json": KISSANE}, {"act_size": "in", "dict_size": "sae"},
+    "llama_scope_r1_distill": Format(
+        ("{path}/config.json", "{path}/sae_weights.safetensors"), Arrays({**LINEAR, "log_jumprelu_threshold": "sae"}, {}),
+        configs={"{path}/config.json": OPENMOSS}, sizes=_OPENMOSS_SIZES, check=_check,
     ),
-    "qwen_scope": Layout(Arrays({"W_enc": "sae in", "W_dec": "in sae", "b_enc": "sae", "b_dec": "in"}, {})),
-    "deepseek_r1": Layout(Arrays(LINEAR, {})),
-    "goodfire": Layout(
-        Arrays({name.replace(".", "_linear."): dimensions for name, dimensions in LINEAR.items()}, {})
+    "connor_rob_hook_z": Format(
+        ("{path}", "{stem}_cfg.json"), Arrays({"W_enc": "in sae", "W_dec": "sae in", "b_enc": "sae", "b_dec": "in"}, {}),
+        configs={"{stem}_cfg.json": KISSANE}, sizes={"act_size": "in", "dict_size": "sae"},
+    ),
+    "qwen_scope": Format(("{path}",), Arrays({"W_enc": "sae in", "W_dec": "in sae", "b_enc": "sae", "b_dec": "in"}, {})),
+    "deepseek_r1": Format(("{path}",), Arrays(LINEAR, {})),
+    "goodfire": Format(
+        ("{path}",), Arrays({name.replace(".", "_linear."): dimensions for name, dimensions in LINEAR.items()}, {})
     ),
 }  # fmt: skip

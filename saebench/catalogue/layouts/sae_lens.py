@@ -8,7 +8,7 @@ from typing import Any
 
 from saebench.catalogue.layouts.arrays import Arrays
 from saebench.catalogue.layouts.fields import Fields, Kind
-from saebench.catalogue.layouts.layout import Config, Layout
+from saebench.catalogue.layouts.format import Config, Format, Read
 
 FIRST = "6.0.0"
 """The first version with `metadata`, by whose rules it is read."""
@@ -152,4 +152,16 @@ def _check(config: Config, arrays: set[str]) -> None:
             raise ValueError(f"k is {config['k']!r:.60}, and {k!r:.60} in activation_fn_kwargs")
 
 
-LAYOUT = Layout(_arrays, {"{path}/cfg.json": fields_of}, {"d_in": "in", "d_sae": "sae", "d_out": "out"}, _check)
+def _unsaid(place: str, read: Read) -> bool:
+    config = read("{path}/cfg.json")
+    inner = config.get("metadata")
+    told = {**config, **(inner if isinstance(inner, dict) else {})}
+    return bool(config) and not any(told.get(key) for key in ("hook_name", "hook_point"))
+
+
+FORMATS = {
+    "sae_lens": Format(
+        ("{path}/cfg.json", "{path}/sae_weights.safetensors"), _arrays, configs={"{path}/cfg.json": fields_of},
+        sizes={"d_in": "in", "d_sae": "sae", "d_out": "out"}, check=_check, tried=1, unsaid=_unsaid,
+    ),
+}  # fmt: skip

@@ -1,8 +1,10 @@
 """EleutherAI's `sparsify`: `cfg.json`, `sae.safetensors`, and the run's `config.json`, from its first version to today's."""
 
+import re
+
 from saebench.catalogue.layouts.arrays import Arrays
 from saebench.catalogue.layouts.fields import FACT, Fields
-from saebench.catalogue.layouts.layout import Config, Layout
+from saebench.catalogue.layouts.format import Config, Format, Read
 
 CODER = Fields(
     obeyed={
@@ -46,6 +48,14 @@ def _check(config: Config, arrays: set[str]) -> None:
         raise ValueError(f"skip_connection is {config.get('skip_connection')!r:.60}, and sae.safetensors {has} W_skip")
 
 
-LAYOUT = Layout(
-    ARRAYS, {"{path}/cfg.json": CODER, "{parent}/config.json": _run}, {"d_in": "in", "num_latents": "sae"}, _check
-)
+def _unsaid(place: str, read: Read) -> bool:
+    return not re.search(r"\.\d+", place)
+
+
+FORMATS = {
+    "sparsify": Format(
+        ("{path}/sae.safetensors", "{path}/cfg.json"), ARRAYS, ("{parent}/config.json",),
+        {"{path}/cfg.json": CODER, "{parent}/config.json": _run}, {"d_in": "in", "num_latents": "sae"}, _check,
+        reader="sparsify", tried=2, unsaid=_unsaid,
+    ),
+}  # fmt: skip

@@ -11,12 +11,15 @@ whose W_enc is (d_sae, d_in), and whose training context sae-lens takes from the
 import re
 from typing import Any
 
-from saebench.catalogue.formats import HANNA, SUFFIXES
+from saebench.catalogue.layouts.format import SUFFIXES
 from saebench.catalogue.spec import SAESpec
 from saebench.hub.files import file_of, here, place_of
 from saebench.hub.hub import one_line
 from saebench.record.json_files import read_json, typed
 from saebench.saes.loaders.build import built, matrix, tensors, whole
+
+HANNA = "mwhanna_transcoder"
+"""Layers in one repository, whose hooks are told by names of files."""
 
 
 def read(spec: SAESpec, device: str) -> Any:

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from saebench.catalogue import layouts
+from saebench.catalogue import checking
 from saebench.catalogue.folders import digest_of_files
-from saebench.catalogue.formats import ARRAYS, SUFFIXES
+from saebench.catalogue.layouts import FORMATS
+from saebench.catalogue.layouts.format import SUFFIXES
 from saebench.catalogue.layouts.sae_lens import ARCHITECTURES, UNFINISHED, current
 from saebench.catalogue.pretrained import model_on_hub
 from saebench.catalogue.spec import SAESpec
@@ -27,16 +29,10 @@ from saebench.record.json_files import read_json
 from saebench.record.naming import shown
 from saebench.record.places import fixtures_dir
 from saebench.record.score import Unscored
-from saebench.saes.loaders import arrays, dictionary_learning, sparsify
 from saebench.saes.loaders.build import checkpoint, pickled_header
 from saebench.saes.loaders.normalised import normalised
 from saebench.saes.sae import LoadedSAE
 
-Reader = Callable[[SAESpec, str], Any]
-READERS: dict[str, Reader] = {
-    "dictionary_learning_1": dictionary_learning.read, "sparsify": sparsify.read, **dict.fromkeys(ARRAYS, arrays.read),
-}  # fmt: skip
-"""Formats that are not left to sae-lens's converters."""
 UNREGISTERED = "local/files"
 AS_SAVED = dict.fromkeys(("batchtopk", "matryoshka", *UNFINISHED), "jumprelu")
 """Architectures that become another one when they are saved."""
@@ -52,11 +48,18 @@ def load(spec: SAESpec, device: str) -> LoadedSAE:
             inspect(path)
     with _sentences(spec, form), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        sizes = layouts.check(form, place_of(spec), partial(file_of, spec), pickled_header)
+        sizes = checking.check(form, place_of(spec), partial(file_of, spec), pickled_header)
         _check_facts(spec, {"d_in": sizes.get("in"), "d_sae": sizes.get("sae")})
-        sae = READERS[form](spec, device) if form in READERS else _converted(form, spec, device)
+        sae = _read(form, spec, device)
         _check_facts(spec, {"architecture": sae.cfg.architecture()})
     return _loaded(sae, spec, device)
+
+
+def _read(form: str, spec: SAESpec, device: str) -> Any:
+    """The format's own reader, or sae-lens's converter."""
+    if not (reader := FORMATS[form].reader):
+        return _converted(form, spec, device)
+    return import_module(f"saebench.saes.loaders.{reader}").read(spec, device)
 
 
 @contextmanager

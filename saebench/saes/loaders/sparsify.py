@@ -6,7 +6,7 @@ Read here, since sae-lens cannot load what the library writes today.
 import re
 from typing import Any
 
-from saebench.catalogue.formats import FORMATS
+from saebench.catalogue.layouts import FORMATS
 from saebench.catalogue.layouts.fields import brief
 from saebench.catalogue.spec import SAESpec
 from saebench.hub.files import file_of, place_of
