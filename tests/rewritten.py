@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from saebench.catalogue.controls import CONTROLS
 from saebench.catalogue.registry import resolve
 from saebench.evidence.game import games, lineup, scene
 from saebench.metrics import absorption
@@ -22,14 +23,14 @@ from saebench.run import models
 from saebench.run.asked import Asked
 from saebench.run.run import Run
 from saebench.saes.sae import LoadedSAE
-from saebench.subject import random_weights
+from saebench.subject.random_weights import MODELS
 
 REAL = "organism/batchtopk-16-telegrams"
 """Its data had a genre that the model never saw, so that every property has a value."""
 SMALLER = (
     (BUDGETS, "smoke", replace(BUDGETS["smoke"], documents=10, words=1400, game=Size(16, 3, 6))),
     (vars(models), "CONTEXT", 128), (vars(scene), "POOL", 10_000), (vars(lineup), "PER_PROMPT", 500), (vars(lineup), "ERRORS", 2),
-    (vars(random_weights), "MODELS", {"random_model": random_weights.MODELS["random_model"]}),
+    *((CONTROLS, name, replace(CONTROLS[name], competes=False)) for name in MODELS if name != "random_model"),
     (vars(games), "GAMES", 2000), (vars(games), "RESAMPLES", 400),
     # Among so few words no latent is clearly better than random directions.
     (vars(absorption), "check_better_than_random", lambda study, detectors: None),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from saebench.making import control_training
-from saebench.making.control_training import SHUFFLED, find_in_zoo, trained_control, training_rows
+from saebench.making.control_training import find_in_zoo, trained_control, training_rows
 from saebench.making.like import Like
 from saebench.making.training import BATCH
 from saebench.record.budget import BUDGETS, CONTEXT
@@ -31,6 +31,7 @@ torch.set_num_threads(1)
 TEXTS = WorldTexts(8, 256)
 HOOK = "blocks.1.hook_resid_post"
 ORGANISM = "organism"
+SHUFFLED = "shuffled_rows"
 KINDS = ("frozen", "soft_frozen", *MODELS)
 INSIDE, D_SAE = 20, 24
 

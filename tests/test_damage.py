@@ -8,15 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from saebench.catalogue.controls import CONTROLS, NOISE, ORACLE, REPLACED
 from saebench.evidence.words.probes import Probe
 from saebench.making.controls import control_sae
-from saebench.making.damage import DAMAGED, NOISE, ORACLE, REPLACED, Noisy, Oracle, Replaced, noisy, replaced, told
+from saebench.making.damage import Noisy, Oracle, Replaced, noisy, oracle, replaced
 from saebench.making.like import Like
 from saebench.record.score import Unscored
 from saebench.saes.sae import LoadedSAE
 from saebench.saes.unmade import unmade
 
 torch.set_num_threads(1)
+DAMAGED = [name for name, control in CONTROLS.items() if control.made.startswith("damage:")]
 D, FEATURES, LATENTS = 24, 8, 60
 SHARE = 3 / FEATURES
 
@@ -159,7 +161,7 @@ def probe(shift: float = 0.0) -> Probe:
 
 
 def test_the_oracle_reconstructs_exactly_and_has_a_latent_per_concept() -> None:
-    made, (x, on) = told(replace(like(), known=probe())), rows(seed=1)
+    made, (x, on) = oracle(replace(like(), known=probe())), rows(seed=1)
     assert isinstance(made, Oracle)
     latents = made.encode(x)
     assert latents.shape[1] == FEATURES + D
@@ -169,17 +171,17 @@ def test_the_oracle_reconstructs_exactly_and_has_a_latent_per_concept() -> None:
 
 def test_the_rest_is_on_everywhere_so_that_it_is_no_feature() -> None:
     x = rows(200)[0] + 0.01 * torch.randn(200, D, generator=torch.Generator().manual_seed(0))
-    latents = told(replace(like(), known=probe())).encode(x)
+    latents = oracle(replace(like(), known=probe())).encode(x)
     assert ((latents[:, FEATURES:] != 0).float().mean(0) > 0.99).all()
 
 
 def test_no_latent_of_a_concept_is_on_below_the_mean() -> None:
-    latents = told(replace(like(), known=probe(shift=-100.0))).encode(rows(200)[0])
+    latents = oracle(replace(like(), known=probe(shift=-100.0))).encode(rows(200)[0])
     assert (latents[:, :FEATURES] >= 0).all()
 
 
 def test_where_nothing_is_known_the_oracle_is_all_rest() -> None:
-    made, x = told(like()), rows(50)[0]
+    made, x = oracle(like()), rows(50)[0]
     assert made.encode(x).shape == (50, D)
     assert torch.allclose(made.decode(made.encode(x)), x, atol=1e-6)
 

@@ -6,16 +6,19 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from factories import make_sae_folder
 
+from saebench.catalogue.controls import CONTROLS, OFFERED
 from saebench.catalogue.folders import spec_from_folder
-from saebench.catalogue.marks import CONTROLS, UnknownSAE
+from saebench.catalogue.marks import UnknownSAE
 from saebench.catalogue.registry import families, resolve, resolve_all, specs_of
 from saebench.record.places import fixtures_dir
 from saebench.saes.loaders import load_sae
+from saebench.subject.random_weights import MODELS
 
 
 @pytest.fixture
@@ -467,7 +470,8 @@ def test_a_control_of_an_sae_is_named_behind_a_tilde():
 
 
 def test_the_controls_that_can_be_named_are_those_that_can_be_made():
-    from saebench.making.control_training import KINDS
-    from saebench.making.controls import SAES
-
-    assert set(CONTROLS) == {*SAES, *KINDS}
+    assert len(OFFERED) > 10
+    for name in OFFERED:
+        module, _, function = CONTROLS[name].made.partition(":")
+        assert CONTROLS[name].trained or callable(getattr(import_module(f"saebench.making.{module}"), function))
+    assert {name for name, control in CONTROLS.items() if control.random_model} == set(MODELS)

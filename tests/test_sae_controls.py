@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from saebench.catalogue.controls import CONTROLS
 from saebench.making import training
 from saebench.making.controls import (
-    SAES,
     Components,
     Linear,
     Reordered,
@@ -23,6 +23,7 @@ from saebench.making.controls import (
     pca,
     random_directions,
     random_l0,
+    source_of,
 )
 from saebench.making.like import Like  # fmt: skip
 from saebench.making.training import Member, hold_decoder, train_member, within_cosine
@@ -30,6 +31,7 @@ from saebench.saes.sae import LoadedSAE
 from saebench.subject.random_weights import MODELS, permuted_weights, step_0, training_seed  # fmt: skip
 
 torch.set_num_threads(1)
+SAES = [name for name, control in CONTROLS.items() if control.made]
 D, FEATURES, ACTIVE = 32, 24, 3.0
 NORMALISED = torch.nn.functional.normalize
 
@@ -271,7 +273,7 @@ def test_fitting_changes_nothing_but_the_gain_and_can_be_repeated() -> None:
 @pytest.mark.parametrize("name", ["random", "random_l0", "pca"])
 def test_moving_and_scaling_activations_moves_and_scales_the_control(name: str) -> None:
     x = planted_rows(1000)
-    one, other = (SAES[name](like(x=rows)) for rows in (x, 100 * x + 7))
+    one, other = (source_of(name, like(x=rows)) for rows in (x, 100 * x + 7))
     assert fvu(other, 100 * x + 7) == pytest.approx(fvu(one, x), rel=0.01)
     assert l0(other, 100 * x + 7) == pytest.approx(l0(one, x), rel=0.01)
 
@@ -337,14 +339,14 @@ def test_permuted_decoder_keeps_latents_and_destroys_the_reconstruction() -> Non
 
 
 def test_permuted_decoder_has_an_order_without_repetition() -> None:
-    made = SAES["permuted_decoder"](like(d_sae=500))
+    made = source_of("permuted_decoder", like(d_sae=500))
     assert isinstance(made, Reordered)
     assert made.order.sort().values.tolist() == list(range(500))
     assert int((made.order == torch.arange(500)).sum()) < 10
 
 
 def test_permuted_decoder_works_on_latents_of_any_shape() -> None:
-    made = SAES["permuted_decoder"](like())
+    made = source_of("permuted_decoder", like())
     latents = true_sae().encode(planted_rows(6))
     assert torch.equal(made.decode(latents.view(2, 3, -1)).flatten(0, 1), made.decode(latents))
 

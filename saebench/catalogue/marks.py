@@ -3,15 +3,11 @@
 import re
 from dataclasses import replace
 
+from saebench.catalogue.controls import OFFERED
 from saebench.catalogue.hooks import like_a_hook, misnamed
 from saebench.catalogue.spec import SAESpec
 from saebench.record.naming import nearest
 
-CONTROLS = (
-    "random", "random_l0", "permuted_decoder", "pca", "identity", "best_k", "frozen", "soft_frozen", "shuffled_rows",
-    "replaced_25", "replaced_50", "replaced_75", "noise_25", "noise_50", "noise_100", "oracle",
-)  # fmt: skip
-"""What `SAE~CONTROL` may name; see `saebench.making.controls` and `saebench.making.damage`."""
 REVISION = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 
 
@@ -55,8 +51,8 @@ def _at_revision(spec: SAESpec, revision: str, pattern: str) -> SAESpec:
 
 
 def control_of(spec: SAESpec, control: str, pattern: str) -> SAESpec:
-    if control not in CONTROLS:
-        raise UnknownSAE(f"--sae {pattern}: no such control.{nearest(control, CONTROLS)} Known: {', '.join(CONTROLS)}")
+    if control not in OFFERED:
+        raise UnknownSAE(f"--sae {pattern}: no such control.{nearest(control, OFFERED)} Known: {', '.join(OFFERED)}")
     if spec.loader == "control":
         raise UnknownSAE(f"--sae {pattern}: {spec.name} is itself a control, and has none")
     return SAESpec(

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from saebench.catalogue.architectures import ARCHITECTURES
+from saebench.catalogue.controls import CONTROLS
 from saebench.catalogue.registry import specs_of
 from saebench.catalogue.spec import SAESpec
 from saebench.making.like import Like
-from saebench.making.training import Decoder, Member, train_member
+from saebench.making.training import Member, train_member
 from saebench.record.budget import BUDGETS, CONTEXT
 from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
@@ -37,8 +38,6 @@ NEAR = 0.25
 DOCUMENTS = 256
 """Texts that are read at a time."""
 VERSION = 1
-SHUFFLED = "shuffled_rows"
-KINDS: dict[str, Decoder] = {"soft_frozen": "soft_frozen", "frozen": "frozen", SHUFFLED: "free"}
 
 
 def find_in_zoo(kind: str, like: Like, hook: str, model: str) -> SAESpec | None:
@@ -47,7 +46,7 @@ def find_in_zoo(kind: str, like: Like, hook: str, model: str) -> SAESpec | None:
     apart = [abs(float(spec.facts.get("l0") or 0) / max(like.l0, 1e-9) - 1) for spec in specs]
     # Features of what was trained on shuffled activations are compared one by one, whatever its sparsity; nor is any
     # control trained for a control.
-    anyway = kind == SHUFFLED or like.sae.spec.control
+    anyway = CONTROLS[kind].shuffled or like.sae.spec.control
     near = [(gap, spec.name, spec) for gap, spec in zip(apart, specs, strict=True) if anyway or gap <= NEAR]
     return min(near, key=lambda found: found[:2])[2] if near else None
 
@@ -105,7 +104,7 @@ def _member(kind: str, like: Like) -> Member:
         known = ", ".join(ARCHITECTURES)
         raise Unscored(f"controls are trained with the SAE's own architecture, of which it should say one of {known}")
     return Member(
-        kind, architecture, max(1, round(like.l0)), like.d_sae, training_seed(kind), decoder=KINDS.get(kind, "free")
+        kind, architecture, max(1, round(like.l0)), like.d_sae, training_seed(kind), decoder=CONTROLS[kind].decoder
     )
 
 
@@ -125,7 +124,7 @@ def _trained(
     member: Member, kind: str, subject: Subject, hook: str, texts: Corpus, inside: int, samples: int
 ) -> Tensors:
     rows = training_rows(subject, hook, texts, inside, samples)
-    sae = train_member(member, shuffled_rows(rows, member.seed) if kind == SHUFFLED else rows, samples)
+    sae = train_member(member, shuffled_rows(rows, member.seed) if CONTROLS[kind].shuffled else rows, samples)
     return {name: tensor.detach().cpu().contiguous() for name, tensor in saved_weights(sae).items()}
 
 

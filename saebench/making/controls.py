@@ -1,17 +1,17 @@
-"""Degraded models and SAEs that every finding is compared with: what scores without having learned anything.
+"""SAEs without training that every finding is compared with: what scores without having learned anything.
 
-Models are changed by name (`MODELS`), SAEs are made by name (`SAES`); both can be put in the place of a real one in
-every suite. SAEs that are trained, but on nothing or with frozen directions, come from `control_training`.
+Which there are, and what they compete in, is told in `saebench.catalogue.controls`; models with random weights come from
+`saebench.subject.random_weights`, SAEs that are trained, on nothing or with frozen directions, from `control_training`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from saebench.making.damage import DAMAGED
+from saebench.catalogue.controls import CONTROLS
 from saebench.making.like import Like
 from saebench.saes.digests import UNDIGESTED, digest_of
 from saebench.saes.directions import Linear, random_directions
@@ -126,13 +126,6 @@ def best_k(like: Like, k: int = 512) -> Any:
     return Best(like.sae, kept)
 
 
-SAES: dict[str, Callable[[Like], Any]] = {
-    "random": random_sae, "random_l0": random_l0, "permuted_decoder": permuted_decoder, "pca": pca,
-    "identity": identity, "best_k": best_k, **DAMAGED,
-}  # fmt: skip
-"""SAEs that need no training, by name."""
-
-
 def oracle(directions: Tensor, mean: Tensor, threshold: float) -> Any:
     """An SAE whose directions (latent, d) are known to be true, where a planted or embedded truth exists."""
     return Linear(torch.nn.functional.normalize(directions, dim=1), mean, threshold)
@@ -140,10 +133,17 @@ def oracle(directions: Tensor, mean: Tensor, threshold: float) -> Any:
 
 def control_sae(name: str, like: Like) -> LoadedSAE:
     """A control, to be measured as any SAE is; its hook, model and training context are those of the real one."""
-    source, spec = _on(like.sae.device, SAES[name](like)), like.sae.spec
+    source, spec = _on(like.sae.device, source_of(name, like)), like.sae.spec
     facts = (spec.digest or like.sae.digest, name, str(round(like.l0, 3)), str(like.d_sae))
     named = replace(spec, name=f"{spec.name}~{name}", digest=None, d_sae=None, control=True, origin=spec)
     return LoadedSAE(named, source, digest_of(source, *facts), like.sae.device)
+
+
+def source_of(name: str, like: Like) -> Any:
+    """What encodes and decodes as the control of that name."""
+    control = CONTROLS[name]
+    module, _, function = control.made.partition(":")
+    return getattr(import_module(f"saebench.making.{module}"), function)(like, **control.options)
 
 
 def _on(device: str, source: Any) -> Any:

@@ -4,9 +4,7 @@ A property that does not fall as they are damaged, or does not know the truth fr
 `saebench.reliability.reliability`. What a larger dose damages holds what a smaller one does.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,12 +16,6 @@ from saebench.stats.statistics import seed_of
 
 if TYPE_CHECKING:
     from saebench.making.like import Like
-
-ORACLE = "oracle"
-REPLACED = (25, 50, 75)
-"""Percent of an SAE's latents."""
-NOISE = (25, 50, 100)
-"""Percent of the norm of each of its decoder directions."""
 
 
 @dataclass(frozen=True)
@@ -114,18 +106,10 @@ class Oracle:
         return known @ self.directions + rest + self.mean
 
 
-def told(like: "Like") -> Any:
+def oracle(like: "Like") -> Any:
     """The truth as an SAE: it reconstructs exactly, and its latents are probes of what is known to be there."""
     mean = like.x.mean(0)
     if like.known is None:
         return Oracle(like.x.new_zeros(0, like.x.shape[1]), mean, like.x.new_zeros(0))
     directions = like.known.direction
     return Oracle(directions, mean, (like.known.threshold - directions @ mean).clamp(min=0))
-
-
-DAMAGED: dict[str, "Callable[[Like], Any]"] = {
-    **{f"replaced_{percent}": partial(replaced, percent=percent) for percent in REPLACED},
-    **{f"noise_{percent}": partial(noisy, percent=percent) for percent in NOISE},
-    ORACLE: told,
-}
-"""By the name behind `~`."""

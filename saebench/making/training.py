@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from saebench.catalogue.architectures import ARCHITECTURES
+from saebench.catalogue.controls import Decoder
 
 if TYPE_CHECKING:
     from sae_lens import SAETrainer
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 Data = Literal[
     "world", "world_and_telegrams", "random_model", "random_blocks", "permuted_weights", "step_0", "shuffled_rows"
 ]
-Decoder = Literal["free", "soft_frozen", "frozen"]
 BATCH = 1024
 SAMPLES = 2_500_000
 LR, LR_END = 1.5e-3, 1e-4
@@ -40,7 +40,6 @@ class Member:
     seed: int = 0
     data: Data = "world"
     decoder: Decoder = "free"
-    """Frozen: as it was drawn; soft-frozen: every direction keeps a cosine of .8 with it (arXiv 2602.14111)."""
 
 
 SAE_LENS_NAMES = {"matryoshka": "matryoshka_batchtopk"}

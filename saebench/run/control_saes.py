@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from saebench.catalogue.controls import CONTROLS
+from saebench.catalogue.controls import Control as Kind
 from saebench.catalogue.spec import transcodes
 from saebench.record.score import Unscored
 
@@ -24,9 +26,6 @@ from saebench.run.shelf import Shelf
 from saebench.run.words import Words
 
 RANDOM = "random_l0"
-UNTRAINED = (RANDOM, "permuted_decoder", "pca")
-"""Controls that compete in marginal structure without having been trained; see `controls.SAES` for all there are."""
-FROZEN = ("frozen", "soft_frozen")
 SAMPLE = 4096
 """Activations that a control that needs no training is fitted to."""
 
@@ -45,48 +44,38 @@ class ControlSAEs:
         return self.shelf.sae.get((sae.digest, "controls"), lambda: self._made_when_measured(sae))
 
     def _made_when_measured(self, sae: "LoadedSAE") -> "dict[str, Control]":
-        from saebench.subject.random_weights import MODELS
-
         check_one_place(sae)
         if sae.spec.control:
             raise Unscored("it is itself a control")
-        subject = self.models.subject(sae.spec)
-        untrained = {name: self._control(sae, name, subject) for name in UNTRAINED}
-        frozen = {name: self._control(sae, name, subject) for name in FROZEN}
-        return untrained | frozen | {name: self._control(sae, name, None) for name in MODELS}
+        return {name: self._control(sae, name, kind) for name, kind in CONTROLS.items() if kind.competes}
 
-    def _control(self, sae: "LoadedSAE", name: str, subject: "Subject | None") -> "Control":
-        """`subject` is None for a control that has a random model of its own."""
+    def _control(self, sae: "LoadedSAE", name: str, kind: Kind) -> "Control":
         from saebench.metrics.marginal_structure import Control
 
         def found() -> "tuple[LoadedSAE, Subject]":
-            model = subject or self.models.random(sae.spec, name)
-            made = self._untrained(sae, name) if name in UNTRAINED else self.trained(sae, name, model)
-            return made, model
+            model = self.models.random(sae.spec, name) if kind.random_model else self.models.subject(sae.spec)
+            return self.trained(sae, name, model) if kind.trained else self._untrained(sae, name), model
 
         words = partial(self._random_words, sae) if name == RANDOM else lambda: self._words(*found())
         return Control(
-            lambda: self._trace(*found()), words, trained=name not in UNTRAINED,
-            of_model=subject is None, decoder_only=name == "permuted_decoder",
+            lambda: self._trace(*found()), words, trained=kind.trained, of_model=kind.random_model,
+            decoder_only=kind.decoder_only,
         )  # fmt: skip
 
     def made(self, sae: "LoadedSAE", name: str) -> "LoadedSAE":
         """A control of an SAE by the name that `--sae SAE~NAME` gives it."""
-        from saebench.making.controls import SAES
-
         check_one_place(sae)
-        if name in SAES:
+        if not CONTROLS[name].trained:
             return self._untrained(sae, name)
         found = self.trained(sae, name, self.models.subject(sae.spec))
         return replace(found, spec=replace(found.spec, name=f"{sae.spec.name}~{name}", control=True))
 
     def _untrained(self, sae: "LoadedSAE", name: str) -> "LoadedSAE":
         from saebench.making.controls import control_sae
-        from saebench.making.damage import ORACLE
 
         def make() -> "LoadedSAE":
             like = self.like(sae)
-            return control_sae(name, replace(like, known=self._known(sae)) if name == ORACLE else like)
+            return control_sae(name, replace(like, known=self._known(sae)) if CONTROLS[name].knows else like)
 
         return self.shelf.sae.get((sae.digest, "control", name), make)
 
