@@ -174,7 +174,7 @@ IDENTIFYING = {
 }  # fmt: skip
 EXPLAINING = {
     "record_schema", "sae", "model", "value", "unscored_reason", "broken", "better", "unit", "ci_low", "ci_high", "n",
-    "n_unit", "items", "floor", "ceiling", "controls", "control", "l0", "fvu", "d_sae", "architecture", "budget",
+    "n_unit", "items", "floor", "ceiling", "controls", "control", "l0", "fvu", "d_sae", "architecture", "facts", "budget",
     "seconds", "cached", "device", "dtype", "batch_size", "revisions", "versions", "commit", "dirty", "created",
 }  # fmt: skip
 

@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from saebench.record.columns import Column
+from saebench.record.facts import cells
 from saebench.record.naming import natural
 from saebench.record.score import Score
-from saebench.record.wording import DASH, number, tenths
 
 MOST_PARAMS = 3
 """A property with more parametrizations than that gets a table of its own."""
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
-FACTS = ("architecture", "width", "L0", "FVU")
-"""What stands beside an SAE's name: scores of SAEs that differ in these are compared with care."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Table:
         scores = [score for (name, _), score in self.cells.items() if name == row]
         # The family's own texts first: L0 and FVU differ a little between corpora.
         scores.sort(key=lambda score: Column.of(score).family != self.family)
-        return facts(scores)
+        return cells(scores)
 
     def short(self, column: Column) -> str:
         """Name of a column within its table, with as much as tells it from its neighbours."""
@@ -61,19 +59,6 @@ class Table:
             values = [value for _, value in column.params]
             return ", ".join([*values, *details[len(values) :]])
         return f"{name} ({', '.join(details)})" if len(twins) > 1 and details else name
-
-
-def facts(scores: Sequence[Score]) -> list[str]:
-    """Cells of `FACTS` for one SAE, each from its first score that has it."""
-    first = {
-        name: next((value for score in scores if (value := getattr(score, name)) is not None), None)
-        for name in ("architecture", "d_sae", "l0", "fvu")
-    }
-    architecture, width, l0, fvu = first.values()
-    return [
-        DASH if architecture is None else str(architecture), DASH if width is None else str(width),
-        DASH if l0 is None else tenths(l0), DASH if fvu is None else number(fvu),
-    ]  # fmt: skip
 
 
 def unscored_because(score: Score) -> str | None:

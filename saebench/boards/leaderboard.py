@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from saebench.boards.board import ARROWS, FACTS, Table, tables
+from saebench.boards.board import ARROWS, Table, tables
 from saebench.boards.board_footer import footer
 from saebench.boards.board_notes import Marks, notes
 from saebench.boards.floors import floor_columns, reference_cell
@@ -10,6 +10,7 @@ from saebench.boards.markdown import escaped, pipe_table
 from saebench.boards.questions import questions_section
 from saebench.compare.ranking import Compare, ranks, unpaired
 from saebench.record.columns import Column, current_scores
+from saebench.record.facts import FACTS
 from saebench.record.score import Score
 from saebench.record.wording import DASH, with_interval
 
@@ -56,7 +57,7 @@ def render(
 def _section(table: Table, failing: Mapping[str, Sequence[str]], compare: Compare) -> list[str]:
     marks, reasons = notes(table)
     ranked = {column: ranks(table.column(column), compare) for column in table.columns}
-    header = ["SAE", *FACTS, *(_header(column, table, failing) for column in table.columns)]
+    header = ["SAE", *(fact.name for fact in FACTS), *(_header(column, table, failing) for column in table.columns)]
     cells = {row: [_cell(table, row, column, ranked[column], marks) for column in table.columns] for row in table.rows}
     body = [[escaped(row), *map(escaped, table.facts(row)), *cells[row]] for row in table.rows]
     controls = table.controls()

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 from tabulate import tabulate
 
-from saebench.boards.board import ARROWS, Table, facts, tables, unscored_because
+from saebench.boards.board import ARROWS, Table, tables, unscored_because
 from saebench.boards.board_notes import grouped
 from saebench.boards.floors import reference_cell
 from saebench.boards.scale import bar
 from saebench.catalogue.spec import SAESpec
 from saebench.compare.ranking import Compare, against_floor, ranks, unpaired
 from saebench.record.columns import Column, current_scores
+from saebench.record.facts import FACTS, cells
 from saebench.record.naming import shown
 from saebench.record.score import Score
 from saebench.record.wording import DASH, number, with_interval
@@ -60,11 +61,10 @@ def overview(board: Board, sae: str, spec: SAESpec | None, *, everything: bool =
 
 
 def _heading(sae: str, spec: SAESpec | None, scores: Sequence[Score]) -> str:
-    said = [spec.architecture, spec.d_sae, spec.facts.get("l0"), spec.facts.get("fvu")] if spec else [None] * 4
-    measured = [None if cell == DASH else cell for cell in facts(scores)]
+    said = [fact.said(spec) if spec else None for fact in FACTS]
+    measured = [None if cell == DASH else cell for cell in cells(scores)]
     known = [_plain(own if own is not None else other) for own, other in zip(measured, said, strict=True)]
-    what = [text.format(fact) for text, fact in zip(("{}", "{} latents", "L0 {}", "FVU {}"), known, strict=True)]
-    what = [text for text, fact in zip(what, known, strict=True) if fact != DASH]
+    what = [fact.phrase.format(value) for fact, value in zip(FACTS, known, strict=True) if value != DASH]
     what += ["a control"] if any(score.control for score in scores) or (spec and spec.control) else []
     places: list[tuple[str | None, ...]] = [(score.model, score.hook, score.sae_digest) for score in scores]
     places += [(spec.model, spec.hook, spec.digest)] if spec and not scores else []

@@ -91,6 +91,8 @@ class Score(BaseModel):
     d_sae: int | None = None
     """Width: how many latents the SAE has."""
     architecture: str | None = None
+    facts: dict[str, str | int | float | bool] = Field(default={}, exclude_if=lambda facts: not facts)
+    """What else is known of the SAE and has a column: see `saebench.record.facts`."""
     budget: str = ""
     """What `--sae-budget` said: how much was read."""
     seed: int = 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from saebench.catalogue.spec import SAESpec
 from saebench.hub.needs import revisions
+from saebench.record.facts import beside
 from saebench.record.properties import Property
 from saebench.record.provenance import environment
 from saebench.record.score import Estimate, Score, Unscored, identity
@@ -79,7 +80,7 @@ class Recorder:
         spec, sae = asked.spec, self.holder.sae(asked.spec)
         about = {
             "sae": spec.name, "control": spec.control, "architecture": _architecture(sae.spec),
-            "budget": self.models.asked.budget, "d_sae": sae.spec.d_sae,
+            "budget": self.models.asked.budget, "d_sae": sae.spec.d_sae, "facts": beside(sae.spec),
         }  # fmt: skip
         if not self.provision.of_model(asked.evidence):
             return {**about, "model": ""}
