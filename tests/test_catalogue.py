@@ -16,11 +16,12 @@ import pytest
 from factories import make_sae_folder
 from hub import Hub, empty_hub, environment
 
-from saebench.catalogue.families import Family, harmless, number
+from saebench.catalogue.families import Family, harmless
 from saebench.catalogue.marks import UnknownSAE
 from saebench.catalogue.pretrained import model_on_hub, releases
 from saebench.catalogue.registry import families, resolve, resolve_all
 from saebench.catalogue.spec import SAESpec
+from saebench.catalogue.templates import number
 from saebench.hub.files import missing
 from saebench.hub.hub import Repo
 from saebench.hub.listing import listed

@@ -16,34 +16,18 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from saebench.catalogue.folders import check_keys, scalars
+from saebench.catalogue.folders import scalars
 from saebench.catalogue.layouts import FORMATS
 from saebench.catalogue.local import constant, matches, read_local
 from saebench.catalogue.pretrained import model_on_hub, releases
 from saebench.catalogue.spec import SAESpec
+from saebench.catalogue.tables import FACTS, File, Stanza, Suite, validated
+from saebench.catalogue.templates import check_fact, fact_of, filled, pattern
 from saebench.record.naming import natural, one_sentence
 from saebench.record.plain_text import read_toml
 
-FACTS: Mapping[str, type] = {
-    "model": str, "hook": str, "hook_out": str, "context_size": int, "prepend_bos": bool, "normalisation": str,
-    "revision": str, "corpus": str, "architecture": str, "d_in": int, "d_sae": int, "centred": bool,
-}  # fmt: skip
-STANZA_KEYS: Mapping[str, type] = {
-    "location": str, "digest": str, "control": bool, "repo": str, "format": str, **FACTS,
-}  # fmt: skip
-FAMILY_KEYS: Mapping[str, type] = {
-    "path": str, "about": str, "sae": dict, "controls": list, "words": dict, "default": list, "suite": list,
-    **FACTS,
-}  # fmt: skip
-SUITE_KEYS: Mapping[str, type] = {
-    "name": object, "release": str, "id": str, "repo": str, "path": str, "format": str, "values": dict,
-}  # fmt: skip
-PLACEHOLDER = re.compile(r"\{(\w+(?:\.\.\.)?)\}")
-UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
-CLOSE = 0.02
 MOST = 30_000
 """SAEs that one file may name."""
-PLACEHOLDERS = 4
 
 
 @dataclass(frozen=True)
@@ -107,7 +91,7 @@ class Family:
     def _checked(self, key: str, stanza: Any) -> dict[str, Any]:
         where = f"{self.path} [sae.{key}]"
         checked: dict[str, Any] = stanza if isinstance(stanza, dict) else {}
-        check_keys(checked, STANZA_KEYS, where)
+        validated(Stanza, checked, where)
         if _outside(location := str(checked.get("location", ""))):
             raise ValueError(f"{where}: location is {location!r:.80}, and should stay below the file's own folder")
         if "location" not in checked:
@@ -133,7 +117,7 @@ class Family:
     def _from_entry(self, key: str, known: dict[str, Any], entry: dict[str, Any], where: str) -> SAESpec:
         entry = dict(entry)
         values = entry.pop("values")
-        facts = {fact: _fact(value, values, FACTS[fact], f"{where}: {fact}") for fact, value in known.items()}
+        facts = {fact: fact_of(value, values, FACTS[fact], f"{where}: {fact}") for fact, value in known.items()}
         facts = {fact: value for fact, value in facts.items() if value is not None}
         return SAESpec(name=f"{self.name}/{key}", loader="files", **{**entry, **facts})
 
@@ -147,7 +131,7 @@ def read_family(path: Path, name: str = "") -> Family:
     table = read_toml(path)
     if not harmless(path.stem):
         raise ValueError(f"{path}: a family's name has letters, digits and ._-+ only")
-    check_keys(table, FAMILY_KEYS, str(path))
+    validated(File, table, str(path))
     family = Family(name or path.stem, table, path)
     for key, stanza in table.get("sae", {}).items():
         family._checked(key, stanza)
@@ -168,13 +152,13 @@ def harmless(name: str) -> bool:
 def _check_suite(suite: Any, where: str) -> None:
     suite = suite if isinstance(suite, dict) else {}
     templated = {key: value for key, value in suite.items() if key in FACTS}
-    check_keys({key: value for key, value in suite.items() if key not in FACTS}, {**SUITE_KEYS, **FACTS}, where)
+    validated(Suite, suite, where, FACTS)
     if not ({"name", "release", "id"} <= set(suite) or {"name", "repo", "path", "format"} <= set(suite)):
         raise ValueError(f"{where} needs a name, and either release and id, or repo, path and format")
     if "format" in suite and suite["format"] not in FORMATS:
         raise ValueError(f"{where}: no such format {suite['format']!r:.80}. Known: {', '.join(FORMATS)}")
     for key, value in {**templated, "name": suite["name"]}.items():
-        _check_fact(value, FACTS.get(key, str), f"{where}: {key}")
+        check_fact(value, FACTS.get(key, str), f"{where}: {key}")
     for key, values in suite.get("values", {}).items():
         if not isinstance(values, list) or not values or not all(isinstance(v, str | int) for v in values):
             raise ValueError(
@@ -182,27 +166,16 @@ def _check_suite(suite: Any, where: str) -> None:
             )
 
 
-def _check_fact(value: Any, kind: type, where: str) -> None:
-    """A value of its kind, a template for it, or a table by the value of one placeholder."""
-    if isinstance(value, dict):
-        if len(value) != 1 or not isinstance(table := next(iter(value.values())), dict):
-            raise ValueError(f"{where} is {value!r:.80}, and should be a table by the value of one placeholder")
-        for inner in table.values():
-            _check_fact(inner, kind, where)
-    elif not isinstance(value, kind if kind is bool else (kind, str)) or isinstance(value, bool) != (kind is bool):
-        raise ValueError(f"{where} is {value!r:.80}, and should be {kind.__name__}")
-
-
 def _registered(suite: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """SAEs of sae-lens's releases that the patterns match, by their names here."""
-    of_release, of_id = _pattern(suite["release"]), _pattern(suite["id"])
+    of_release, of_id = pattern(suite["release"]), pattern(suite["id"])
     for release, about in releases().items():
         if (at := of_release.fullmatch(release)) is None:
             continue
         for sae in about["saes"]:
             if (found := of_id.fullmatch(str(sae["id"]))) is not None:
                 values = {"l0": sae.get("l0"), **at.groupdict(), **found.groupdict()}
-                name = _fact(suite["name"], values, str, suite["release"])
+                name = fact_of(suite["name"], values, str, suite["release"])
                 if name is not None:  # a table of names may leave some out
                     yield str(name), {**registered_entry(release, about, sae), "values": values}
 
@@ -218,17 +191,6 @@ def registered_entry(release: str, about: dict[str, Any], sae: dict[str, Any]) -
     }  # fmt: skip
 
 
-def filled(template: str, values: Mapping[str, Any], where: str) -> str:
-    """A template with its placeholders filled in; nothing of a value but its text can be reached."""
-
-    def value_of(match: re.Match[str]) -> str:
-        if match[1] not in values:
-            raise ValueError(f"{where}: {template!r} has a placeholder {match[0]}, and there are {', '.join(values)}")
-        return str(values[match[1]])
-
-    return PLACEHOLDER.sub(value_of, template)
-
-
 def _listed(suite: dict[str, Any], where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """All combinations of the values."""
     keys = list(suite.get("values", {}))
@@ -238,41 +200,4 @@ def _listed(suite: dict[str, Any], where: str) -> Iterator[tuple[str, dict[str, 
         values = dict(zip(keys, map(str, combination), strict=True))
         entry = {"repo": suite["repo"], "location": suite["path"], "format": suite["format"]}
         entry = {key: filled(value, values, where) for key, value in entry.items()}
-        yield str(_fact(suite["name"], values, str, where)), {**entry, "facts": {}, "values": values}
-
-
-def _pattern(template: str) -> re.Pattern[str]:
-    """A regular expression; a placeholder that comes a second time stands for the same."""
-    parts = PLACEHOLDER.split(template)
-    if len(parts) > 2 * PLACEHOLDERS + 1:
-        raise ValueError(f"{template!r:.80} has more than {PLACEHOLDERS} placeholders")
-    seen: set[str] = set()
-    found = ""
-    for text, name in itertools.zip_longest(parts[::2], parts[1::2]):
-        found += re.escape(text)
-        if name is not None:
-            key, long = name.removesuffix("..."), name.endswith("...")
-            found += f"(?P={key})" if key in seen else f"(?P<{key}>{'[^/]+' if long else '[^/_-]+'})"
-            seen.add(key)
-    return re.compile(found)
-
-
-def _fact(value: Any, values: Mapping[str, Any], kind: type, where: str) -> Any:
-    """A fact for one SAE: looked up by the value of a placeholder, filled in, and turned into a number."""
-    while isinstance(value, dict):
-        ((key, table),) = value.items()
-        value = table.get(values.get(key))
-    if isinstance(value, str):
-        value = filled(value, values, where)
-    return number(value, where) if kind is int and isinstance(value, str) else value
-
-
-def number(text: str, where: str) -> int:
-    """16384 of `16384`, `16k` or `2pow14`; 65536 of `65k`, as widths that are powers of two are called."""
-    if match := re.fullmatch(r"2pow(\d{1,2})", text):
-        return int(2 ** int(match[1]))
-    if match := re.fullmatch(r"(\d{1,12})([km]?)", text.lower()):
-        rough = int(match[1]) * 1000
-        power = 2 ** round(math.log2(max(rough, 1)))
-        return power if match[2] == "k" and abs(rough / power - 1) < CLOSE else int(match[1]) * UNITS[match[2]]
-    raise ValueError(f"{where} is {text!r}, and should be a number")
+        yield str(fact_of(suite["name"], values, str, where)), {**entry, "facts": {}, "values": values}

@@ -11,7 +11,7 @@ from saebench.catalogue.layouts import FORMATS
 from saebench.catalogue.spec import SAESpec
 from saebench.catalogue.weights import header
 from saebench.record.json_files import read_json, typed
-from saebench.record.naming import nearest, one_sentence, shown
+from saebench.record.naming import one_sentence, shown
 
 
 @one_sentence
@@ -102,10 +102,3 @@ def _digest(path: Path) -> str:
 def scalars(table: Mapping[str, Any], *without: str) -> dict[str, Any]:
     kept = {k: v for k, v in table.items() if k not in without and isinstance(v, str | int | float | None)}
     return {shown(str(k)): shown(v) if isinstance(v, str) else v for k, v in kept.items()}
-
-
-def check_keys(table: Mapping[str, Any], known: Mapping[str, type], where: str) -> None:
-    for key in table:
-        if key not in known:
-            raise ValueError(f"{where}: unknown key '{key}'.{nearest(key, known)} Known: {', '.join(known)}")
-        typed(table, key, known[key], where)
