@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from saebench.catalogue.registry import resolve
-from saebench.evidence.game.ladder import ANGLES
 from saebench.evidence.game.perturb import Perturber
 from saebench.evidence.game.responses import turned
+from saebench.evidence.game.rungs import ANGLES
 from saebench.metrics import distinguishability as metric
 from saebench.record.score import Unscored
 from saebench.record.store import Store

@@ -16,10 +16,10 @@ from planted_words import ABSORPTION, FIRST_LETTER, Outcome, Score, World
 from saebench.evidence.words.children import Children, find_children
 from saebench.evidence.words.concepts import ConceptSet
 from saebench.evidence.words.detectors import Detectors, find_detectors
+from saebench.evidence.words.published import SHARE
 from saebench.evidence.words.study import Study, make_study
 from saebench.evidence.words.vocabulary import Split
 from saebench.metrics import absorption, first_letter
-from saebench.metrics.published import SHARE
 from saebench.record.score import Estimate, Unscored
 
 DELTAS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)

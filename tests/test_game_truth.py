@@ -13,8 +13,9 @@ from torch import Tensor
 
 from saebench.evidence.game import fakes, games, ladder, moves, responses
 from saebench.evidence.game.fakes import Cloud
-from saebench.evidence.game.ladder import Features, Parts, Pool, Rung, climb, climb_per_prompt
+from saebench.evidence.game.ladder import Parts, climb, climb_per_prompt
 from saebench.evidence.game.matching import NAMES, Traits, match
+from saebench.evidence.game.rungs import ANGLES, Features, Pool, Rung
 from saebench.metrics import distinguishability as metric
 from saebench.record.score import Estimate, Unscored
 
@@ -78,7 +79,7 @@ def test_careless_fakes_seem_to_lose_even_there(fake: str) -> None:
     rung = planted.rung("linear", fake, np.inf)
     assert scored(rung).ci_low > 0.65
     assert 0.75 < scored(rung).value < 0.92
-    assert all(point(rung.effect(step)) > 0.65 for step in range(len(ladder.ANGLES)))
+    assert all(point(rung.effect(step)) > 0.65 for step in range(len(ANGLES)))
     assert "log variance" in str(rung.imbalance)
 
 
@@ -447,7 +448,7 @@ def test_a_rotation_of_the_whole_space_changes_no_curve(name: Name) -> None:
     other = Network(lambda points: plain.read(points @ turn), plain.x @ turn.T)
     rows, asked = planted.directions()[:FEW], np.ones((planted.PROMPTS, FEW), dtype=bool)
     before, after = (
-        responses.turned(network, directions, asked, ladder.ANGLES)
+        responses.turned(network, directions, asked, ANGLES)
         for network, directions in ((plain, rows), (other, rows @ turn.T))
     )
     np.testing.assert_allclose(after.kl, before.kl, atol=1e-5, rtol=1e-4)
@@ -711,7 +712,7 @@ def test_a_single_fake_goes_to_the_first_feature() -> None:
 def test_a_direction_along_the_activation_itself_is_not_turned_towards_rounding_errors() -> None:
     x = planted.x()[0]
     along = 3.7 * (x - x.mean())
-    turned = moves.rotated(x, along[None], torch.from_numpy(ladder.ANGLES).float())[0]
+    turned = moves.rotated(x, along[None], torch.from_numpy(ANGLES).float())[0]
     unit = (x - x.mean()) / (x - x.mean()).norm()
     beside = turned - x.mean() - ((turned - x.mean()) @ unit)[:, None] * unit
     assert beside.norm(dim=1).max() < 1e-3 * x.norm()

@@ -16,18 +16,8 @@ from saebench.catalogue.registry import resolve
 from saebench.evidence.game import lineup as lining
 from saebench.evidence.game import scene
 from saebench.evidence.game.answers import Lineup
-from saebench.evidence.game.lineup import (  # fmt: skip
-    DENSEST,
-    FEWEST_ACTIVE,
-    PARTS,
-    Dictionary,
-    active_parts,
-    doubles,
-    error,
-    features_of,
-    make_lineup,
-    read_dictionary,
-)
+from saebench.evidence.game.dictionary import DENSEST, FEWEST_ACTIVE, Dictionary, read_dictionary
+from saebench.evidence.game.lineup import PARTS, active_parts, doubles, error, features_of, make_lineup
 from saebench.evidence.game.scene import Scene
 from saebench.making.controls import control_sae
 from saebench.metrics import distinguishability as metric

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from saebench.evidence.token_entropy import ACTIVATIONS, FEWEST, entropies
 from saebench.evidence.trace import Trace
 from saebench.evidence.words.detectors import Detectors, find_detectors
 from saebench.evidence.words.study import Study, random_control
 from saebench.making.controls import pca, random_directions
 from saebench.making.like import Like
 from saebench.metrics import marginal_structure as metric
-from saebench.metrics.marginal_structure import ACTIVATIONS, FEWEST, QUANTITIES, Control, entropies, share
+from saebench.metrics.marginal_structure import QUANTITIES, Control, share
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import RESAMPLES
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import sparse
 
-from saebench.metrics import published
+from saebench.evidence.words import published
 
 Floats = NDArray[np.float64]
 Loop = Callable[[list[float], list[float], set[int], float], float]

@@ -16,8 +16,8 @@ from torch import Tensor
 from saebench.catalogue.registry import resolve
 from saebench.evidence.game import known, scene
 from saebench.evidence.game.fakes import Cloud
-from saebench.evidence.game.ladder import Features
 from saebench.evidence.game.lineup import positive_controls
+from saebench.evidence.game.rungs import Features
 from saebench.evidence.game.scene import Scene, make_scene, unembedding
 from saebench.evidence.words.vocabulary import token_texts
 from saebench.record.budget import BUDGETS, Budget, Size

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from saebench.evidence.words import published
 from saebench.evidence.words.children import Children, find_children
 from saebench.evidence.words.detectors import Detectors, f1_of
+from saebench.evidence.words.projected import carrier_columns, project
+from saebench.evidence.words.published import Projections
 from saebench.evidence.words.vocabulary import FEWEST_CONCEPTS, Split
-from saebench.metrics import published
 from saebench.metrics.first_letter import check_better_than_random, readable
-from saebench.metrics.published import Projections, projections
 from saebench.record.score import Estimate, Unscored
-from saebench.stats.statistics import Floats, honest_rate
+from saebench.stats.statistics import Bools, Floats, honest_rate
 from saebench.stats.two_way import over_concepts
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ TWIN = 0.9
 SHARES = (0.2, 0.3, 0.4, 0.5, 0.6)
 COSINES = (0.0, 0.025, 0.1, 0.2)
 
-Bools = NDArray[np.bool_]
 Found = dict[int, tuple[NDArray[np.intp], Projections]]
 
 
@@ -194,23 +194,6 @@ def recall_hole(study: Study, detectors: Detectors) -> Estimate:
     return over_concepts(stacked, hole, purpose="absorption.recall_hole", concepts=names, span=(-1.0, 1.0))
 
 
-def project(study: Study, detectors: Detectors, concept: int, rows: NDArray[np.intp]) -> Projections:
-    """Latents of some rows on the probe of one concept."""
-    total = (study.x[rows] @ study.probe.direction[concept]).numpy()
-    return projections(study.latents[rows], study.cosines[concept], detectors.split_latents(concept), total)
-
-
-def project_each(study: Study, detectors: Detectors, owner: NDArray[np.intp], rows: NDArray[np.intp]) -> Projections:
-    """Latents of each row on the probe of a concept of its own (row,)."""
-    total = (study.x[rows] * study.probe.direction[owner]).sum(dim=1).numpy()
-    every = projections(study.latents[rows], np.zeros(study.latents.shape[1]), np.empty(0, dtype=np.intp), total)
-    split = np.zeros(every.latent.shape, dtype=bool)
-    for concept in np.unique(owner):
-        split[owner == concept] = np.isin(every.latent[owner == concept], detectors.split_latents(concept))
-    cosine = np.where(every.latent >= 0, study.cosines[owner[:, None], every.latent], 0.0).astype(np.float64)
-    return Projections(every.latent, every.activation, cosine, split, every.total)
-
-
 def carriers(study: Study, detectors: Detectors, found: Found) -> dict[str, NDArray[np.generic]]:
     """Absorbed words: which latent fires in place of the main one, how strongly, and how aligned with the probe."""
     columns: dict[str, list[NDArray[np.generic]]] = {}
@@ -219,20 +202,6 @@ def carriers(study: Study, detectors: Detectors, found: Found) -> dict[str, NDAr
         for name, value in carrier_columns(study, detectors, np.full(len(rows), concept), rows, words).items():
             columns.setdefault(name, []).append(value[absorbed])
     return {name: np.concatenate(parts) for name, parts in columns.items()}
-
-
-def carrier_columns(
-    study: Study, detectors: Detectors, owner: NDArray[np.intp], rows: NDArray[np.intp], words: Projections
-) -> dict[str, NDArray[np.generic]]:
-    """Of rows with a concept of their own (row,): the latent that holds most of the probe's direction."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = words.at_top(words.value) / words.total
-    return {
-        "carrier_concept": np.array(study.concepts)[owner], "carrier_row": rows,
-        "carrier_word": np.array(study.words)[study.word_of[rows]], "carrier_main": detectors.main[owner],
-        "carrier": words.at_top(words.latent), "carrier_activation": words.at_top(words.activation),
-        "carrier_cosine": words.at_top(words.cosine), "carrier_share": share,
-    }  # fmt: skip
 
 
 def _of_true_positives(study: Study, detectors: Detectors) -> Found:

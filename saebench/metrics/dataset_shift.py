@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from saebench.record.score import Estimate, Unscored
 from saebench.saes.sparsity import turned
-from saebench.stats.statistics import Floats, never_certain, ratio_of_sums
+from saebench.stats.statistics import Bools, Floats, never_certain, ratio_of_sums
 
 SAME = 0.7
 """Correlation of activations from which two latents count as one."""
@@ -28,7 +27,6 @@ SPECIFIC = 4.0
 FEWEST = 20
 ROUNDING = 1e-10
 """Share of a latent's mean square below which its variance is nothing but rounding."""
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import Floats, least, never_certain, ratio_of_sums, ratio_of_tails
 
 if TYPE_CHECKING:
-    from saebench.evidence.game.ladder import Rung
+    from saebench.evidence.game.rungs import Rung
 
 STRICT = (MIXTURE, "real_mixture", "shuffled_sae", "soft_frozen_sae", "whitened_decomposition")
 """Fakes that a linear read-off network cannot tell from its own directions (tests/planted_networks.py)."""

@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from saebench.evidence.words import published
 from saebench.evidence.words.detectors import Detectors
+from saebench.evidence.words.projected import carrier_columns, project, project_each
 from saebench.evidence.words.vocabulary import EDITED, in_turn
-from saebench.metrics import published
-from saebench.metrics.absorption import carrier_columns, judged, project, project_each
+from saebench.metrics.absorption import judged
 from saebench.metrics.first_letter import readable
 from saebench.record.score import Estimate, Unscored
-from saebench.stats.statistics import Floats, honest_rate
+from saebench.stats.statistics import Floats, Ints, honest_rate
 from saebench.stats.two_way import over_concepts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from saebench.evidence.words.published import Projections
     from saebench.evidence.words.spelling import Speller
     from saebench.evidence.words.study import Study
-    from saebench.metrics.published import Projections
 
 ACCURACY = 0.5
 """Least share of the test words asked for, up to ten per concept, that the model must spell rightly."""
@@ -34,8 +35,6 @@ MATTERS = 1.0
 INTEGRATION_STEPS = 6
 LEAD = 1.0
 """By how much, in logits, an absorbing latent's effect must exceed the next one's."""
-
-Ints = NDArray[np.intp]
 
 
 def check_spelling(speller: Speller, study: Study) -> None:

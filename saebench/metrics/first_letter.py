@@ -11,12 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from saebench.evidence.words.detectors import Detectors, f1_of, find_detectors
 from saebench.evidence.words.vocabulary import FEWEST_CONCEPTS, Split
 from saebench.record.score import Estimate, Unscored
-from saebench.stats.statistics import DETECTABLE, MDD, Floats, honest_rate, never_certain, ratio_of_sums, seed_of
+from saebench.stats.statistics import DETECTABLE, MDD, Bools, Floats, honest_rate, never_certain, ratio_of_sums, seed_of
 from saebench.stats.two_way import over_concepts, resampled_concepts
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ ONE_SIDED = 0.05
 """Level at which main latents must detect better than random directions."""
 WORST_FVU = 1.0
 """An SAE that leaves more of the variance over words unexplained than their mean does is broken for this purpose."""
-
-Bools = NDArray[np.bool_]
 
 
 def readable(study: Probed) -> Bools:

@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
+from saebench.evidence.token_entropy import entropies
 from saebench.metrics import context_length, first_letter, reconstruction
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import LEVEL, RESAMPLES, Floats, least, resampled_clusters, seed_of
@@ -27,12 +27,7 @@ if TYPE_CHECKING:
 
 DENSER = 1.1
 """A control competes only if it has at most this many times the active latents of the SAE."""
-ACTIVATIONS = 50
-"""Activations of a latent that its token entropy is taken of."""
-DRAWS = 10
 CHUNK = 100
-FEWEST = 20
-"""Latents with as many activations."""
 SUMS = ("numerator", "denominator", "product", "signal", "output")
 """Sums per document that estimates of traces keep."""
 Resampled = Mapping[str, "Floats | Unscored"]
@@ -200,42 +195,6 @@ def token_entropy(trace: Trace, controls: Mapping[str, Control]) -> Estimate:
         float(each[:, 0].min()), low, high, len(own), "latent", items={"entropy": own}, floor=0.5, ceiling=1.0,
         controls=controls_of,
     )  # fmt: skip
-
-
-def entropies(trace: Trace) -> Floats:
-    """(latent,) token entropy of every latent with at least `ACTIVATIONS` activations, of as many of them.
-
-    Raises Unscored where fewer than `FEWEST` latents have as many, or all latents are on so often that they were not
-    kept.
-    """
-    if trace.latents is None:
-        raise Unscored("the latents are too dense to be kept")
-    columns = sparse.coo_array(trace.latents)
-    tokens, latent, value = trace.tokens.numpy()[columns.row], columns.col, np.abs(columns.data).astype(np.float64)
-    counts = np.bincount(latent, minlength=trace.latents.shape[1])
-    usable = np.flatnonzero(counts >= ACTIVATIONS)
-    if len(usable) < FEWEST:
-        raise Unscored(f"{len(usable)} latents are active {ACTIVATIONS} times in this corpus: fewer than {FEWEST}")
-    inside = counts[latent] >= ACTIVATIONS
-    tokens, latent, value = tokens[inside], latent[inside], value[inside]
-    rng = np.random.default_rng(seed_of("marginal_structure.token_entropy"))
-    row = columns.row[inside]
-    # All latents draw by the same order of tokens: what one is drawn at depends on no other latent.
-    drawn = [_entropy(tokens, latent, value, rng.random(len(trace.tokens))[row])[usable] for _ in range(DRAWS)]
-    return np.asarray(np.mean(drawn, axis=0))
-
-
-def _entropy(tokens: Floats, latent: Floats, value: Floats, place_of: Floats) -> Floats:
-    """(d_sae,) entropy of `ACTIVATIONS` activations of each latent: those that come first in an order."""
-    order = np.lexsort((place_of, latent))
-    place = np.arange(len(order)) - np.searchsorted(latent[order], latent[order])
-    drawn = order[place < ACTIVATIONS]
-    mass = sparse.coo_array((value[drawn], (latent[drawn], tokens[drawn]))).tocsr()
-    mass.sum_duplicates()
-    total = np.asarray(mass.sum(axis=1)).ravel()
-    rows = np.repeat(np.arange(mass.shape[0]), np.diff(mass.indptr))
-    p = mass.data / total[rows]
-    return np.asarray(np.bincount(rows, weights=-p * np.log(p), minlength=mass.shape[0]), dtype=np.float64)
 
 
 def _separated(own: Floats, control: Control) -> Floats:

@@ -14,7 +14,7 @@ from saebench.run.words import Words
 
 if TYPE_CHECKING:
     from saebench.evidence.game.answers import Lineup, Rungs
-    from saebench.evidence.game.ladder import Rung
+    from saebench.evidence.game.rungs import Rung
     from saebench.evidence.trace import Trace
     from saebench.evidence.words.detectors import Detectors
     from saebench.evidence.words.spelling import Speller

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from saebench.evidence.game.answers import Lineup, Rungs
-    from saebench.evidence.game.lineup import Dictionary
+    from saebench.evidence.game.dictionary import Dictionary
     from saebench.evidence.game.scene import Scene
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.subject import Subject
@@ -54,7 +54,7 @@ class Game:
 
     def own(self, sae: "LoadedSAE", *more: "csr_array") -> "tuple[Scene, Dictionary]":
         """The prompts at which an SAE's features are asked about, and the features, which may fire in `more` latents."""
-        from saebench.evidence.game.lineup import read_dictionary
+        from saebench.evidence.game.dictionary import read_dictionary
 
         scene = self._scene(sae, self.models.subject(sae.spec))
         return scene, read_dictionary(sae, scene, self.documents.trace(sae), *more)
@@ -79,7 +79,7 @@ class Game:
         return self.shelf.place.get(key, lambda: positive_controls(scene))
 
     def _dictionary(self, sae: "LoadedSAE", kind: str) -> "Dictionary":
-        from saebench.evidence.game.lineup import read_dictionary
+        from saebench.evidence.game.dictionary import read_dictionary
 
         subject = self.models.subject(sae.spec)
         scene, other = self._scene(sae, subject), self.control_saes.trained(sae, kind, subject)

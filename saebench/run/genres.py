@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saebench.catalogue.spec import SAESpec
-    from saebench.evidence.game.ladder import Rung
+    from saebench.evidence.game.rungs import Rung
     from saebench.metrics.dataset_shift import Firing
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.corpora import WorldTexts

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from saebench.record.score import Estimate, Unscored
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+Bools = NDArray[np.bool_]
 RESAMPLES = 2000
 LEVEL = 0.95
 NORMAL = 1.959963984540054

@@ -10,7 +10,7 @@ from saebench.record.score import Unscored
 from saebench.stats.statistics import Floats
 
 if TYPE_CHECKING:
-    from saebench.evidence.game.ladder import Rung
+    from saebench.evidence.game.rungs import Rung
 
 
 MIXTURE = "covariance_mixture"

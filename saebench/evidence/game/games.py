@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saebench.record.score import Estimate, Unscored
-from saebench.stats.statistics import LEVEL, RESAMPLES, Floats, never_certain, seed_of, times_drawn
+from saebench.stats.statistics import LEVEL, RESAMPLES, Floats, Ints, never_certain, seed_of, times_drawn
 from saebench.stats.two_way import pigeonhole, two_way
 
-Ints = NDArray[np.intp]
 SIDE = 5
 """Features on each side of a game."""
 GAMES = 20_000

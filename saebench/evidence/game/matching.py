@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from torch import Tensor
 
 from saebench.evidence.game.fakes import Cloud
-from saebench.stats.statistics import Floats
+from saebench.stats.statistics import Floats, Ints
 
-Ints = NDArray[np.intp]
 CALIPER = 0.2
 """Largest difference of a pair, in standard deviations of the real features."""
 IMBALANCE = 0.1

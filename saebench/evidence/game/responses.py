@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saebench.evidence.game import curves, moves
-from saebench.stats.statistics import Floats
+from saebench.stats.statistics import Bools, Floats
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Bools = NDArray[np.bool_]
 SIGNS = ("plus", "minus")
 STATISTICS = ("sensitivity", "sensitivity_l2", *curves.SHAPES)
 """Higher for what a model computes with, if there is such a thing; the first is the one that scores are of."""

@@ -25,7 +25,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from saebench.stats.statistics import Bools, Floats, Ints
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -42,10 +43,6 @@ STRONGER = 1.1
 OWN = 0.5
 WHISPER = 0.01
 """Share of a latent's largest activation up to which it does not count as active."""
-
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
 
 
 @dataclass(frozen=True)

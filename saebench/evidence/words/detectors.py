@@ -15,6 +15,7 @@ from scipy.special import expit
 
 from saebench.evidence.words.probes import best_thresholds
 from saebench.evidence.words.vocabulary import Split
+from saebench.stats.statistics import Bools, Floats, Ints
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -34,10 +35,6 @@ TIE = 1e-6
 RIDGE = 1e-2
 STEPS = 8
 """Newton steps of each k-sparse probe."""
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)

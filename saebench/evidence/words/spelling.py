@@ -13,6 +13,7 @@ from torch import Tensor
 from saebench.evidence.words.probes import Probe
 from saebench.evidence.words.readings import Readings, inputs_of, remember, repeated, tokens_around
 from saebench.evidence.words.vocabulary import EDITED, Split, in_turn, turn
+from saebench.stats.statistics import Ints
 from saebench.subject.cache import Cache, Inputs
 from saebench.subject.partial import skipping, unembedding
 from saebench.subject.subject import Subject, layer_of
@@ -26,7 +27,6 @@ ROUNDS = 4
 CLOSE = 1e-3
 """Largest difference of logits, as a share of their spread, between a short pass and a whole one."""
 VERSION = 2
-Ints = NDArray[np.intp]
 
 
 @dataclass(frozen=True)

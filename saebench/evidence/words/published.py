@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from saebench.stats.statistics import Bools, Floats
+
 if TYPE_CHECKING:
     from scipy import sparse
 
@@ -23,9 +25,6 @@ SHARE = 0.4
 """Least share of the activation's projection on the probe that the absorbing latents must hold."""
 ABSORBERS = 3
 SILENT = 1e-8
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
