@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from saebench.evidence.game.rungs import Rung
 
 STRICT = (MIXTURE, "real_mixture", "shuffled_sae", "soft_frozen_sae", "whitened_decomposition")
-"""Fakes that a linear read-off network cannot tell from its own directions (tests/planted_networks.py)."""
+"""Fakes that a linear read-off network cannot tell from its own directions (tests/support/planted_networks.py)."""
 LADDER = (
     "isotropic", "rotated_dictionary", "covariance_gaussian", *STRICT[:4], "sum_of_two", "sae_error",
     "whitened_decomposition", "euclidean_decomposition",

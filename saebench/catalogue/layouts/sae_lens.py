@@ -1,7 +1,7 @@
 """sae-lens's `cfg.json` and `sae_weights.safetensors`: of version 6, and of the versions before it.
 
 Version 6 has a table `metadata`; before, the file was the whole configuration of the run that trained the SAE, of which
-sae-lens obeys what is listed here. `tests/test_layouts.py` compares this with sae-lens's own classes.
+sae-lens obeys what is listed here. `tests/catalogue/test_layouts.py` compares this with sae-lens's own classes.
 """
 
 from typing import Any
