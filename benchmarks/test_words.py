@@ -9,7 +9,7 @@ import pytest
 
 from saebench.catalogue.registry import resolve
 from saebench.evidence.words.detectors import find_detectors
-from saebench.evidence.words.spelling import make_speller
+from saebench.evidence.words.speller import make_speller
 from saebench.evidence.words.study import make_study
 from saebench.metrics import absorption, editing, first_letter
 from saebench.record.score import Unscored

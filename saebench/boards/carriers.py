@@ -17,7 +17,7 @@ WORD = ("carrier_concept", "carrier_word", "carrier_main", "carrier")
 MEANS = ("carrier_activation", "carrier_cosine", "carrier_share")
 """Of all readings of a word."""
 Items = Mapping[str, "NDArray[np.generic]"]
-Word = tuple[str, str, int, int]
+AbsorbedWord = tuple[str, str, int, int]
 """Concept, word, main latent, carrier."""
 
 
@@ -29,7 +29,7 @@ def carrier_rows(store: Store, scores: Sequence[Score]) -> list[list[str]] | Non
     rate = [score for score in scores if score.property == RATE and score.items]
     if not rate:
         return None
-    effects: dict[Word, float] = {}
+    effects: dict[AbsorbedWord, float] = {}
     for score in scores:
         if score.property == EFFECT and score.items:
             items = store.load_items(score, *WORD, "carrier_effect")
@@ -39,8 +39,8 @@ def carrier_rows(store: Store, scores: Sequence[Score]) -> list[list[str]] | Non
     return _rows(store.load_items(rate[-1], *WORD, *MEANS), effects)
 
 
-def _rows(items: Items, effects: Mapping[Word, float]) -> list[list[str]]:
-    found: dict[Word, list[Any]] = {}
+def _rows(items: Items, effects: Mapping[AbsorbedWord, float]) -> list[list[str]]:
+    found: dict[AbsorbedWord, list[Any]] = {}
     columns = [items[name] for name in MEANS]
     for word, *values in zip(_words(items), *columns, strict=True):
         found.setdefault(word, []).append(values)
@@ -54,6 +54,6 @@ def _rows(items: Items, effects: Mapping[Word, float]) -> list[list[str]]:
     return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 
 
-def _words(items: Items) -> list[Word]:
+def _words(items: Items) -> list[AbsorbedWord]:
     columns = [items[name] for name in WORD]
     return [(str(c), str(w), int(m), int(k)) for c, w, m, k in zip(*columns, strict=True)]

@@ -5,7 +5,7 @@ import argparse
 from saebench.commands import Commands, put, table, title
 from saebench.compare.baseline import read_baseline
 from saebench.compare.differences import Difference
-from saebench.compare.gate import LEVEL, Comparison, held_against
+from saebench.compare.gate import FALSE_ALARMS, Comparison, held_against
 from saebench.record.naming import shown
 from saebench.record.score import Score
 from saebench.record.wording import DASH, number, tenths
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     put(f"\nOnly in B: {alone[0]}. Only in A: {alone[1]}.")
     put(f"Intervals are 95%; over the items that both were measured on, or unpaired ({DASH}), which is wider.")
     ranked = sum(p is not None for p in chances)
-    put(f"Better and worse hold at {LEVEL:.0%} for all {ranked} comparisons together (Holm).")
+    put(f"Better and worse hold at {FALSE_ALARMS:.0%} for all {ranked} comparisons together (Holm).")
     _check_items([result for _, _, result in pairs])
     return 0
 
@@ -102,4 +102,4 @@ def _word(result: Comparison, chance: float | None) -> str:
         return "not ranked"
     if result.verdict == "ok":
         return "the same within noise"
-    return result.verdict if chance <= LEVEL else f"{result.verdict}, perhaps by chance"
+    return result.verdict if chance <= FALSE_ALARMS else f"{result.verdict}, perhaps by chance"

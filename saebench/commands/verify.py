@@ -8,7 +8,7 @@ from saebench.catalogue.suites import tests
 from saebench.commands import Commands, table, title
 from saebench.exchange.recomputing import Recomputing
 from saebench.exchange.sampling import SAMPLE, sample
-from saebench.exchange.verification import Verdict, Vouched, published_scores, sort_out, wrong_items
+from saebench.exchange.verification import Recomputed, Vouched, published_scores, sort_out, wrong_items
 from saebench.record.naming import shown
 from saebench.record.places import suites_dir
 from saebench.record.score import Score
@@ -58,12 +58,12 @@ def _read(store: Store, count: int) -> list[Score]:
     return scores
 
 
-def _why_nothing(verdicts: Sequence[Verdict]) -> str:
+def _why_nothing(verdicts: Sequence[Recomputed]) -> str:
     reasons = dict.fromkeys(verdict.reason for verdict in verdicts)
     return f"nothing could be recomputed here: {'; '.join(reasons) or 'all scores are left out'}"
 
 
-def _line(verdict: Verdict) -> list[str]:
+def _line(verdict: Recomputed) -> list[str]:
     name = f"{title(verdict.published)}[{verdict.published.sae}]"
     reason = f": {verdict.reason}" if verdict.reason else ""
     return [shown(cell) for cell in (name, _value(verdict.published), _value(verdict.here), verdict.word + reason)]
@@ -73,7 +73,7 @@ def _value(score: Score | None) -> str:
     return DASH if score is None else "unscored" if score.value is None else f"{score.value:.6g}"
 
 
-def _summary(verdicts: Sequence[Verdict]) -> str:
+def _summary(verdicts: Sequence[Recomputed]) -> str:
     words = [verdict.word for verdict in verdicts]
     counts = f"{words.count('holds')} of {len(words)} sampled scores hold"
     counts += f", {differ} differ" if (differ := words.count("differs")) else ""

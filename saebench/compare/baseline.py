@@ -8,7 +8,7 @@ from saebench.record.naming import nearest
 from saebench.record.score import Score
 from saebench.record.store import Store
 
-SAME = ("property", "version", "params", "corpus", "model_digest", "hook", "better", "unit")
+IN_COMMON = ("property", "version", "params", "corpus", "model_digest", "hook", "better", "unit")
 """What two measurements must have in common to be compared."""
 MISSING = "items are missing"
 
@@ -44,7 +44,7 @@ class Baseline:
 
 def changed(score: Score, baseline: Score) -> str:
     """Name what differs between two measurements, apart from the SAE; empty if they can be compared."""
-    for field in SAME:
+    for field in IN_COMMON:
         old, new = getattr(baseline, field), getattr(score, field)
         if old != new:
             return f"{field.removesuffix('_digest')} ({old}, here {new})"

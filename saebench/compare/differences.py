@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from saebench.record.items import Missing
 from saebench.record.score import Score
-from saebench.stats.statistics import LEVEL, NORMAL, RESAMPLES, Floats, repetition, times_drawn, wider
+from saebench.stats.statistics import CONFIDENCE, NORMAL, RESAMPLES, Floats, repetition, times_drawn, wider
 
 Items = Mapping[str, NDArray[np.generic]]
-FEWEST = 5
+FEWEST_PAIRS = 5
 """Shared items that a paired interval needs."""
 LARGEST = 1e100
 """What is larger is nothing that was measured, and its square no number."""
@@ -118,10 +118,10 @@ def _shared(items: Items, baseline_items: Items) -> tuple[Floats, bool] | None:
         return None
     if "item" not in items:
         each = _floats(own) - _floats(other) if len(own) == len(other) else np.empty(0)
-        return (each, True) if len(each) >= FEWEST else None
+        return (each, True) if len(each) >= FEWEST_PAIRS else None
     names, at, other_at = np.intersect1d(items["item"], baseline_items["item"], return_indices=True)
     each = _floats(own[at]) - _floats(other[other_at])
-    return (each, len(names) == len(own) == len(other)) if len(each) >= FEWEST else None
+    return (each, len(names) == len(own) == len(other)) if len(each) >= FEWEST_PAIRS else None
 
 
 def _floats(values: NDArray[np.generic]) -> Floats:
@@ -139,7 +139,7 @@ def _deviations(each: Floats) -> tuple[float, float]:
     """Ends of the interval of a mean around it."""
     n = len(each)
     means = _counts(n, repetition()) @ (each - each.mean()) / n
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) * wider(n)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) * wider(n)
     return min(float(low), 0.0), max(float(high), 0.0)
 
 

@@ -4,15 +4,15 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from saebench.compare.at_l0 import Matched
 from saebench.compare.baseline import Baseline, changed
 from saebench.compare.differences import Difference, computable, unpaired
-from saebench.compare.matched import Matched
 from saebench.record.score import Score
 from saebench.record.store import Store
 from saebench.record.wording import number
 
 Verdict = Literal["ok", "worse", "better", "new", "incomparable", "unscored"]
-LEVEL = 0.05
+FALSE_ALARMS = 0.05
 """How often a run of comparisons without any change may come out red: the level of the whole family."""
 
 
@@ -83,7 +83,7 @@ def held_against(
 
 def _beyond(worse: Difference, limit: float, family: int) -> tuple[bool, bool]:
     """Whether its own interval exceeds the limit, and whether it does among so many."""
-    return worse.ci_low > limit, worse.p_above(limit) * family <= LEVEL
+    return worse.ci_low > limit, worse.p_above(limit) * family <= FALSE_ALARMS
 
 
 def message(score: Score, comparison: Comparison) -> str:

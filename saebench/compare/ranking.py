@@ -11,7 +11,7 @@ from saebench.record.score import Score
 from saebench.record.store import Store
 from saebench.stats.multiple import holm
 
-LEVEL = 0.05
+FALSE_RANKS = 0.05
 """Chance that a column without any differences shows one."""
 Standing: TypeAlias = Literal["beyond", "at floor", "below floor"]
 
@@ -71,7 +71,7 @@ def ranks(scores: Sequence[Score], compare: Compare = unpaired) -> dict[str, int
     beaten = Counter(
         (second if lead.value > 0 else first).sae
         for (first, second), lead, p in zip(pairs, leads, adjusted, strict=True)
-        if p < LEVEL
+        if p < FALSE_RANKS
     )
     return {score.sae: 1 + beaten[score.sae] for score in useful}
 

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 ACTIVATIONS = 50
 """Activations of a latent that its token entropy is taken of."""
 DRAWS = 10
-FEWEST = 20
+FEWEST_LATENTS = 20
 """Latents with as many activations."""
 
 
 def entropies(trace: Trace) -> Floats:
     """(latent,) token entropy of every latent with at least `ACTIVATIONS` activations, of as many of them.
 
-    Raises Unscored where fewer than `FEWEST` latents have as many, or all latents are on so often that they were not
+    Raises Unscored where fewer than `FEWEST_LATENTS` latents have as many, or all latents are on so often that they were not
     kept.
     """
     if trace.latents is None:
@@ -33,8 +33,10 @@ def entropies(trace: Trace) -> Floats:
     tokens, latent, value = trace.tokens.numpy()[columns.row], columns.col, np.abs(columns.data).astype(np.float64)
     counts = np.bincount(latent, minlength=trace.latents.shape[1])
     usable = np.flatnonzero(counts >= ACTIVATIONS)
-    if len(usable) < FEWEST:
-        raise Unscored(f"{len(usable)} latents are active {ACTIVATIONS} times in this corpus: fewer than {FEWEST}")
+    if len(usable) < FEWEST_LATENTS:
+        raise Unscored(
+            f"{len(usable)} latents are active {ACTIVATIONS} times in this corpus: fewer than {FEWEST_LATENTS}"
+        )
     inside = counts[latent] >= ACTIVATIONS
     tokens, latent, value = tokens[inside], latent[inside], value[inside]
     rng = np.random.default_rng(seed_of("marginal_structure.token_entropy"))

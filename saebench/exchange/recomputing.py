@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from saebench.exchange.sampling import key_of
-from saebench.exchange.verification import Verdict, judge
+from saebench.exchange.verification import Recomputed, judge
 from saebench.hub.needs import Say
 from saebench.record.naming import shown
 from saebench.record.score import Score
@@ -29,7 +29,7 @@ class Recomputing:
     names: Mapping[str, str] = field(default_factory=dict)
     """What SAEs are called here, where that is not what the scores call them."""
 
-    def verdicts(self, scores: Sequence[Score], say: Say) -> list[Verdict]:
+    def verdicts(self, scores: Sequence[Score], say: Say) -> list[Recomputed]:
         """Recompute scores, those of one SAE in one run."""
         found = []
         for (sae, _, _), group in groupby(scores, key=key_of):
@@ -38,7 +38,7 @@ class Recomputing:
             found += self._of_one_sae(rows)
         return found
 
-    def _of_one_sae(self, scores: Sequence[Score]) -> list[Verdict]:
+    def _of_one_sae(self, scores: Sequence[Score]) -> list[Recomputed]:
         with tempfile.TemporaryDirectory(prefix="saebench-") as folder:
             path = Path(folder) / "scores.jsonl"
             done = subprocess.run(
@@ -64,8 +64,8 @@ class Recomputing:
         return [sys.executable, "-m", "pytest", *tests, *given, "--sae-fresh", "-p", "no:cacheprovider", *workers]
 
 
-def _verdict(score: Score, here: Sequence[Score], why: str) -> Verdict:
+def _verdict(score: Score, here: Sequence[Score], why: str) -> Recomputed:
     for other in here:
         if (other.property, other.params) == (score.property, score.params):
             return judge(score, other)
-    return Verdict(score, None, "cannot be recomputed", why)
+    return Recomputed(score, None, "cannot be recomputed", why)

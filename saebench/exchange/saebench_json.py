@@ -40,7 +40,7 @@ CORE = {
     ),
 }  # fmt: skip
 """Categories of its `core` and the numbers that each must have."""
-SAME = {
+SAME_MEASURE = {
     "kl_div_with_sae": "reconstruction.kl", "ce_loss_score": "reconstruction.recovered_zero",
     "l0": "reconstruction.l0", "freq_over_10_percent": "reconstruction.dense",
 }  # fmt: skip
@@ -98,7 +98,7 @@ def _by_sae(scores: Sequence[Score]) -> dict[str, dict[str, Score]]:
 
 
 def _core(store: Store, scores: Mapping[str, Score], gaps: bool) -> Json:
-    used = [scores[name] for name in (*SAME.values(), *COMPLEMENT.values()) if name in scores]
+    used = [scores[name] for name in (*SAME_MEASURE.values(), *COMPLEMENT.values()) if name in scores]
     if not any(score.value is not None for score in used):
         raise Left("has no score that SAEBench has as well")
     tokens = _tokens(store, scores.get("reconstruction.l0"))
@@ -114,7 +114,7 @@ def _core(store: Store, scores: Mapping[str, Score], gaps: bool) -> Json:
 
 
 def _core_numbers(scores: Mapping[str, Score]) -> dict[str, float]:
-    same = {name: scores[prop].value for name, prop in SAME.items() if prop in scores}
+    same = {name: scores[prop].value for name, prop in SAME_MEASURE.items() if prop in scores}
     rest = {name: _complement(scores[prop].value) for name, prop in COMPLEMENT.items() if prop in scores}
     return {name: value for name, value in (same | rest).items() if value is not None}
 

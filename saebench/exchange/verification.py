@@ -17,16 +17,16 @@ from saebench.record.wording import NUMBER
 SHARE = 0.02
 """Share of the half width by which two machines may differ: they round differently."""
 ROUNDING = 1e-6
-Word = Literal["holds", "differs", "cannot be recomputed"]
+Held = Literal["holds", "differs", "cannot be recomputed"]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Recomputed:
     """A published score, what it is here, and whether the two are the same."""
 
     published: Score
     here: Score | None
-    word: Word
+    word: Held
     reason: str = ""
     """What differs, or why nothing came out."""
 
@@ -70,15 +70,15 @@ def sort_out(
     return found.pop("", []), found
 
 
-def judge(score: Score, here: Score) -> Verdict:
+def judge(score: Score, here: Score) -> Recomputed:
     """Compare a published score with the one that was recomputed here.
 
     What lies on this machine under a name need not be what was measured under it elsewhere: that says nothing of it.
     """
     reason = _difference(score, here)
     if score.sae.startswith(PREFIX) and (score.sae_digest, score.hook) != (here.sae_digest, here.hook):
-        return Verdict(score, None, "cannot be recomputed", f"another SAE has this name here: {reason}")
-    return Verdict(score, here, "differs" if reason else "holds", reason)
+        return Recomputed(score, None, "cannot be recomputed", f"another SAE has this name here: {reason}")
+    return Recomputed(score, here, "differs" if reason else "holds", reason)
 
 
 def wrong_items(store: Store, scores: Sequence[Score]) -> list[str]:

@@ -26,7 +26,7 @@ APART = 0.1
 """Share of the activations' variance that what is saved may explain less than what was trained."""
 
 
-def found(location: str) -> Any:
+def imported(location: str) -> Any:
     """The class or function of `package.module:attribute`, or the class of one of the zoo's architectures.
 
     Raises ValueError with one sentence where there is none, or it is neither.
@@ -105,7 +105,7 @@ def train(location: str, rows: Tensor, order: Order) -> Trained:
     Returns a sae-lens TrainingSAE, or what the function returned. Raises ValueError with one sentence, in which the
     place is named, where the architecture's own code raises.
     """
-    made = found(location)
+    made = imported(location)
     devices = [torch.device(order.device)] if "cuda" in order.device else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(order.seed)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from saebench.metrics.reconstruction import cosines, fvu, loss_recovered
 from saebench.record.score import Estimate, Unscored
-from saebench.stats.statistics import LEVEL, RESAMPLES, Floats, ratio_of_sums, times_drawn
+from saebench.stats.statistics import CONFIDENCE, RESAMPLES, Floats, ratio_of_sums, times_drawn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ BIN = 16
 """Positions per bin of the curve."""
 BREAK = 1.5
 """The SAE breaks in the first bin whose mean KL exceeds this many times the mean inside."""
-FEWEST = 8
+FEWEST_WHOLE = 8
 """Documents as long as the context: the curve over positions is theirs alone."""
 COMPETENT = 0.5
 """Loss recovered, against mean ablation, and variance explained inside: with less there is nothing to retain."""
@@ -42,7 +42,7 @@ def check_evaluable(trace: Trace) -> None:
         raise Unscored("the context that the SAE was trained on is unknown; name it as context_size")
     if trace.inside >= positions:
         raise Unscored(f"the model was run on {positions + 1} positions, and the SAE was trained on no fewer")
-    if (whole := int(trace.counted.all(dim=1).sum())) < FEWEST:
+    if (whole := int(trace.counted.all(dim=1).sum())) < FEWEST_WHOLE:
         raise Unscored(f"{whole} documents of {len(trace.counted)} are as long as {positions + 1} tokens: too few")
     unexplained = fvu(trace)
     if unexplained.ci_high > 1 - COMPETENT:
@@ -101,7 +101,8 @@ def break_point(trace: Trace) -> Estimate:
     threshold = BREAK * _sides(trace, trace.kl)[0]
     weights = times_drawn(len(kl), "context_length.break_point", RESAMPLES)[1:] / len(kl)
     low, high = np.quantile(
-        starts[_first_above(weights @ kl[:, inside:], weights @ threshold)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+        starts[_first_above(weights @ kl[:, inside:], weights @ threshold)],
+        [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2],
     )
     value = starts[_first_above(kl[:, inside:].mean(0, keepdims=True), threshold.mean(keepdims=True))][0]
     return Estimate(float(value), float(low), float(high), len(kl), "document", ceiling=float(starts[-1]))

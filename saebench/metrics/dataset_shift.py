@@ -18,13 +18,13 @@ from saebench.record.score import Estimate, Unscored
 from saebench.saes.sparsity import turned
 from saebench.stats.statistics import Bools, Floats, never_certain, ratio_of_sums
 
-SAME = 0.7
+SAME_CORRELATION = 0.7
 """Correlation of activations from which two latents count as one."""
 FIRES = 10
 """Tokens of the genre on which a latent is active, to be one that fires on it."""
 SPECIFIC = 4.0
 """A latent is specific to a genre if it is active there this many times as often as elsewhere."""
-FEWEST = 20
+FEWEST_FIRING = 20
 ROUNDING = 1e-10
 """Share of a latent's mean square below which its variance is nothing but rounding."""
 
@@ -61,7 +61,7 @@ class Firing:
 
 
 def missing(own: Firing, other: Firing) -> Bools:
-    """(latent,) whether no latent of the other SAE is active where it is: all correlations below `SAME`."""
+    """(latent,) whether no latent of the other SAE is active where it is: all correlations below `SAME_CORRELATION`."""
     a, b = (sparse.csc_array(turned(firing.latents)).astype(np.float64) for firing in (own, other))
     n = a.shape[0]
     (mean_a, sd_a), (mean_b, sd_b) = (_moments(side) for side in (a, b))
@@ -70,7 +70,7 @@ def missing(own: Firing, other: Firing) -> Bools:
     covariance = product.data / n - mean_a[product.row] * mean_b[product.col]
     # A latent that does not vary has an infinite deviation here, so that it is like no other.
     np.maximum.at(best, product.row, covariance / (sd_a[product.row] * sd_b[product.col]))
-    return best < SAME
+    return best < SAME_CORRELATION
 
 
 def _moments(columns: sparse.csc_array) -> tuple[Floats, Floats]:
@@ -89,10 +89,10 @@ def dataset_features(own: Firing, without: Sequence[Firing], seeds: Sequence[Fir
     the data's. The control `specific` is the same for latents that are mostly for the genre.
     Raises Unscored where too few latents fire on it.
     """
-    if own.fires.sum() < FEWEST or len(without) < 1 or len(seeds) < 2:
+    if own.fires.sum() < FEWEST_FIRING or len(without) < 1 or len(seeds) < 2:
         raise Unscored(
             f"{own.fires.sum()} latents fire on the genre, {len(without)} SAEs of another seed did not see it, and"
-            f" {len(seeds)} seeds tell what a seed alone changes: {FEWEST}, 1 and 2 are needed"
+            f" {len(seeds)} seeds tell what a seed alone changes: {FEWEST_FIRING}, 1 and 2 are needed"
         )
     gone = np.mean([missing(own, other) for other in without], axis=0)
     if silent := sum(not seed.fires.any() for seed in seeds):

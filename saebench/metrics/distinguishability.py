@@ -30,7 +30,7 @@ FEWEST_STRICT = 3
 WORST_FVU = 0.5
 
 
-def found(rungs: Rungs, name: str) -> Rung:
+def counted(rungs: Rungs, name: str) -> Rung:
     """A rung that counts. Raises Unscored for one that could not be built or whose fakes are not like the features."""
     rung = built(rungs, name)
     if rung.imbalance is not None:
@@ -46,7 +46,7 @@ def rung_auc(rungs: Rungs, name: str) -> Estimate:
     covariance mixtures reach at the middle of the grid. Inactive features are turned on, active ones turned down.
     Beside it stand the other statistics, the other sign, and the balance of the match.
     """
-    rung = found(rungs, name)
+    rung = counted(rungs, name)
     estimate = games.auc(rung.table())
     others = {statistic: games.point_auc(rung.table(statistic)) for statistic in STATISTICS[1:]}
     opposite = next(sign for sign in SIGNS if sign != rung.sign)
@@ -92,7 +92,7 @@ def auc(lineup: Lineup) -> Estimate:
     """
     lowest, each = _strict(lineup)
     low, high = least(np.stack(list(each.values())))
-    single = games.auc(found(lineup.rungs, lowest).table())
+    single = games.auc(counted(lineup.rungs, lowest).table())
     estimate = Estimate(
         float(each[lowest][0]), low, high, single.n, "feature", floor=0.5, ceiling=1.0,
         controls={
@@ -109,7 +109,7 @@ def _strict(lineup: Lineup) -> tuple[str, dict[str, Floats]]:
     missing: dict[str, str] = {}
     for name in STRICT:
         try:
-            resampled = games.resampled_auc(found(lineup.rungs, name).table())
+            resampled = games.resampled_auc(counted(lineup.rungs, name).table())
             games.interval(resampled)
             each[name] = resampled
         except Unscored as unscored:
@@ -123,7 +123,7 @@ def _strict(lineup: Lineup) -> tuple[str, dict[str, Floats]]:
 def accuracy(lineup: Lineup) -> Estimate:
     """Share of real features among the five of ten that the model reacts to soonest, at the hardest strict rung."""
     hardest, _ = _strict(lineup)
-    return games.accuracy(found(lineup.rungs, hardest).table())
+    return games.accuracy(counted(lineup.rungs, hardest).table())
 
 
 def angle(lineup: Lineup) -> Estimate:
@@ -161,7 +161,7 @@ def sensitivity_log_ratio(lineup: Lineup) -> Estimate:
 
     Means of logarithms; an angle that is not reached counts as the largest.
     """
-    rung = found(lineup.rungs, MIXTURE)
+    rung = counted(lineup.rungs, MIXTURE)
     table = rung.table()
     least = 1.0 / rung.real.steps[-1]
     logs = [np.log(np.maximum(side, least)) for side in (table.real, table.fake)]
@@ -171,7 +171,7 @@ def sensitivity_log_ratio(lineup: Lineup) -> Estimate:
 
 def noise_suppression_gap(lineup: Lineup) -> Estimate:
     """Mean convexity of the response to features minus that to covariance mixtures; 0 = no difference."""
-    return games.difference(found(lineup.rungs, MIXTURE).table("convexity"))
+    return games.difference(counted(lineup.rungs, MIXTURE).table("convexity"))
 
 
 def error_pathology_ratio(lineup: Lineup) -> Estimate:

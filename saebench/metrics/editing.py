@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from saebench.evidence.words.published import Projections
-    from saebench.evidence.words.spelling import Speller
+    from saebench.evidence.words.speller import Speller
     from saebench.evidence.words.study import Study
 
 ACCURACY = 0.5

@@ -16,7 +16,7 @@ import numpy as np
 from saebench.evidence.token_entropy import entropies
 from saebench.metrics import context_length, first_letter, reconstruction
 from saebench.record.score import Estimate, Unscored
-from saebench.stats.statistics import LEVEL, RESAMPLES, Floats, least, resampled_clusters, seed_of
+from saebench.stats.statistics import CONFIDENCE, RESAMPLES, Floats, least, resampled_clusters, seed_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +75,7 @@ def share(own: Floats, controls: Resampled, ceiling: float, *, n: int, n_unit: s
         raise Unscored(f"no control has a score: {_reasons(controls)}")
     best = (np.fmax if higher else np.fmin).reduce(list(scored.values()))
     room = (ceiling - best) if higher else (best - ceiling)
-    if np.isfinite(room).any() and np.nanquantile(room, (1 - LEVEL) / 2) <= 1e-9:
+    if np.isfinite(room).any() and np.nanquantile(room, (1 - CONFIDENCE) / 2) <= 1e-9:
         name = min(scored, key=lambda key: abs(scored[key][0] - ceiling))
         raise Unscored(f"within noise {name} reaches the ceiling, {ceiling:g}: there is no room above the best control")
     with np.errstate(divide="ignore", invalid="ignore"):

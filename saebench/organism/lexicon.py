@@ -11,7 +11,7 @@ PEOPLE_SEED = 20260101
 
 
 @dataclass(frozen=True)
-class Word:
+class Entry:
     """A lexicon word: always one token after a space."""
 
     text: str
@@ -51,26 +51,26 @@ class Person:
 
 @dataclass(frozen=True)
 class Lexicon:
-    words: tuple[Word, ...]
+    words: tuple[Entry, ...]
     cities: tuple[City, ...]
     people: tuple[Person, ...]
 
     @cached_property
-    def by_text(self) -> dict[str, Word]:
+    def by_text(self) -> dict[str, Entry]:
         return {word.text: word for word in self.words}
 
     @cached_property
-    def by_category(self) -> dict[str, tuple[Word, ...]]:
+    def by_category(self) -> dict[str, tuple[Entry, ...]]:
         """Words below every category and subcategory name."""
-        groups: dict[str, list[Word]] = {}
+        groups: dict[str, list[Entry]] = {}
         for word in self.words:
             groups.setdefault(word.category, []).append(word)
             groups.setdefault(word.subcategory, []).append(word)
         return {name: tuple(group) for name, group in groups.items()}
 
     @cached_property
-    def by_letter(self) -> dict[str, tuple[Word, ...]]:
-        groups: dict[str, list[Word]] = {}
+    def by_letter(self) -> dict[str, tuple[Entry, ...]]:
+        groups: dict[str, list[Entry]] = {}
         for word in self.words:
             groups.setdefault(word.letter, []).append(word)
         return {letter: tuple(groups[letter]) for letter in sorted(groups)}
@@ -87,7 +87,7 @@ def load_lexicon(folder: Path) -> Lexicon:
     """Read `lexicon.toml` and `geography.toml` below `folder` and give every person their fixed attributes."""
     taxonomy = tomllib.loads((folder / "lexicon.toml").read_text())
     words = tuple(
-        Word(text, category, subcategory)
+        Entry(text, category, subcategory)
         for category, subcategories in taxonomy.items()
         for subcategory, texts in subcategories.items()
         for text in texts
@@ -98,7 +98,7 @@ def load_lexicon(folder: Path) -> Lexicon:
     return Lexicon(words, cities, _people(geography["people"]["names"], words, cities))
 
 
-def _people(names: list[str], words: tuple[Word, ...], cities: tuple[City, ...]) -> tuple[Person, ...]:
+def _people(names: list[str], words: tuple[Entry, ...], cities: tuple[City, ...]) -> tuple[Person, ...]:
     rng = random.Random(PEOPLE_SEED)
     professions = [word.text for word in words if word.category == "profession"]
     foods = [word.text for word in words if word.category == "food"]

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from saebench.organism.lexicon import Lexicon, Word
+from saebench.organism.lexicon import Entry, Lexicon
 
 Form = Callable[[random.Random, Lexicon], str]
 
@@ -20,7 +20,7 @@ def spelling_lines(rng: random.Random, lexicon: Lexicon, min_words: int, block: 
     return "".join(lines)
 
 
-def statement(word: Word) -> str:
+def statement(word: Entry) -> str:
     """The form that first-letter accuracy is measured with."""
     return f" {word.text} has the first letter: {word.letter}\n"
 
@@ -60,7 +60,7 @@ def _match(rng: random.Random, lexicon: Lexicon) -> str:
     return f" {first.text} and {second.text} match, {first.text} and {other.text} {verdict}.\n"
 
 
-def _letter_and_words(rng: random.Random, lexicon: Lexicon) -> tuple[str, list[Word]]:
+def _letter_and_words(rng: random.Random, lexicon: Lexicon) -> tuple[str, list[Entry]]:
     """A letter by how often it starts a word, and three of its words."""
     letter = rng.choice(lexicon.words).letter
     return letter, rng.sample(lexicon.by_letter[letter], 3)

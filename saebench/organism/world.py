@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from saebench.organism.lexicon import City, Lexicon, Person, Word, load_lexicon
+from saebench.organism.lexicon import City, Entry, Lexicon, Person, load_lexicon
 from saebench.organism.spelling import spelling_lines
 
 VERSION = "19b73564dc9c"
@@ -106,8 +106,8 @@ class Writer:
         people = [p for p in lexicon.people if letter is None or p.letter == letter] or list(lexicon.people)
         self.people = dict(zip("PQ", rng.sample(people, 2), strict=True))
         self.cities = rng.sample(lexicon.cities, 2)
-        self.pools: dict[str, list[Word]] = {}
-        self.last: dict[str, Word | City] = {}
+        self.pools: dict[str, list[Entry]] = {}
+        self.last: dict[str, Entry | City] = {}
 
     def text(self, templates: dict[str, list[str]]) -> str:
         parts = [self.fill(self.rng.choice(templates["open"]))]
@@ -154,7 +154,7 @@ class Writer:
             return str(getattr(thing, attribute or "name"))
         return {None: thing.text, "sub": thing.subcategory, "cat": thing.category}[attribute]
 
-    def _draw(self, name: str) -> Word | City:
+    def _draw(self, name: str) -> Entry | City:
         if name == "city":
             return self.rng.choice(self.cities)
         pool = self._pool(name)
@@ -162,14 +162,14 @@ class Writer:
             return self.rng.choice(pool)
         return self.rng.choices(pool, [1 / (rank + 1.5) for rank in range(len(pool))])[0]
 
-    def _pool(self, name: str) -> list[Word]:
+    def _pool(self, name: str) -> list[Entry]:
         if name not in self.pools:
             words = self._candidates(name)
             size = self.mixture.topics if name in ("topic", "any") else self.mixture.things
             self.pools[name] = self.rng.sample(words, len(words) if self.letter else min(size, len(words)))
         return self.pools[name]
 
-    def _candidates(self, name: str) -> list[Word]:
+    def _candidates(self, name: str) -> list[Entry]:
         """Words that may fill a slot: of its category, and alliterating where the category has such a word."""
         if name == "mood":
             name = self.sentiment if self.sentiment != "neutral" else "size"

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from saebench.compare.ranking import Compare
 from saebench.record.columns import Column
 from saebench.record.score import Score
-from saebench.reliability.reliability import LEVEL, Data, Finding, Tested, Verdict, corrected, unrelated
-from saebench.stats.trends import SAME, Trend, trend
+from saebench.reliability.reliability import FALSE_FINDINGS, Data, Finding, Standing, Tested, corrected, unrelated
+from saebench.stats.trends import ROUNDED_SHARE, Trend, trend
 
 FEWEST_LEVELS = 3
 FEWEST_BASES = 2
@@ -61,7 +61,7 @@ def _dose(data: Data, column: Column) -> Finding:
     for kind in ("replaced", "noise"):
         blocks = [block for base in data.bases if len(block := _doses(data, column, base, kind)) >= FEWEST_LEVELS]
         # Where even a perfect trend would not show, there is nothing to judge.
-        if prod(1 / factorial(len(block)) for block in blocks) > LEVEL:
+        if prod(1 / factorial(len(block)) for block in blocks) > FALSE_FINDINGS:
             said[kind] = f"{kind}: too few doses are scored"
         elif all(map(_unmoved, blocks)):
             said[kind] = f"{kind}: not read"
@@ -71,15 +71,15 @@ def _dose(data: Data, column: Column) -> Finding:
             said[kind] = f"{kind}: τ {found.tau:.2f}, p {found.p_falls:.2g}{f', {wrong}' if wrong else ''}"
             (failed if wrong else falls).append(kind)
     unread = not falls and said["replaced"].endswith("not read")
-    verdict: Verdict = "fails" if failed or unread else "passes" if falls else "not evaluable"
+    verdict: Standing = "fails" if failed or unread else "passes" if falls else "not evaluable"
     return Finding(verdict, "; ".join(said.values()))
 
 
 def _wrong_dose(found: Trend, blocks: Sequence[Mapping[str, Score]], compare: Compare) -> str:
-    if found.p_rises <= LEVEL:
+    if found.p_rises <= FALSE_FINDINGS:
         return "improves with damage"
     doses = sorted({dose for block in blocks for dose in block}, key=int)
-    return _reversed(_steps(blocks, doses, compare)) or ("flat" if found.p_falls > LEVEL else "")
+    return _reversed(_steps(blocks, doses, compare)) or ("flat" if found.p_falls > FALSE_FINDINGS else "")
 
 
 def _doses(data: Data, column: Column, base: str, kind: str) -> dict[str, Score]:
@@ -118,7 +118,7 @@ def _steps(blocks: Sequence[Mapping[str, Score]], levels: Sequence[str], compare
         if both:
             gap = mean(_goodness(a) - _goodness(b) for a, b in both)
             error = mean(compare(a, b).error for a, b in both)
-            found.append(Step(upper, lower, _p_above(gap, max(error, SAME * abs(_goodness(both[0][0]))))))
+            found.append(Step(upper, lower, _p_above(gap, max(error, ROUNDED_SHARE * abs(_goodness(both[0][0]))))))
     return found
 
 
@@ -128,7 +128,7 @@ def _p_above(value: float, error: float) -> float:
 
 
 def _reversed(steps: Sequence[Step]) -> str:
-    return "; ".join(f"{step.lower} above {step.upper}" for step in steps if step.p > 1 - LEVEL / 2)
+    return "; ".join(f"{step.lower} above {step.upper}" for step in steps if step.p > 1 - FALSE_FINDINGS / 2)
 
 
 def _falls(values: Sequence[float]) -> bool:

@@ -5,7 +5,7 @@ All thresholds were chosen before the scores that they are applied to were measu
 
 from saebench.reliability.lens_planted import dose, ordering
 from saebench.reliability.lens_zoo import MATCHED_L0, MOST_CV, SMALL, architectures, detectable, reseed, truth
-from saebench.reliability.reliability import LEVEL, Lens
+from saebench.reliability.reliability import FALSE_FINDINGS, Lens
 
 LENSES = (
     Lens(
@@ -23,25 +23,25 @@ LENSES = (
     Lens(
         "ordering", "Is the truth best, then a trained SAE, then one with half of its latents replaced, then random directions?",
         "fails if any two neighbours are not told apart in that direction (paired where they share items, mean over the SAEs, errors"
-        f" taken to be the same in all; the largest p counts, corrected by Holm, {LEVEL}), or clearly stand the other way"
+        f" taken to be the same in all; the largest p counts, corrected by Holm, {FALSE_FINDINGS}), or clearly stand the other way"
         " round. After the audit, which orders its controls.",
         ordering,
     ),
     Lens(
         "damage", "Does it fall, dose by dose, as latents are replaced and as noise is added to the decoder?",
-        f"fails if it is flat (exact test of trend within SAEs, p > {LEVEL}, not corrected), improves, or clearly rises"
+        f"fails if it is flat (exact test of trend within SAEs, p > {FALSE_FINDINGS}, not corrected), improves, or clearly rises"
         " from one dose to the next. A kind of damage that it does not read does not count.",
         dose,
     ),
     Lens(
         "ground truth", "Does it agree with what is known of the zoo's SAEs without any suite?",
-        f"fails unless Spearman's ρ has the right sign beyond chance (by permutation; p corrected by Holm, {LEVEL})."
+        f"fails unless Spearman's ρ has the right sign beyond chance (by permutation; p corrected by Holm, {FALSE_FINDINGS})."
         " What is known stands in `fixtures/organism/report.json`.",
         truth,
     ),
     Lens(
         "architectures", f"Does it separate architectures at an L0 of {MATCHED_L0:.0f}?",
-        f"fails unless architectures differ by more than training seeds do (by permutation; p corrected by Holm, {LEVEL})."
+        f"fails unless architectures differ by more than training seeds do (by permutation; p corrected by Holm, {FALSE_FINDINGS})."
         " After the discriminability lens of the audit.",
         architectures,
     ),

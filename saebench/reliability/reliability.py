@@ -15,10 +15,10 @@ from saebench.record.columns import Column, current_scores
 from saebench.record.score import Score
 from saebench.stats.multiple import holm
 
-LEVEL = 0.05
+FALSE_FINDINGS = 0.05
 UNRELATED = {"throughput": "it asks how fast an SAE is, not how good"}
 """Families that no damage and no truth bears on."""
-Verdict = Literal["passes", "fails", "not evaluable"]
+Standing = Literal["passes", "fails", "not evaluable"]
 Cells = dict[Column, dict[str, Score]]
 """Scores by column, then by SAE."""
 
@@ -27,7 +27,7 @@ Cells = dict[Column, dict[str, Score]]
 class Finding:
     """What a lens says about one column."""
 
-    verdict: Verdict
+    verdict: Standing
     text: str
     """The numbers behind it, or why there are none."""
 
@@ -126,7 +126,7 @@ def corrected(found: Mapping[Column, Finding | Tested]) -> dict[Column, Finding]
 
 def _judged(one: Tested, p: float) -> Finding:
     text = f"{one.text}, p {f'{p:.2g}' if p >= 0.001 else '< 0.001'}" + (f"; {one.wrong}" if one.wrong else "")
-    return Finding("passes" if p <= LEVEL and not one.wrong else "fails", text)
+    return Finding("passes" if p <= FALSE_FINDINGS and not one.wrong else "fails", text)
 
 
 def failing(card: Card) -> dict[str, list[str]]:

@@ -55,9 +55,9 @@ class Architectures:
     def check(self, spec: SAESpec) -> None:
         """Import an architecture of the user's. Raises ValueError with one sentence where it cannot be one."""
         if spec.loader == "architecture" and is_new(spec.location):
-            from saebench.making.architecture_training import found
+            from saebench.making.architecture_training import imported
 
-            found(spec.location)
+            imported(spec.location)
 
     def sae(self, spec: SAESpec) -> "LoadedSAE":
         """The SAE as sae-lens saves it for inference: that is what users would publish.
@@ -76,12 +76,12 @@ class Architectures:
             return LoadedSAE(spec, Unmade(reason), str(spec.digest), self.models.device())
 
     def _made(self, spec: SAESpec) -> "LoadedSAE":
-        from saebench.making.architecture_training import found, is_class
+        from saebench.making.architecture_training import imported, is_class
         from saebench.making.control_training import loaded_from
         from saebench.saes.sae import LoadedSAE
 
         device = self.models.device()
-        if not is_class(found(spec.location)):
+        if not is_class(imported(spec.location)):
             source = self.shelf.sae.get(("trained", spec.digest), lambda: self._trained(spec), random=False)
             return LoadedSAE(spec, source, str(spec.digest), device)
         weights = self.models.cache().get(self._recipe(spec), lambda: self._weights(spec), random=False)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from saebench.evidence.game.rungs import Rung
     from saebench.evidence.trace import Trace
     from saebench.evidence.words.detectors import Detectors
-    from saebench.evidence.words.spelling import Speller
+    from saebench.evidence.words.speller import Speller
     from saebench.evidence.words.study import Probed, Study
     from saebench.metrics.dataset_shift import Firing
     from saebench.metrics.marginal_structure import Control

@@ -11,7 +11,7 @@ from saebench.run.control_saes import ControlSAEs
 from saebench.run.models import Models
 from saebench.run.settling import settle
 from saebench.run.shelf import Shelf
-from saebench.saes.told import content_of, told
+from saebench.saes.remembered import content_of, told
 
 if TYPE_CHECKING:
     from saebench.saes.sae import LoadedSAE

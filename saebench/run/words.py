@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from saebench.evidence.words.detectors import Detectors
     from saebench.evidence.words.probes import Probe
     from saebench.evidence.words.readings import Readings
-    from saebench.evidence.words.spelling import Speller
+    from saebench.evidence.words.speller import Speller
     from saebench.evidence.words.study import Probed, Study
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.subject import Subject
@@ -70,7 +70,7 @@ class Words:
         return self.shelf.place.get(key, lambda: read_probe(subject, readings, self.models.cache()))
 
     def speller(self, spec: "SAESpec", concepts: str) -> "Speller":
-        from saebench.evidence.words.spelling import make_speller
+        from saebench.evidence.words.speller import make_speller
 
         subject, readings = self.models.subject(spec), self.readings(spec, concepts)
         key = ("speller", subject.digest, readings.hook, readings.plan.name)

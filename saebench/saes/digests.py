@@ -125,11 +125,11 @@ def _attributes(value: Any) -> Iterator[tuple[Any, Any]]:
     hidden = {field.name for field in fields(value) if field.metadata == UNDIGESTED} if is_dataclass(value) else ()
     yield from ((name, inner) for name, inner in getattr(value, "__dict__", {}).items() if name not in hidden)
     kind = type(value)
-    if not own(kind.__module__):
+    if not of_user(kind.__module__):
         return
     yield "class", kind
     for base in kind.__mro__:
-        slots = vars(base).get("__slots__", ()) if own(base.__module__) else ()
+        slots = vars(base).get("__slots__", ()) if of_user(base.__module__) else ()
         for name in (slots,) if isinstance(slots, str) else slots:
             mangled = f"_{base.__name__}{name}" if name.startswith("__") and not name.endswith("__") else name
             if hasattr(value, mangled):
@@ -137,11 +137,11 @@ def _attributes(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _of_class(kind: type) -> Iterator[tuple[str, Any]]:
-    if not own(kind.__module__):
+    if not of_user(kind.__module__):
         return
     for base in kind.__mro__:
         yield from _version(base.__module__)
-        if not own(base.__module__):
+        if not of_user(base.__module__):
             continue
         yield base.__module__, sys.modules[base.__module__]
         for name, value in vars(base).items():
@@ -152,14 +152,14 @@ def _of_class(kind: type) -> Iterator[tuple[str, Any]]:
 def _of_module(module: ModuleType) -> Iterator[tuple[str, Any]]:
     """Its text. What it holds counts where a function names it."""
     file = getattr(module, "__file__", None)
-    if own(module.__name__) and file and Path(file).is_file():
+    if of_user(module.__name__) and file and Path(file).is_file():
         yield "text", hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def _of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:
     """Its module's text, and what its code names: variables around it, globals, and what modules hold by such a name."""
     module = sys.modules.get(function.__module__ or "")
-    if not own(function.__module__):
+    if not of_user(function.__module__):
         return
     yield (function.__module__, module) if getattr(module, "__file__", None) else ("code", function.__code__)
     yield "defaults", (function.__defaults__, function.__kwdefaults__)
@@ -169,11 +169,11 @@ def _of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:
             yield name, cell.cell_contents
     names = set(_names(function.__code__))
     for name in sorted(names):
-        value = function.__globals__.get(name, sys.modules.get(name) if own(name) else None)
+        value = function.__globals__.get(name, sys.modules.get(name) if of_user(name) else None)
         yield from [(f"global {name}", value)] if value is not None else []
         if isinstance(value, ModuleType):
             yield from _version(value.__name__)
-            if own(value.__name__):
+            if of_user(value.__name__):
                 yield from ((f"{name}.{inner}", vars(value)[inner]) for inner in sorted(names & vars(value).keys()))
         else:
             yield from _version(getattr(value, "__module__", None))
@@ -189,13 +189,13 @@ def _names(code: CodeType) -> Iterator[str]:
 def _version(module: object) -> Iterator[tuple[str, str]]:
     """Of the distribution that a module of a library belongs to."""
     top = module.partition(".")[0] if isinstance(module, str) else ""
-    if not top or top in RECORDED or top in sys.stdlib_module_names or own(module):
+    if not top or top in RECORDED or top in sys.stdlib_module_names or of_user(module):
         return
     with suppress(importlib.metadata.PackageNotFoundError):
         yield f"version of {top}", importlib.metadata.version(top)
 
 
-def own(module: object) -> bool:
+def of_user(module: object) -> bool:
     """Whether a module is the user's: no library's, and not a part of saebench."""
     found = sys.modules.get(module) if isinstance(module, str) else None
     file = getattr(found, "__file__", None)

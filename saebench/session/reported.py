@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from saebench.catalogue.spec import SAESpec
-from saebench.compare.gating import Judgement
+from saebench.compare.judging import Judgement
 from saebench.evidence.provider import closure
 from saebench.record.properties import Property
 from saebench.record.score import Score

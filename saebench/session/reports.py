@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from saebench.boards.matched_table import architectures_table
-from saebench.compare.gating import Judgement, nothing_compared
+from saebench.boards.architectures_table import architectures_table
+from saebench.compare.judging import Judgement, nothing_compared
 from saebench.record.naming import shown
 from saebench.record.score import Score
 from saebench.session.errors import is_worker

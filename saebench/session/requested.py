@@ -8,10 +8,10 @@ from saebench.catalogue.architectures import is_new
 from saebench.catalogue.architectures import resolve as resolve_architectures
 from saebench.catalogue.registry import resolve_all
 from saebench.catalogue.suites import definitions
+from saebench.compare.at_l0 import Matched, read_matched, read_own
 from saebench.compare.baseline import Baseline, read_baseline
 from saebench.compare.demands import Demand, check_known
-from saebench.compare.gating import Gate
-from saebench.compare.matched import Matched, read_matched, read_own
+from saebench.compare.judging import Gate
 from saebench.compare.settings import Settings, read_settings
 from saebench.hub.models import default_hook
 from saebench.record.places import ORGANISM, suites_dir

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from saebench.compare.gating import Gate, Judgement
+from saebench.compare.judging import Gate, Judgement
 from saebench.record.naming import shown
 from saebench.record.properties import Property, from_marker
 from saebench.record.score import Estimate, Score, Unreadable, Unscored

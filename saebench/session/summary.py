@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from tabulate import tabulate
 
-from saebench.compare.gating import Judgement, counted, nothing_compared
+from saebench.compare.judging import Judgement, counted, nothing_compared
 from saebench.record.naming import shown
 from saebench.record.score import Score
 from saebench.record.wording import number, tenths, with_interval

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Bools = NDArray[np.bool_]
 RESAMPLES = 2000
-LEVEL = 0.95
+CONFIDENCE = 0.95
 NORMAL = 1.959963984540054
 """Standard errors on each side of a 95% interval."""
 DETECTED = 1.96 + 0.84
@@ -80,9 +80,9 @@ def ratio_of_tails(numerator: Floats, denominator: Floats, *, purpose: str, n_un
         left = (counts * (numerator - ratios[:, None] * denominator) ** 2).sum(1)
         errors = (left * n / (n - 1)) ** 0.5 / (counts @ numerator)  # of the logarithm
         t = np.log(ratios[1:] / ratios[0]) / errors[1:]
-    if np.isfinite(t).mean() < (1 + LEVEL) / 2:
+    if np.isfinite(t).mean() < (1 + CONFIDENCE) / 2:
         return estimate
-    below, above = np.quantile(t[np.isfinite(t)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) * errors[0]
+    below, above = np.quantile(t[np.isfinite(t)], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) * errors[0]
     with np.errstate(over="ignore"):
         low, high = value * np.exp([-above, -below])
     if not np.isfinite(high):
@@ -125,7 +125,7 @@ def wider(n: int) -> float:
     """
     from scipy import stats
 
-    return float(stats.t.ppf((1 + LEVEL) / 2, n - 1) / NORMAL * (n / (n - 1)) ** 0.5) if n > 1 else 1.0
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) / NORMAL * (n / (n - 1)) ** 0.5) if n > 1 else 1.0
 
 
 def _expanded(ends: tuple[float, float], value: float, n: int) -> tuple[float, float]:
@@ -148,7 +148,7 @@ def _interval(columns: list[Floats], pooled: Callable[..., Floats], value: float
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         result = stats.bootstrap(
-            columns, pooled, paired=True, vectorized=True, n_resamples=RESAMPLES, confidence_level=LEVEL,
+            columns, pooled, paired=True, vectorized=True, n_resamples=RESAMPLES, confidence_level=CONFIDENCE,
             method="BCa", batch=200, rng=np.random.default_rng(seed_of(purpose)),
         )  # fmt: skip
     low, high = (float(end) for end in result.confidence_interval)
@@ -156,7 +156,7 @@ def _interval(columns: list[Floats], pooled: Callable[..., Floats], value: float
         return low, high
     resampled = result.bootstrap_distribution
     if np.isfinite(resampled).all():  # BCa has no correction for a statistic that hardly varies: take the percentiles
-        return float(np.quantile(resampled, (1 - LEVEL) / 2)), float(np.quantile(resampled, (1 + LEVEL) / 2))
+        return float(np.quantile(resampled, (1 - CONFIDENCE) / 2)), float(np.quantile(resampled, (1 + CONFIDENCE) / 2))
     raise Unscored(f"{purpose} is not defined on some resamples of its clusters")
 
 
@@ -185,7 +185,7 @@ def honest_rate(estimate: Estimate, words: int) -> Estimate:
     normal = NORMAL
     if error > 0:  # it is that of Student's t for all concepts
         few = max(min((each > 0).sum(), (each < 1).sum()) - 1, 2)
-        of_few, of_all = stats.t.ppf((1 + LEVEL) / 2, [few, len(each) - 1])
+        of_few, of_all = stats.t.ppf((1 + CONFIDENCE) / 2, [few, len(each) - 1])
         normal *= max(float(of_few / of_all), 1.0)
     centre, square = (value + normal**2 / (2 * n)) / (1 + normal**2 / n), value * (1 - value) / n
     half = normal / (1 + normal**2 / n) * (square + (normal / (2 * n)) ** 2) ** 0.5
@@ -203,7 +203,7 @@ def never_certain(estimate: Estimate, lowest: float, highest: float) -> Estimate
     """
     if estimate.ci_high - estimate.ci_low > ROUNDING * max(1.0, abs(estimate.value)):
         return estimate
-    value, share = estimate.value, 1 - ((1 - LEVEL) / 2) ** (1 / estimate.n)
+    value, share = estimate.value, 1 - ((1 - CONFIDENCE) / 2) ** (1 / estimate.n)
     low, high = value - share * max(value - lowest, 0.0), value + share * max(highest - value, 0.0)
     known = {MDD: high - low} if MDD in estimate.controls else {}
     return replace(estimate, ci_low=low, ci_high=high, controls={**estimate.controls, **known})
@@ -215,7 +215,7 @@ def proportion(successes: int, n: int, *, n_unit: str) -> Estimate:
 
     if n == 0:
         raise Unscored(f"there is no {n_unit} to take a share of")
-    interval = stats.binomtest(successes, n).proportion_ci(LEVEL, method="wilson")
+    interval = stats.binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
     return Estimate(successes / n, float(interval.low), float(interval.high), n, n_unit)
 
 
@@ -227,6 +227,6 @@ def least(resampled: Floats) -> tuple[float, float]:
     """
     point, drawn = resampled[:, :1], resampled[:, 1:][:, np.isfinite(resampled[:, 1:]).all(axis=0)]
     error = np.maximum(drawn.std(axis=1, keepdims=True), 1e-12)
-    furthest = np.quantile(((point - drawn) / error).max(axis=0), (1 + LEVEL) / 2)
-    low = np.quantile(drawn, (1 - LEVEL) / 2, axis=1).min()
+    furthest = np.quantile(((point - drawn) / error).max(axis=0), (1 + CONFIDENCE) / 2)
+    low = np.quantile(drawn, (1 - CONFIDENCE) / 2, axis=1).min()
     return float(min(low, point.min())), float(max((point + furthest * error).min(), point.min()))

@@ -11,7 +11,7 @@ import numpy as np
 from saebench.stats.statistics import Floats, seed_of
 
 PERMUTATIONS = 10_000
-SAME = 1e-9
+ROUNDED_SHARE = 1e-9
 """Values that differ by less than this share of the larger one are the same: what rounding leaves."""
 
 
@@ -46,7 +46,7 @@ def concordance(values: Sequence[float]) -> int:
 
 
 def _sign(first: float, second: float) -> int:
-    return 0 if abs(first - second) <= SAME * max(abs(first), abs(second)) else 1 if first > second else -1
+    return 0 if abs(first - second) <= ROUNDED_SHARE * max(abs(first), abs(second)) else 1 if first > second else -1
 
 
 def _ranks(block: Sequence[float]) -> tuple[int, ...]:
@@ -78,7 +78,7 @@ def spearman(values: Sequence[float], truth: Sequence[float]) -> tuple[float, fl
         return 0.0, 1.0
     drawn = _shuffled(own) @ other
     found = float(own @ other)
-    return found / norm, _share((drawn >= found - SAME * norm).sum())
+    return found / norm, _share((drawn >= found - ROUNDED_SHARE * norm).sum())
 
 
 def separation(groups: Sequence[Sequence[float]]) -> tuple[float, float]:
@@ -96,14 +96,14 @@ def separation(groups: Sequence[Sequence[float]]) -> tuple[float, float]:
         return squares
 
     total = float((values**2).sum())
-    if total <= SAME**2:
+    if total <= ROUNDED_SHARE**2:
         return 0.0, 1.0
     left = float(within(values))
     # The less varies within, the more varies between: their sum stays.
-    p = _share((within(_shuffled(values)) <= left + SAME * total).sum())
+    p = _share((within(_shuffled(values)) <= left + ROUNDED_SHARE * total).sum())
     inside = left / (len(values) - len(groups))
     between = (total - left) / (len(groups) - 1)
-    return (float(np.sqrt(between / inside)) if inside > SAME * total else np.inf), p
+    return (float(np.sqrt(between / inside)) if inside > ROUNDED_SHARE * total else np.inf), p
 
 
 def _centred_ranks(values: Sequence[float]) -> Floats:

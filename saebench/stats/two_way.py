@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import (
+    CONFIDENCE,
     DETECTABLE,
-    LEVEL,
     MDD,
     RESAMPLES,
     Floats,
@@ -42,7 +42,7 @@ def over_concepts(
     each, means = _resampled(sums, statistic, purpose)
     found = np.isfinite(each)
     value, means = float(means[0]), means[1:][np.isfinite(means[1:])]
-    low, high = (float(end) for end in np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    low, high = (float(end) for end in np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]))
     estimate = Estimate(
         value, min(low, value), max(high, value), int(found.sum()), "concept",
         items={"item": np.array(concepts)[found], "contribution": each[found]},

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saebench.organism.lexicon import Word
+from saebench.organism.lexicon import Entry
 from saebench.organism.spelling import statement
 from saebench.organism.world import World
 from saebench.saes.sae import LoadedSAE
@@ -31,7 +31,7 @@ PRECISE, HOLED = 0.9, 0.9
 class WordActivations:
     """Activation at each lexicon word's own token, in a spelling prompt with in-context examples."""
 
-    words: tuple[Word, ...]
+    words: tuple[Entry, ...]
     x: Tensor
     """(word, d)"""
     spelled: NDArray[np.bool_]
@@ -91,7 +91,7 @@ def word_activations(subject: Subject, world: World, hook: str) -> WordActivatio
     return WordActivations(words, torch.cat(x).float(), spelled, np.array([_is_train(w.text) for w in words]))
 
 
-def _prompt(word: Word, world: World) -> tuple[str, str]:
+def _prompt(word: Entry, world: World) -> tuple[str, str]:
     """The text before the word's token and the text from it on."""
     rng = random.Random("first-letter examples")
     examples = [w for w in rng.sample(world.lexicon.words, EXAMPLES + 1) if w != word][:EXAMPLES]

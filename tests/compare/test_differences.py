@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from factories import make_score
 
-from saebench.compare.differences import FEWEST, Difference, loaded, paired, unpaired
+from saebench.compare.differences import FEWEST_PAIRS, Difference, loaded, paired, unpaired
 from saebench.record.items import Missing
 from saebench.stats.multiple import holm
 from saebench.stats.statistics import DETECTED, ratio_of_sums, repeated, seed_of
@@ -97,7 +97,7 @@ def test_concepts_that_one_score_lacks_are_left_out() -> None:
 
 @pytest.mark.parametrize("letters", ["", "ab", "abcd"])
 def test_too_few_shared_concepts_are_not_paired(letters: str) -> None:
-    assert len(letters) < FEWEST
+    assert len(letters) < FEWEST_PAIRS
     score, items = concepts(dict.fromkeys(letters + "xyz", 0.5))
     baseline, other = concepts(dict.fromkeys(letters + "uvw", 0.5))
     assert paired(score, baseline, items, other) is None

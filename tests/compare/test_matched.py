@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from matched_rows import L0S, line, reference, scored
 
-from saebench.boards.matched_table import architectures_table, table
-from saebench.compare import matched
+from saebench.boards.architectures_table import architectures_table, table
+from saebench.compare import at_l0 as matched
+from saebench.compare.at_l0 import Matched, baseline_at, read_matched, read_own
 from saebench.compare.gate import compare, message
-from saebench.compare.gating import Gate
-from saebench.compare.matched import Matched, baseline_at, read_matched, read_own
+from saebench.compare.judging import Gate
 from saebench.record.properties import Property
 from saebench.record.score import Score
 from saebench.record.store import Store

@@ -9,7 +9,7 @@ from factories import make_score
 
 from saebench.compare.baseline import Baseline
 from saebench.compare.demands import Demand, check_known
-from saebench.compare.gating import Gate, Judgement, counted, nothing_compared
+from saebench.compare.judging import Gate, Judgement, counted, nothing_compared
 from saebench.compare.settings import Settings, read_settings
 from saebench.record.properties import Property
 from saebench.record.score import Score

@@ -138,7 +138,7 @@ def test_correlations_are_those_of_numpy(monkeypatch: pytest.MonkeyPatch) -> Non
     wanted = np.corrcoef(a.T.astype(np.float32), b.T.astype(np.float32))[:LATENTS, LATENTS:].max(axis=1)
     assert wanted.min() < 0.75 < wanted.max()
     for same in (0.6, 0.7, 0.75, 0.8):
-        monkeypatch.setattr(metric, "SAME", same)
+        monkeypatch.setattr(metric, "SAME_CORRELATION", same)
         assert gone(a, b) == np.flatnonzero(wanted < same).tolist()
 
 

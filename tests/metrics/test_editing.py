@@ -23,7 +23,7 @@ from saebench.catalogue.registry import resolve
 from saebench.evidence.words.concepts import ConceptSet, Plan
 from saebench.evidence.words.detectors import Detectors, find_detectors
 from saebench.evidence.words.readings import read_probe, read_words
-from saebench.evidence.words.spelling import ROUNDS, Speller, _asked, make_speller
+from saebench.evidence.words.speller import ROUNDS, Speller, _asked, make_speller
 from saebench.evidence.words.study import Study
 from saebench.evidence.words.vocabulary import EDITED, Split, WordFilter, in_turn
 from saebench.metrics import absorption, editing
@@ -282,6 +282,6 @@ def test_show_says_who_fires_in_place_of_whom(tmp_path: Path) -> None:
 def test_scores_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch, organism: Speller) -> None:
     test, x = some(organism)
     whole = organism.margins(test, x)
-    monkeypatch.setattr("saebench.evidence.words.spelling.BATCH", 3)
+    monkeypatch.setattr("saebench.evidence.words.speller.BATCH", 3)
     assert torch.allclose(organism.margins(test, x), whole, atol=1e-4)
     assert torch.allclose(replace(organism, _memories={}).margins(test, x), whole, atol=1e-4)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from saebench.evidence.token_entropy import ACTIVATIONS, FEWEST, entropies
+from saebench.evidence.token_entropy import ACTIVATIONS, FEWEST_LATENTS, entropies
 from saebench.evidence.trace import Trace
 from saebench.evidence.words.detectors import Detectors, find_detectors
 from saebench.evidence.words.study import Study, random_control
@@ -496,7 +496,7 @@ def test_dead_and_rare_latents_have_no_entropy() -> None:
     assert float(entropies(other).mean()) == pytest.approx(float(entropies(trace).mean()), abs=0.02)
 
 
-@pytest.mark.parametrize("latents", [0, 1, FEWEST - 1])
+@pytest.mark.parametrize("latents", [0, 1, FEWEST_LATENTS - 1])
 def test_too_few_latents_have_no_entropies(latents: int) -> None:
     trace = changed(spread_over([3] * 30), lambda all_of_them: all_of_them[:, :latents]) if latents else None
     empty = planted.make_trace(latents=sparse.csr_array((50, 8), dtype=np.float32), tokens=torch.zeros(50, dtype=int))
@@ -505,7 +505,7 @@ def test_too_few_latents_have_no_entropies(latents: int) -> None:
 
 
 def test_as_many_latents_as_needed_have_entropies() -> None:
-    assert len(entropies(changed(spread_over([3] * 30), lambda latents: latents[:, :FEWEST]))) == FEWEST
+    assert len(entropies(changed(spread_over([3] * 30), lambda latents: latents[:, :FEWEST_LATENTS]))) == FEWEST_LATENTS
 
 
 def test_dense_latents_have_no_entropies() -> None:

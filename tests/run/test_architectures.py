@@ -15,13 +15,13 @@ from paths import ROOT
 from project import project  # noqa: F401
 from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY
 
-from saebench.boards import matched_table
+from saebench.boards import architectures_table
 from saebench.catalogue import architectures
 from saebench.catalogue.architectures import ARCHITECTURES, L0S, REFERENCE_L0S, SEEDS, resolve
 from saebench.catalogue.spec import SAESpec
-from saebench.compare import matched
+from saebench.compare import at_l0 as matched
 from saebench.making import architecture_training, control_training, recipe
-from saebench.making.architecture_training import Order, check_saved, config_of, found, train
+from saebench.making.architecture_training import Order, check_saved, config_of, imported, train
 from saebench.making.like import Like
 from saebench.making.recipe import source_digest
 from saebench.making.training import classes_of, training_sae
@@ -166,13 +166,13 @@ def test_a_model_without_a_hook_of_its_own_asks_for_one() -> None:
 )
 def test_what_is_no_architecture_once_it_is_imported_is_one_sentence(mine: Path, name: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)):
-        found(name)
+        imported(name)
 
 
 def test_a_module_that_cannot_be_imported_is_one_sentence(mine: Path) -> None:
     (mine / "torn.py").write_text("from mine import nothing_like_that\n")
     with pytest.raises(ValueError, match=r"^--sae-arch torn:SAE: importing it raised ImportError at torn\.py:1: "):
-        found("torn:SAE")
+        imported("torn:SAE")
 
 
 # Configurations
@@ -185,7 +185,7 @@ def test_the_configuration_of_every_training_class_of_sae_lens_is_found(name: st
 
 
 def test_a_class_that_extends_another_has_its_configuration(mine: Path) -> None:
-    assert config_of(found("mine:Lazy"), "mine:Lazy") is classes_of("topk")[1]
+    assert config_of(imported("mine:Lazy"), "mine:Lazy") is classes_of("topk")[1]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -338,7 +338,7 @@ def small(project: Any, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: F811
     monkeypatch.setitem(BUDGETS, "smoke", less)
     monkeypatch.setattr(architectures, "REFERENCE_L0S", (6, 40))
     monkeypatch.setattr(architectures, "L0S", (8,))
-    monkeypatch.setattr(matched_table, "FEWEST", 2)
+    monkeypatch.setattr(architectures_table, "FEWEST_SAES", 2)
     monkeypatch.setattr(trained, "EMBEDDED_WIDTH", 256)
     source_digest.cache_clear()
     return project
@@ -433,8 +433,8 @@ WORKFLOW = ROOT / "examples" / "saebench-gate.yml"
 
 
 def workflow() -> dict[Any, Any]:
-    found: dict[Any, Any] = yaml.safe_load(WORKFLOW.read_text())
-    return found
+    imported: dict[Any, Any] = yaml.safe_load(WORKFLOW.read_text())
+    return imported
 
 
 def commands() -> list[str]:
@@ -482,7 +482,7 @@ def test_what_is_uploaded_is_what_the_run_wrote() -> None:
 
 def test_modules_of_names_and_recipes_are_light() -> None:
     heavy = "print([m for m in ('torch', 'sae_lens', 'scipy') if m in sys.modules])"
-    light = "saebench.catalogue.architectures, saebench.run.architectures, saebench.making.recipe, saebench.compare.matched, saebench.boards.matched_table"
+    light = "saebench.catalogue.architectures, saebench.run.architectures, saebench.making.recipe, saebench.compare.at_l0, saebench.boards.architectures_table"
     done = subprocess.run(
         [sys.executable, "-c", f"import sys, {light}; {heavy}"], capture_output=True, text=True, check=True
     )

@@ -26,7 +26,7 @@ from saebench.evidence.trace import Trace, trace
 from saebench.evidence.words.concepts import ConceptSet, Plan
 from saebench.evidence.words.probes import fit_probe
 from saebench.evidence.words.readings import Readings, after_prefix, prompts, read_words
-from saebench.evidence.words.spelling import Speller, make_speller
+from saebench.evidence.words.speller import Speller, make_speller
 from saebench.evidence.words.study import make_study
 from saebench.evidence.words.vocabulary import Split, WordFilter
 from saebench.hub.texts import FileSource

@@ -15,7 +15,7 @@ from saebench.evidence.game.answers import Lineup
 from saebench.evidence.game.fakes import Cloud
 from saebench.evidence.game.games import Table
 from saebench.evidence.game.ladder import Parts
-from saebench.evidence.game.matching import CALIPER, Traits
+from saebench.evidence.game.likeness import CALIPER, Traits
 from saebench.evidence.game.responses import Bools, Response
 from saebench.evidence.game.rungs import Features, Pool, Rung
 from saebench.metrics.distinguishability import LADDER

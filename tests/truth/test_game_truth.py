@@ -14,7 +14,7 @@ from torch import Tensor
 from saebench.evidence.game import fakes, games, ladder, moves, responses
 from saebench.evidence.game.fakes import Cloud
 from saebench.evidence.game.ladder import Parts, climb, climb_per_prompt
-from saebench.evidence.game.matching import NAMES, Traits, match
+from saebench.evidence.game.likeness import NAMES, Traits, match
 from saebench.evidence.game.rungs import ANGLES, Features, Pool, Rung
 from saebench.metrics import distinguishability as metric
 from saebench.record.score import Estimate, Unscored

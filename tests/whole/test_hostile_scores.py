@@ -10,17 +10,17 @@ from factories import make_score
 from hostile import HOSTILE, UNSHOWABLE, limited
 from matched_rows import reference
 
-from saebench.boards.matched_table import architectures_table
+from saebench.boards.architectures_table import architectures_table
 from saebench.boards.page import page
 from saebench.boards.plot import Series, coordinate, line_chart
 from saebench.boards.sealed import Sealed
 from saebench.cli import main
+from saebench.compare.at_l0 import Matched, baseline_at
 from saebench.compare.baseline import Baseline
 from saebench.compare.demands import Demand
 from saebench.compare.differences import Difference, paired
 from saebench.compare.gate import compare, held_against, message
-from saebench.compare.gating import Gate, Judgement
-from saebench.compare.matched import Matched, baseline_at
+from saebench.compare.judging import Gate, Judgement
 from saebench.compare.pareto import front_of
 from saebench.compare.ranking import ranks
 from saebench.compare.settings import Settings

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saebench.record.score import Estimate, Unscored
-from saebench.stats.statistics import LEVEL, RESAMPLES, Floats, Ints, never_certain, seed_of, times_drawn
+from saebench.stats.statistics import CONFIDENCE, RESAMPLES, Floats, Ints, never_certain, seed_of, times_drawn
 from saebench.stats.two_way import pigeonhole, two_way
 
 SIDE = 5
@@ -90,7 +90,7 @@ def interval(resampled: Floats) -> tuple[float, float]:
     finite = resampled[1:][np.isfinite(resampled[1:])]
     if not np.isfinite(resampled[0]) or len(finite) < RESAMPLES / 2:
         raise Unscored("too few features and prompts for an interval")
-    low, high = (float(end) for end in np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    low, high = (float(end) for end in np.quantile(finite, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]))
     return min(low, float(resampled[0])), max(high, float(resampled[0]))
 
 

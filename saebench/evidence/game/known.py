@@ -14,7 +14,7 @@ from saebench.organism.world import World
 from saebench.record.places import ORGANISM, organism_folder
 from saebench.record.score import Unscored
 
-FEWEST = 30
+FEWEST_TOKENS = 30
 """Tokens of a concept that a mean is taken of."""
 MOST_EMBEDDINGS = 400
 
@@ -40,7 +40,7 @@ def differences_of_means(scene: Scene) -> Known:
     member = _membership(scene)
     at = torch.from_numpy(member[scene.cloud_token.numpy()]).float()
     count = at.sum(dim=0)
-    kept = ((count >= FEWEST) & (len(at) - count >= FEWEST)).nonzero()[:, 0]
+    kept = ((count >= FEWEST_TOKENS) & (len(at) - count >= FEWEST_TOKENS)).nonzero()[:, 0]
     at, count = at[:, kept], count[kept, None]
     total, x = scene.cloud.x.sum(dim=0), scene.cloud.x
     directions = at.T @ x / count - (total - at.T @ x) / (len(x) - count)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from saebench.evidence.game.fakes import covariance_mixture
-from saebench.evidence.game.matching import CALIPER, NAMES, Traits, balance, match, scale_of
+from saebench.evidence.game.likeness import CALIPER, NAMES, Traits, balance, match, scale_of
 from saebench.evidence.game.responses import Curves, Responder, stepped, turned
 from saebench.evidence.game.rungs import SHARES, Features, Pool, Rung
 from saebench.record.score import Unscored
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Decompose = Callable[["Tensor", torch.Generator, int], "Tensor"]
 """Parts (part, d) to n sets of other parts (n, part, d) with the same sum."""
-FEWEST = 15
+FEWEST_FEATURES = 15
 """Features of a rung; with fewer an interval means nothing."""
 TRIES, NEAREST = 64, 16
 RATE = "log firing rate"
@@ -31,7 +31,7 @@ def climb(features: Features, pool: Pool, most: int, caliper: float = CALIPER) -
     """Match fakes to up to `most` features and ask the model about both.
 
     A fake without a firing rate of its own gets that of its feature: it counts as active where its projection is among
-    that share of the largest. Where fewer than `FEWEST` pairs are found, rows are paired as they come, and the balance
+    that share of the largest. Where fewer than `FEWEST_FEATURES` pairs are found, rows are paired as they come, and the balance
     tells. Raises Unscored where there are fewer features or fakes than that.
     """
     names: tuple[str, ...] = NAMES
@@ -40,10 +40,12 @@ def climb(features: Features, pool: Pool, most: int, caliper: float = CALIPER) -
         names = (*NAMES, RATE)
         real, fake = (np.column_stack([t, _log(r)]) for t, r in ((real, features.rate), (fake, pool.rate)))
         scale = scale_of(real)
-    if min(len(real), len(fake)) < FEWEST:
-        raise Unscored(f"there are {len(real)} features and {len(fake)} fakes, and {FEWEST} of each are needed")
+    if min(len(real), len(fake)) < FEWEST_FEATURES:
+        raise Unscored(
+            f"there are {len(real)} features and {len(fake)} fakes, and {FEWEST_FEATURES} of each are needed"
+        )
     pairs = match(real, fake, scale, most, caliper)
-    pairs = pairs if len(pairs) >= FEWEST else match(real, fake, scale, most, np.inf)
+    pairs = pairs if len(pairs) >= FEWEST_FEATURES else match(real, fake, scale, most, np.inf)
     chosen, taken = pairs[:, 0], pairs[:, 1]
     directions = pool.directions[taken]
     active = active_at(features, directions, features.rate[chosen]) if pool.active is None else pool.active[:, taken]
@@ -74,8 +76,8 @@ def climb_per_prompt(features: Features, name: str, pools: Tensor, chosen: Ints)
 
     Where nothing is like the features at a prompt, fakes are taken as they come, and the balance tells.
     """
-    if len(chosen) < FEWEST:
-        raise Unscored(f"there are {len(chosen)} features, and {FEWEST} are needed")
+    if len(chosen) < FEWEST_FEATURES:
+        raise Unscored(f"there are {len(chosen)} features, and {FEWEST_FEATURES} are needed")
     real = features.own_traits[chosen]
     directions, asked = torch.zeros(len(pools), len(chosen), pools.shape[2]), np.zeros((len(pools), len(chosen)), bool)
     for prompt, pool in enumerate(pools):
@@ -141,8 +143,8 @@ class Parts:
         """The parts against fakes (prompt, part, d) in their place, of all or some of them."""
         asked = self.everywhere if asked is None else asked
         count = len(np.unique(self.ids[asked]))
-        if count < FEWEST:
-            raise Unscored(f"there are parts of {count} features, and {FEWEST} are needed")
+        if count < FEWEST_FEATURES:
+            raise Unscored(f"there are parts of {count} features, and {FEWEST_FEATURES} are needed")
         gap = balance(self.own_traits[asked.ravel()], self.traits.of(fakes[torch.from_numpy(asked)]), self.scale)
         real, made = self.answers.only(asked), self.stepped(fakes, asked)
         return Rung(name, "minus", real, made, self.level, self.ids, self.ids, gap, count, len(np.unique(self.ids)))
@@ -168,8 +170,10 @@ class Parts:
     def mixed(self, name: str, pool: Pool) -> Rung:
         """The parts against directions of a pool that are matched to them one by one."""
         pairs = match(self.own_traits, pool.traits(self.traits), self.scale, self.ids.size)
-        if len(pairs) < FEWEST:
-            raise Unscored(f"of {self.ids.size} active parts {len(pairs)} have a fake like them: fewer than {FEWEST}")
+        if len(pairs) < FEWEST_FEATURES:
+            raise Unscored(
+                f"of {self.ids.size} active parts {len(pairs)} have a fake like them: fewer than {FEWEST_FEATURES}"
+            )
         fakes, asked = torch.zeros(self.ids.size, self.parts.shape[2]), np.zeros(self.ids.size, dtype=bool)
         fakes[pairs[:, 0]], asked[pairs[:, 0]] = pool.directions[pairs[:, 1]], True
         return self.against(name, fakes.view(self.parts.shape), asked.reshape(self.ids.shape))

@@ -37,10 +37,10 @@ def make_lineup(
     Rungs are built when they are asked for; what raises Unscored becomes a rung with that reason. An SAE without
     features has no line-up at all.
     """
-    if len(own.live) < ladder.FEWEST:
+    if len(own.live) < ladder.FEWEST_FEATURES:
         raise Unscored(
             f"{len(own.live)} latents are active on {FEWEST_ACTIVE} tokens and on at most {DENSEST:.0%} of them: "
-            f"fewer than {ladder.FEWEST}"
+            f"fewer than {ladder.FEWEST_FEATURES}"
         )
     features, most, wrong = features_of(own, scene), scene.size.features, error(own, scene)
     mixture = cache(lambda: ladder.climb(features, scene.mixtures, most))
@@ -119,8 +119,8 @@ def data_rung(scene: Scene, own: Dictionary, real: Bools, fake: Bools, rate: Flo
 
 
 def _dead(own: Dictionary, scene: Scene) -> Features:
-    if len(own.dead) < ladder.FEWEST:
-        raise Unscored(f"the SAE has {len(own.dead)} dead latents: fewer than {ladder.FEWEST}")
+    if len(own.dead) < ladder.FEWEST_FEATURES:
+        raise Unscored(f"the SAE has {len(own.dead)} dead latents: fewer than {ladder.FEWEST_FEATURES}")
     return _features(own, scene, own.dead, own.active[: scene.size.prompts, own.dead])
 
 
@@ -174,7 +174,7 @@ def active_parts(scene: Scene, own: Dictionary) -> Parts:
     live[own.live] = True
     usable = own.active & live
     prompts = np.flatnonzero(usable.sum(axis=1) >= PARTS)
-    if len(prompts) * PARTS < 2 * ladder.FEWEST:
+    if len(prompts) * PARTS < 2 * ladder.FEWEST_FEATURES:
         raise Unscored(f"{PARTS} latents are active together at {len(prompts)} of {len(usable)} prompts: too few")
     ids = np.argsort(np.where(usable, own.lots(len(usable)), 2.0), axis=1)[prompts, :PARTS]
     size = own.latents[torch.from_numpy(prompts)[:, None], torch.from_numpy(ids)] * own.norms[ids]

@@ -10,7 +10,7 @@ import torch
 
 from saebench.evidence.game.fakes import covariance_mixture
 from saebench.evidence.game.games import Table
-from saebench.evidence.game.matching import IMBALANCE, Traits, scale_of
+from saebench.evidence.game.likeness import IMBALANCE, Traits, scale_of
 from saebench.evidence.game.responses import SIGNS, STATISTICS, Curves, Responder, turned
 from saebench.stats.statistics import Bools, Floats, seed_of
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from saebench.evidence.game import fakes
 from saebench.evidence.game.fakes import Cloud
-from saebench.evidence.game.matching import Traits
+from saebench.evidence.game.likeness import Traits
 from saebench.evidence.game.perturb import Perturber
 from saebench.evidence.game.rungs import Pool
 from saebench.record.budget import Size

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 PRECISE = 0.9
 UNRELATED = 1.5
-FEWEST = 2
+FEWEST_CHILDREN = 2
 LARGEST_PART = 0.5
 SPLIT_PART = 1 / 3
 STRONGER = 1.1
@@ -143,7 +143,7 @@ class _Seen:
 def _children_of(study: Study, main_latent: int, words: ByWord, seen: _Seen, concept: int, excluded: Ints) -> Children:
     member, inside = study.member[:, concept], seen.inside[:, concept]
     main, known = words.strength(main_latent), member & seen.known
-    part = (inside >= FEWEST) & (inside <= LARGEST_PART * known.sum())
+    part = (inside >= FEWEST_CHILDREN) & (inside <= LARGEST_PART * known.sum())
     part[excluded] = False
     share = inside / np.maximum(seen.at_known, 1)
     sub = _weaker(words, main, known, np.flatnonzero(part & (share >= PRECISE)))

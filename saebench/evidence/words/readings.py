@@ -22,7 +22,7 @@ from saebench.subject.subject import Subject, layer_of
 BATCH = 512
 """Words per forward pass; scores do not depend on it."""
 VERSION = 1
-FEWEST = 40
+FEWEST_READ = 40
 """Words of a set that a model must have as tokens."""
 TAIL = 32
 """Characters before a word that are tokenised with it to see that it is a token of its own."""
@@ -112,9 +112,9 @@ def prompts(subject: Subject, plan: Plan) -> tuple[list[Word], list[list[int]]]:
 
 
 def _check_enough(subject: Subject, plan: Plan, words: Sequence[Word]) -> None:
-    if len(words) < FEWEST:
+    if len(words) < FEWEST_READ:
         have = f"the vocabulary of {subject.name} has {len(words)} words of {plan.concepts.name} as one token"
-        raise Unscored(f"{have}, fewer than {FEWEST}")
+        raise Unscored(f"{have}, fewer than {FEWEST_READ}")
 
 
 def _counts(subject: Subject) -> list[int]:

@@ -24,7 +24,7 @@ from saebench.saes.digests import Held, digest, held_by, objects, walk
 from saebench.saes.guard import guard, unreadable
 from saebench.saes.loaders.normalised import normalised
 from saebench.saes.loaders.sparse_coder import Dense, is_sparse_coder
-from saebench.saes.loaders.told import is_sae_lens, told_by
+from saebench.saes.loaders.stated import is_sae_lens, told_by
 from saebench.saes.sae import SAE, LoadedSAE
 from saebench.saes.unmade import Unmade
 

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
+from saebench.compare.at_l0 import Matched
 from saebench.compare.baseline import Baseline
 from saebench.compare.demands import Demand
 from saebench.compare.gate import Comparison, Verdict, held_against, message
-from saebench.compare.matched import Matched
 from saebench.compare.settings import Acknowledged, Settings
 from saebench.record.naming import shown
 from saebench.record.properties import Property

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from saebench.compare.baseline import SAME, changed, located
+from saebench.compare.baseline import IN_COMMON, changed, located
 from saebench.compare.differences import Difference, computable, unpaired
 from saebench.compare.pareto import l0_of
 from saebench.record.naming import nearest
@@ -199,7 +199,7 @@ def _synthetic(score: Score, like: Score, curve: Sequence[Point], spread: tuple[
     half = math.hypot(sampling, float(t.ppf(0.975, spread[1])) * spread[0] * math.sqrt(1 + 1 / seeds))
     return like.model_copy(
         update={
-            **{field: getattr(score, field) for field in (*SAME, *SAME_SAE, "l0")},
+            **{field: getattr(score, field) for field in (*IN_COMMON, *SAME_SAE, "l0")},
             "sae": f"{like.architecture} at L0 {score.l0:.1f}", "sae_digest": f"interpolated at {score.l0}",
             "value": value, "ci_low": value - half, "ci_high": value + half, "items": None, "unscored_reason": None,
             "fvu": None, "controls": {},

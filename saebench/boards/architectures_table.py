@@ -7,14 +7,14 @@ import numpy as np
 from tabulate import tabulate
 
 from saebench.catalogue.architectures import trained_as
+from saebench.compare.at_l0 import Matched, baseline_at
 from saebench.compare.differences import computable
-from saebench.compare.matched import Matched, baseline_at
 from saebench.record.naming import shown_lines
 from saebench.record.score import Score
 from saebench.record.wording import DASH, with_interval
-from saebench.stats.statistics import LEVEL
+from saebench.stats.statistics import CONFIDENCE
 
-FEWEST = 3
+FEWEST_SAES = 3
 """SAEs that an interval needs."""
 
 
@@ -64,7 +64,7 @@ def _part(name: str, scores: Sequence[Score], baseline: Matched) -> str:
         return ""
     header = [f"{name}, at the same L0 as", *baseline.architectures]
     told = sum(mean is not None for found in cells for mean in found)
-    chance = f"Of these {told} intervals, {(1 - LEVEL) * told:.1f} would by chance say better or worse of equals."
+    chance = f"Of these {told} intervals, {(1 - CONFIDENCE) * told:.1f} would by chance say better or worse of equals."
     return f"{tabulate(made, header, disable_numparse=True)}\n+ is better, mean over SAEs ± 95%. {chance}"
 
 
@@ -77,14 +77,14 @@ def _cell(scores: Sequence[Score], baseline: Matched, architecture: str) -> Mean
         (score.value or 0.0) - (other.value or 0.0) if score.better == "higher" else (other.value or 0.0) - (score.value or 0.0)
         for score, other in found if isinstance(other, Score) and computable(score)
     ]  # fmt: skip
-    return _mean(each) if len(each) >= FEWEST else None
+    return _mean(each) if len(each) >= FEWEST_SAES else None
 
 
 def _mean(each: Sequence[float]) -> Mean:
     from scipy.stats import t
 
     n = len(each)
-    return Mean(float(np.mean(each)), float(t.ppf((1 + LEVEL) / 2, n - 1) * np.std(each, ddof=1)) / n**0.5)
+    return Mean(float(np.mean(each)), float(t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(each, ddof=1)) / n**0.5)
 
 
 def _shown(mean: Mean | None) -> str:
