@@ -52,14 +52,14 @@ def test_garbage_at_the_last_position_costs_nothing() -> None:
 
 def test_activations_at_the_last_position_move_nothing() -> None:
     other = planted.traced(planted.dictionary(), marked(slice(-1, None)))
-    assert metric.fvu(other).value == pytest.approx(metric.fvu(of_dictionary()).value)  # DEFECT: the mean counts it
+    assert metric.fvu(other).value == pytest.approx(metric.fvu(of_dictionary()).value)
 
 
 def test_latent_that_fires_at_the_last_position_only_is_dead() -> None:
     sae = planted.fake(lambda x: is_marked(x).unsqueeze(-1).float(), lambda latents: latents.expand(-1, planted.D))
     trace = planted.traced(sae, marked(slice(-1, None)))
     assert metric.l0(trace).value == 0
-    assert metric.dead_fraction(trace).value == 1  # DEFECT: `fired` counts the last position
+    assert metric.dead_fraction(trace).value == 1
 
 
 def test_garbage_beyond_the_training_context_costs_nothing() -> None:
@@ -121,7 +121,7 @@ def test_reconstruction_too_large_for_its_square() -> None:
     huge = planted.fake(lambda x: x * 1e25, lambda latents: latents)
     with pytest.raises(Unscored) as caught:
         metric.fvu(planted.traced(huge))
-    assert caught.value.broken  # DEFECT: "its pooled denominator is zero", not broken
+    assert caught.value.broken
 
 
 def test_nothing_to_decode_with_is_no_misbehaviour() -> None:
@@ -133,7 +133,7 @@ def test_nothing_to_decode_with_is_no_misbehaviour() -> None:
 @pytest.mark.parametrize("returned", [None, ("latents", "and more"), 1.0])
 def test_what_is_no_tensor_is_broken(returned: object) -> None:
     for sae in (planted.fake(lambda x: returned, lambda z: z), planted.fake(lambda x: x, lambda z: returned)):
-        with pytest.raises(Unscored) as caught:  # DEFECT: AttributeError, "has no attribute 'shape'"
+        with pytest.raises(Unscored) as caught:
             planted.traced(sae)
         assert caught.value.broken
 
@@ -142,6 +142,6 @@ def test_sae_may_say_that_it_does_not_apply() -> None:
     def decline(x: Tensor) -> Tensor:
         raise Unscored("this SAE reads pairs of tokens")
 
-    with pytest.raises(Unscored, match=r"^this SAE reads pairs of tokens$") as caught:  # DEFECT: wrapped, and broken
+    with pytest.raises(Unscored, match=r"^this SAE reads pairs of tokens$") as caught:
         planted.traced(planted.fake(decline, lambda z: z))
     assert not caught.value.broken

@@ -107,7 +107,7 @@ def test_constant_reconstruction_has_no_cosine() -> None:
     centred = torch.tensor([1.0] * 9 + [-9.0], dtype=torch.float64).repeat(2)
     trace = planted.make_trace(positions=21, inside=21)
     trace.product[:, 1:], trace.signal[:, 1:], trace.output[:] = centred, centred.square(), 1.0
-    assert metric.cosine(trace).value == pytest.approx(0, abs=1e-3)  # DEFECT: it is .8, the mean sign
+    assert metric.cosine(trace).value == pytest.approx(0, abs=1e-3)
 
 
 # The incumbent's two bugs

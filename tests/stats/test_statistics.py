@@ -100,7 +100,7 @@ def test_statistic_at_the_end_of_its_range() -> None:
     x = np.random.default_rng(0).normal(size=20)
     estimate = bootstrap({"x": x - x.mean(), "n": np.ones(20)}, lambda s: abs(s["x"] / s["n"]), purpose="end")
     assert estimate.value == pytest.approx(0)
-    assert estimate.ci_low <= estimate.value <= estimate.ci_high  # DEFECT: the interval lies above its value
+    assert estimate.ci_low <= estimate.value <= estimate.ci_high
 
 
 def test_interval_gets_narrower_with_more_clusters() -> None:
@@ -151,7 +151,7 @@ def test_proportion_at_the_ends_is_not_certain(successes: int) -> None:
 
 
 def test_proportion_of_nothing_is_unscored() -> None:
-    with pytest.raises(Unscored):  # DEFECT: a ValueError of scipy's
+    with pytest.raises(Unscored):
         proportion(0, 0, n_unit="latent")
 
 

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 import scope
 from hub import Hub, serve
+from rewritten import cases
 
 SMOKE = ("--sae-budget", "smoke")
+SAES = ("16k", "16k/l0-41", "16k/l0-176", "65k")
+EXPECTED = len(SAES) * len(cases())
+"""Scores: every test of every suite for every SAE that the family stands for."""
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +37,20 @@ def whole(hub: Hub, folder: Path) -> str:
 
 
 def test_all_suites_run_on_all_saes(whole: str, folder: Path) -> None:
-    assert re.search(r"saebench: 300 scores expected, \d+ recorded \(0 from earlier runs\), \d+ unscored", whole)
+    assert re.search(
+        rf"saebench: {EXPECTED} scores expected, \d+ recorded \(0 from earlier runs\), \d+ unscored", whole
+    )
     found = scope.scores(folder)
-    assert len(found) == 300
+    assert len(found) == EXPECTED
     names = {score.sae for score in found}
-    assert names == {f"gemmascope/2b/layer-12/{name}" for name in ("16k", "16k/l0-41", "16k/l0-176", "65k")}
+    assert names == {f"gemmascope/2b/layer-12/{name}" for name in SAES}
     assert not any(score.broken for score in found)
-    scored = {score.property.partition(".")[0] for score in found if score.value is not None}
-    assert {"reconstruction", "distinguishability", "throughput"} <= scored
+    scored = {(score.property, score.sae) for score in found if score.value is not None}
+    certain = [score for score in found if score.property.startswith(("reconstruction.", "throughput."))]
+    assert len(certain) >= len(SAES) * 10
+    assert {(score.property, score.sae) for score in certain} <= scored
+    assert any(name.startswith("distinguishability.") for name, _ in scored)
+    assert all(score.unscored_reason for score in found if score.value is None)
 
 
 def test_what_is_fetched_is_said_first_with_its_size(whole: str) -> None:
@@ -69,7 +79,9 @@ def test_l0_is_that_of_the_sae(whole: str, folder: Path) -> None:
 def test_a_second_run_asks_the_hub_nothing_and_computes_nothing(hub: Hub, whole: str, folder: Path) -> None:
     asked = len(hub.log)
     done = scope.pytest_suites(hub, folder, "--sae", "gemmascope", *SMOKE, HF_HUB_OFFLINE="1")
-    assert re.search(r"300 scores expected, (\d+) recorded \(300 from earlier runs\)", done.stdout), done.stdout[-2000:]
+    assert re.search(rf"{EXPECTED} scores expected, (\d+) recorded \({EXPECTED} from earlier runs\)", done.stdout), (
+        done.stdout[-2000:]
+    )
     assert len(hub.log) == asked
 
 
@@ -102,8 +114,7 @@ def test_other_families_models_and_formats(hub: Hub, tmp_path: Path) -> None:
         assert (score.model, score.hook) == (model, hook)
         assert score.value is not None
     # Bloom's were trained at context 128, and GPT-2 has more positions here.
-    inside = found["gpt2/bloom/layer-8/resid_pre", "context_length.kl_inside"]
-    assert inside.value is not None or "FVU" in str(inside.unscored_reason) or "recovers" in str(inside.unscored_reason)
+    assert found["gpt2/bloom/layer-8/resid_pre", "context_length.kl_inside"].value is not None
     transcoder = found["gemmascope/v2-270m-pt/all/transcoder/layer-12/16k/l0-big-affine", "distinguishability.auc"]
     assert "a transcoder reads blocks.12.ln2.hook_out and writes blocks.12.hook_mlp_out" in str(
         transcoder.unscored_reason

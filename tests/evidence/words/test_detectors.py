@@ -243,9 +243,9 @@ def test_test_words_have_no_say_in_what_is_a_child_but_by_being_its_only_word() 
     changed = elsewhere(study)
     seen = study.columns[~study.rows(Split.TEST)]
     on_known = np.asarray((seen > 0).sum(axis=0)).ravel() > 0
-    for mine, other in zip(
-        find_children(study, detectors), find_children(changed, find_detectors(changed)), strict=True
-    ):
+    children = find_children(study, detectors)
+    assert children
+    for mine, other in zip(children, find_children(changed, find_detectors(changed)), strict=True):
         assert set(mine.latents[on_known[mine.latents]]) == set(other.latents[on_known[other.latents]])
         assert len(mine.latents[on_known[mine.latents]]) == 2
         assert set(mine.controls) == set(other.controls)
@@ -386,7 +386,10 @@ def test_a_latent_that_is_three_times_as_often_of_the_concept_as_chance_would_ha
         others = np.flatnonzero((study.split == Split.TRAIN) & ~study.member[:, parent])[:2]
         dense[np.isin(study.word_of, others), child] = 1.0
     leaky = replace(study, latents=sparse.csr_array(dense))
-    for found in find_children(leaky, find_detectors(leaky)):
+    children = find_children(leaky, find_detectors(leaky))
+    assert len(children) > 1
+    assert any(len(found.latents) for found in children)
+    for found in children:
         assert not set(found.controls) & set(on.children)
 
 
