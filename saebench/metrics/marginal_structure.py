@@ -139,12 +139,12 @@ def _if_as_sparse(quantity: Quantity, control: Control, own: Trace) -> Floats:
 
 
 def first_letter_f1(study: Study, detectors: Detectors, controls: Mapping[str, Control]) -> Estimate:
-    """The same of the F1 of main latents, over words and letters."""
+    """(F1 - best control) / (1 - best control) of `first_letter.f1`, over words and letters: 0 = nothing beyond a control."""
     return _of_words(study, detectors, controls, lambda d: d.said[:, :, 0])
 
 
 def k_sparse_f1(study: Study, detectors: Detectors, controls: Mapping[str, Control]) -> Estimate:
-    """Marginal structure of `first_letter.k_sparse_f1`, over words and letters."""
+    """(F1 - best control) / (1 - best control) of `first_letter.k_sparse_f1`, over words and letters: 0 = no more than it."""
     return _of_words(study, detectors, controls, lambda d: d.said[:, :, -1])
 
 
