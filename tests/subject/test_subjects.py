@@ -1189,14 +1189,14 @@ def test_the_numbers_are_those_that_fit_into_the_device_whatever_is_free(
     size = weight_of(folder)
     for has, expected in ((2, "float32"), (1, "bfloat16"), (0.5, "bfloat16")):
         with_memory(monkeypatch, of_device=has * size, free=free * size)
-        assert run_on(folder).dtype_of(str(folder)) == expected
+        assert run_on(folder).models.dtype(str(folder)) == expected
 
 
 def test_numbers_that_are_asked_for_are_those_of_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for has in (0.5, 100):
         with_memory(monkeypatch, of_device=has * weight_of(folder), free=0)
-        assert run_on(folder, dtype="bfloat16").dtype_of(str(folder)) == "bfloat16"
-        assert run_on(folder, dtype="float32").dtype_of(str(folder)) == "float32"
+        assert run_on(folder, dtype="bfloat16").models.dtype(str(folder)) == "bfloat16"
+        assert run_on(folder, dtype="float32").models.dtype(str(folder)) == "float32"
 
 
 @pytest.mark.parametrize(("dtype", "factor", "advice"), [

@@ -815,11 +815,11 @@ HOSTILE_ATTRIBUTES = [(name, repr(HOSTILE[bad])) for name in ("hook", "model", "
 ])  # fmt: skip
 def test_attribute_of_an_object(shared_run: Run, told: Told, name: str, value: str) -> None:
     (spec,) = resolve(with_attribute(name, value))
-    shared_run._sae = None
+    shared_run.holder._sae = None
 
     def use() -> None:
         load_sae(spec)
-        shared_run.activations(shared_run.sae(spec))
+        shared_run.documents.activations(shared_run.holder.sae(spec))
 
     told(use, seconds=20)
 
