@@ -215,8 +215,9 @@ class Broken(Silent):
 def test_what_no_sae_has_a_part_in_is_scored_whatever_the_sae_is(bad: type[Silent]) -> None:
     whole, expected = whole_run(), outcomes("itself")
     whole.shelf.sae.clear()
-    whole._sae = replace(real(), source=bad(), digest=f"digest of {bad.__name__}")
+    sae = replace(real(), source=bad(), digest=f"digest of {bad.__name__}")
+    whole.holder.hold(sae)
     wanted = ("first_letter.probe_f1", *NO_SAE)
-    found = {case.name: outcome(case, Evidence(whole, whole._sae)) for case in cases() if case.name in wanted}
+    found = {case.name: outcome(case, Evidence(whole, sae)) for case in cases() if case.name in wanted}
     assert all(same(expected[name], found[name]) for name in wanted), found
     assert isinstance(expected["first_letter.probe_f1"], Estimate)
