@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
 from scipy import sparse
 
 from saebench.record.score import Unscored
-from saebench.stats.statistics import Floats, seed_of
+from saebench.stats.statistics import Floats, Ints, seed_of
 
 if TYPE_CHECKING:
     from saebench.evidence.trace import Trace
@@ -21,7 +23,7 @@ FEWEST_LATENTS = 20
 """Latents with as many activations."""
 
 
-def entropies(trace: Trace) -> Floats:
+def entropies(trace: Trace) -> Float[np.ndarray, " latent"]:
     """(latent,) token entropy of every latent with at least `ACTIVATIONS` activations, of as many of them.
 
     Raises Unscored where fewer than `FEWEST_LATENTS` latents have as many, or all latents are on so often that they were not
@@ -46,7 +48,7 @@ def entropies(trace: Trace) -> Floats:
     return np.asarray(np.mean(drawn, axis=0))
 
 
-def _entropy(tokens: Floats, latent: Floats, value: Floats, place_of: Floats) -> Floats:
+def _entropy(tokens: Ints, latent: NDArray[np.integer], value: Floats, place_of: Floats) -> Floats:
     """(d_sae,) entropy of `ACTIVATIONS` activations of each latent: those that come first in an order."""
     order = np.lexsort((place_of, latent))
     place = np.arange(len(order)) - np.searchsorted(latent[order], latent[order])

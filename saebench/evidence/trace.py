@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from scipy import sparse
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from saebench.subject.activations import Activations, keep_bos, losses_against, 
 
 @dataclass(frozen=True)
 class Trace:
-    """Per-token values, each (document, position); position 0 is BOS and is left out by every statistic.
+    """Per-token values; position 0 is BOS and is left out by every statistic.
 
     The last position of a context predicts nothing and is not here. Where `counted` is 0, all values are 0.
 
@@ -23,31 +24,31 @@ class Trace:
     counts for nothing.
     """
 
-    error: Tensor
+    error: Float[Tensor, "document position"]
     """Squared reconstruction error."""
-    signal: Tensor
+    signal: Float[Tensor, "document position"]
     """Squared norm of the centred activation."""
-    output: Tensor
+    output: Float[Tensor, "document position"]
     """Squared norm of the centred reconstruction."""
-    product: Tensor
+    product: Float[Tensor, "document position"]
     """Inner product of the centred activation and the centred reconstruction."""
-    l0: Tensor
+    l0: Float[Tensor, "document position"]
     """Number of latents that are not zero."""
-    kl: Tensor
+    kl: Float[Tensor, "document position"]
     """KL(clean || spliced) of the next-token distribution in nats."""
-    ce: Tensor
+    ce: Float[Tensor, "document position"]
     """Cross-entropy with the SAE spliced in."""
-    clean_ce: Tensor
-    zero_ce: Tensor
-    mean_ce: Tensor
-    mean_kl: Tensor
-    fired: Tensor
-    """(d_sae,) number of tokens within the training context on which a latent is active."""
+    clean_ce: Float[Tensor, "document position"]
+    zero_ce: Float[Tensor, "document position"]
+    mean_ce: Float[Tensor, "document position"]
+    mean_kl: Float[Tensor, "document position"]
+    fired: Float[Tensor, " d_sae"]
+    """Number of tokens within the training context on which a latent is active."""
     latents: sparse.csr_array | None
     """(token, d_sae) latents within the training context; None where they are too dense to be kept."""
-    tokens: Tensor
-    """(token,) ids of those tokens."""
-    counted: Tensor
+    tokens: Int[Tensor, " token"]
+    """Ids of those tokens."""
+    counted: Float[Tensor, "document position"]
     """1 where a token of the document follows, 0 from its last one on."""
     inside: int
     """Positions 1 to `inside` - 1 lie in the context that the SAE was trained on."""

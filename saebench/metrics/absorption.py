@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
 from numpy.typing import NDArray
 
 from saebench.evidence.words import published
@@ -35,10 +36,10 @@ TWIN = 0.9
 SHARES = (0.2, 0.3, 0.4, 0.5, 0.6)
 COSINES = (0.0, 0.025, 0.1, 0.2)
 
-Found = dict[int, tuple[NDArray[np.intp], Projections]]
+Found = dict[int, tuple[Int[np.ndarray, " _"], Projections]]
 
 
-def judged(study: Study, detectors: Detectors) -> Bools:
+def judged(study: Study, detectors: Detectors) -> Bool[np.ndarray, " concept"]:
     """(concept,) where there is a main latent to speak of: one that works where nothing could absorb it.
 
     Raises Unscored where fewer than three concepts are left, or where main latents detect no better than random
@@ -97,7 +98,7 @@ def _kept(children: Sequence[Children], chosen: Bools) -> list[Children]:
     return [child for child, good in zip(children, chosen, strict=True) if good]
 
 
-def suppression(s: dict[str, Floats]) -> Floats:
+def suppression(s: dict[str, Float[np.ndarray, "*resample concept"]]) -> Float[np.ndarray, "*resample concept"]:
     """(..., concept) from sums over words: `main_child`, `child`, `main_others`, `others`; NaN where there are none."""
     child = s["main_child"] / np.where(s["child"] > 0, s["child"], np.nan)
     others = s["main_others"] / np.where(s["others"] > 0, s["others"], np.nan)
@@ -194,7 +195,7 @@ def recall_hole(study: Study, detectors: Detectors) -> Estimate:
     return over_concepts(stacked, hole, purpose="absorption.recall_hole", concepts=names, span=(-1.0, 1.0))
 
 
-def carriers(study: Study, detectors: Detectors, found: Found) -> dict[str, NDArray[np.generic]]:
+def carriers(study: Study, detectors: Detectors, found: Found) -> dict[str, Shaped[np.ndarray, " row"]]:
     """Absorbed words: which latent fires in place of the main one, how strongly, and how aligned with the probe."""
     columns: dict[str, list[NDArray[np.generic]]] = {}
     for concept, (rows, words) in found.items():
@@ -241,7 +242,5 @@ def _mean_rate(study: Study, found: Found, share: float, cosine: float) -> float
 
 def _per_word(study: Study, rows: NDArray[np.intp], values: NDArray[np.generic]) -> Floats:
     """(test word,) sums of values over some rows."""
-    sums: Floats = np.bincount(
-        study.word_of[rows], weights=np.asarray(values, dtype=np.float64), minlength=len(study.words)
-    ).astype(np.float64)
-    return sums[study.test]
+    weights = np.asarray(values, dtype=np.float64)
+    return np.asarray(np.bincount(study.word_of[rows], weights, len(study.words)).astype(np.float64)[study.test])

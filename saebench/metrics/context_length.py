@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from saebench.metrics.reconstruction import cosines, fvu, loss_recovered
@@ -108,7 +109,7 @@ def break_point(trace: Trace) -> Estimate:
     return Estimate(float(value), float(low), float(high), len(kl), "document", ceiling=float(starts[-1]))
 
 
-def curves(trace: Trace) -> dict[str, Floats]:
+def curves(trace: Trace) -> dict[str, Float[np.ndarray, " bin"]]:
     """Mean over documents in bins of positions: KL with its pointwise interval, CE, FVU, L0, cosine."""
     edges, _ = _edges(trace)
     quantities = {

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 
 import numpy as np
+from jaxtyping import Bool, Float
 from scipy import sparse
 
 from saebench.record.score import Estimate, Unscored
@@ -35,32 +36,32 @@ class Firing:
 
     latents: sparse.csr_array
     """(token, latent) on texts of the genre; two SAEs that are compared read the same ones."""
-    elsewhere: Floats
-    """(latent,) share of tokens of other texts on which each is active."""
+    elsewhere: Float[np.ndarray, " latent"]
+    """Share of tokens of other texts on which each is active."""
 
     @property
-    def count(self) -> Floats:
+    def count(self) -> Float[np.ndarray, " latent"]:
         """(latent,) tokens of the genre on which each is active."""
         return np.bincount(self.latents.indices, minlength=self.latents.shape[1]).astype(np.float64)
 
     @property
-    def rate(self) -> Floats:
+    def rate(self) -> Float[np.ndarray, " latent"]:
         """(latent,) share of the genre's tokens on which each is active."""
         return np.asarray(self.count / self.latents.shape[0])
 
     @property
-    def fires(self) -> Bools:
+    def fires(self) -> Bool[np.ndarray, " latent"]:
         found: Bools = self.count >= FIRES
         return found
 
     @property
-    def specific(self) -> Bools:
+    def specific(self) -> Bool[np.ndarray, " latent"]:
         """(latent,) whether it fires, and mostly there."""
         found: Bools = self.fires & (self.rate >= SPECIFIC * self.elsewhere)
         return found
 
 
-def missing(own: Firing, other: Firing) -> Bools:
+def missing(own: Firing, other: Firing) -> Bool[np.ndarray, " latent"]:
     """(latent,) whether no latent of the other SAE is active where it is: all correlations below `SAME_CORRELATION`."""
     a, b = (sparse.csc_array(turned(firing.latents)).astype(np.float64) for firing in (own, other))
     n = a.shape[0]

@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from saebench.evidence.game import games
 from saebench.evidence.game.answers import MIXTURE, Lineup, Rungs, built
@@ -73,7 +74,9 @@ def _items(rung: Rung) -> dict[str, Any]:
     return columns | {"fake_of": table.fake_id[asked], "fake_sensitivity": table.fake[asked]}
 
 
-def band(kl: Floats) -> tuple[Floats, Floats, Floats]:
+def band(
+    kl: Float[np.ndarray, "prompt slot step"],
+) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, " step"], Float[np.ndarray, " step"]]:
     """(step,) geometric mean of KL (prompt, slot, step), with the 95% interval over features."""
     logs = np.log(np.maximum(kl, 1e-7))
     with warnings.catch_warnings():

@@ -6,9 +6,10 @@ After Chanin et al. 2024 (arXiv 2409.14507). The SAE's error is kept: only what 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 from saebench.evidence.words import published
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from saebench.evidence.words.published import Projections
-    from saebench.evidence.words.speller import Speller
     from saebench.evidence.words.study import Study
 
 ACCURACY = 0.5
@@ -37,7 +37,24 @@ LEAD = 1.0
 """By how much, in logits, an absorbing latent's effect must exceed the next one's."""
 
 
-def check_spelling(speller: Speller, study: Study) -> None:
+@runtime_checkable
+class Spelling(Protocol):
+    """How a model spells: a `saebench.evidence.words.speller.Speller`, or a planted one in a test."""
+
+    @property
+    def margin(self) -> Float[Tensor, " word"]: ...
+    @property
+    def erased(self) -> Float[Tensor, " word"]: ...
+    @property
+    def moved(self) -> Float[Tensor, " word"]: ...
+    @property
+    def right(self) -> Bool[np.ndarray, " word"]: ...
+    def row(self, words: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]: ...
+    def margins(self, words: Int[np.ndarray, " n"], x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]: ...
+    def gradients(self, words: Int[np.ndarray, " n"], x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]: ...
+
+
+def check_spelling(speller: Spelling, study: Study) -> None:
     """Raise Unscored where the model cannot spell, or where the hook lies after the letter has moved on."""
     words, _ = _sampled(study, {concept: np.flatnonzero(study.test & of) for concept, of in enumerate(study.member.T)})
     accuracy = float(speller.right[words].mean())
@@ -48,7 +65,7 @@ def check_spelling(speller: Speller, study: Study) -> None:
         raise Unscored(f"erasing the words at this hook lowers the margin by {fall:.2f} only: spelling is elsewhere")
 
 
-def ablation_share(study: Study, detectors: Detectors, speller: Speller) -> Estimate:
+def ablation_share(study: Study, detectors: Detectors, speller: Spelling) -> Estimate:
     """Share of the spelling margin that goes when the split latents are removed, of all that erasing the word takes.
 
     0 = the model spells as well without them; 1 = they hold all that it spells with. The control `probe` is the same
@@ -61,7 +78,7 @@ def ablation_share(study: Study, detectors: Detectors, speller: Speller) -> Esti
         for concept in np.flatnonzero(readable(study)).tolist()
     }
     words, owner = _sampled(study, spelled)
-    written = removed(study, speller.row(words), [detectors.split_latents(concept) for concept in owner])
+    written = removed(study, speller.row(words), [detectors.split_latents(concept) for concept in owner.tolist()])
     falls = {
         "latents": speller.margin[words] - speller.margins(words, study.x[speller.row(words)] - written),
         "probe": (speller.margin - speller.moved)[words],
@@ -78,7 +95,7 @@ def ablation_share(study: Study, detectors: Detectors, speller: Speller) -> Esti
     return replace(estimate, controls={**estimate.controls, "probe": probe})
 
 
-def causal_rate(study: Study, detectors: Detectors, speller: Speller) -> Estimate:
+def causal_rate(study: Study, detectors: Detectors, speller: Spelling) -> Estimate:
     """Share of the words that the probe gets right which are absorbed by effect, as first defined.
 
     All split latents are silent, and the latent with the largest integrated-gradients effect on the margin (6 steps,
@@ -109,7 +126,9 @@ def causal_rate(study: Study, detectors: Detectors, speller: Speller) -> Estimat
     return replace(honest_rate(estimate, len(every)), items={**estimate.items, **table})
 
 
-def removed(study: Study, rows: Ints, latents: list[Ints]) -> Tensor:
+def removed(
+    study: Study, rows: Int[np.ndarray, " row"], latents: list[Int[np.ndarray, " _"]]
+) -> Float[Tensor, "row d"]:
     """(row, d) what some latents of each row write; -1 names none."""
     import torch
 
@@ -130,7 +149,7 @@ def removed(study: Study, rows: Ints, latents: list[Ints]) -> Tensor:
 
 
 def _effects(
-    study: Study, detectors: Detectors, speller: Speller, words: Ints, owner: Ints
+    study: Study, detectors: Detectors, speller: Spelling, words: Ints, owner: Ints
 ) -> dict[str, NDArray[np.generic]]:
     """Per silent word: whether it is absorbed by effect, and its carrier with the exact effect of removing it."""
     rows, direction = speller.row(words), study.probe.direction[owner]
@@ -147,7 +166,7 @@ def _effects(
     }  # fmt: skip
 
 
-def _by_effect(study: Study, speller: Speller, own: Projections, words: Ints) -> NDArray[np.bool_]:
+def _by_effect(study: Study, speller: Spelling, own: Projections, words: Ints) -> NDArray[np.bool_]:
     """(word,) whether the leading latent by integrated gradients leads clearly and is aligned with the probe."""
     import torch
 

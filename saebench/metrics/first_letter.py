@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from saebench.evidence.words.detectors import Detectors, f1_of, find_detectors
 from saebench.evidence.words.vocabulary import FEWEST_CONCEPTS, Split
@@ -31,7 +32,7 @@ WORST_FVU = 1.0
 """An SAE that leaves more of the variance over words unexplained than their mean does is broken for this purpose."""
 
 
-def readable(study: Probed) -> Bools:
+def readable(study: Probed) -> Bool[np.ndarray, " concept"]:
     """(concept,) whether a probe reads it.
 
     Raises Unscored where those are too few, or where the SAE does not reconstruct the activations.
@@ -74,7 +75,7 @@ def f1(study: Study, detectors: Detectors) -> Estimate:
     return replace(estimate, floor=floor, controls={**estimate.controls, "shuffled": shuffled_f1(study)})
 
 
-def said_by_random(study: Study) -> Bools:
+def said_by_random(study: Study) -> Bool[np.ndarray, "row concept"]:
     """(row, concept) what the main latents among random directions say, chosen as the SAE's are."""
     from saebench.evidence.words.study import random_control
 
@@ -160,7 +161,7 @@ def split_count(study: Study, detectors: Detectors) -> Estimate:
     return never_certain(named, 1.0, estimate.value + 1.0)  # another concept may be split over one latent more
 
 
-def resampled_f1(study: Study, said: Bools) -> Floats:
+def resampled_f1(study: Study, said: Bool[np.ndarray, "row concept"]) -> Float[np.ndarray, " resample"]:
     """(1 + resample,) mean F1 of what (row, concept) is said, with words and concepts drawn anew."""
     return resampled_concepts(_sums(study, said), _f1, "first_letter.resampled_f1")
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
 
 from saebench.evidence.token_entropy import entropies
 from saebench.metrics import context_length, first_letter, reconstruction
@@ -30,7 +31,7 @@ DENSER = 1.1
 CHUNK = 100
 SUMS = ("numerator", "denominator", "product", "signal", "output")
 """Sums per document that estimates of traces keep."""
-Resampled = Mapping[str, "Floats | Unscored"]
+Resampled = Mapping[str, Float[np.ndarray, " resample"] | Unscored]
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,11 @@ class Quantity:
     ceiling: float
     models: bool
     """Whether it means the same in a model with random weights."""
-    statistic: Callable[[dict[str, Floats]], Floats] = lambda s: s["numerator"] / s["denominator"]
+    statistic: Callable[[dict[str, Float[np.ndarray, " resample"]]], Float[np.ndarray, " resample"]] = lambda s: (
+        s["numerator"] / s["denominator"]
+    )
 
-    def resampled(self, trace: Trace) -> Floats:
+    def resampled(self, trace: Trace) -> Float[np.ndarray, " resample"]:
         """(1 + resample,) the score with documents drawn anew; the first is the score itself."""
         items = self.of(trace).items
         return resampled_clusters({name: items[name] for name in SUMS if name in items}, self.statistic)
@@ -63,7 +66,9 @@ QUANTITIES: dict[str, Quantity] = {
 }
 
 
-def share(own: Floats, controls: Resampled, ceiling: float, *, n: int, n_unit: str, higher: bool) -> Estimate:
+def share(
+    own: Float[np.ndarray, " resample"], controls: Resampled, ceiling: float, *, n: int, n_unit: str, higher: bool
+) -> Estimate:
     """(score - best control) / (ceiling - best control): 0 = nothing beyond a control, 1 = perfect; negative is worse.
 
     That one of the controls is the best by chance is in the interval (`statistics.least`); the luck of a control's

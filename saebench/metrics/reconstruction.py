@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+from jaxtyping import Float
+
 from saebench.record.score import Estimate, Unscored
-from saebench.stats.statistics import Floats, bootstrap, proportion, ratio_of_sums
+from saebench.stats.statistics import bootstrap, proportion, ratio_of_sums
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,12 +20,12 @@ DENSE = 0.1
 """A latent is dense if it is active on more than this share of tokens."""
 
 
-def per_document(values: Tensor, inside: int) -> Floats:
+def per_document(values: Float[Tensor, "document position"], inside: int) -> Float[np.ndarray, " document"]:
     """Sums over the training context of (document, position) values; BOS is left out."""
     return values[:, 1:inside].double().sum(1).numpy()
 
 
-def tokens_per_document(trace: Trace) -> Floats:
+def tokens_per_document(trace: Trace) -> Float[np.ndarray, " document"]:
     return per_document(trace.counted, trace.inside)
 
 
@@ -48,7 +51,7 @@ def cosine(trace: Trace) -> Estimate:
     return bootstrap(sums, lambda s: s["product"] / (s["signal"] * s["output"]) ** 0.5, purpose="reconstruction.cosine")
 
 
-def cosines(trace: Trace) -> Tensor:
+def cosines(trace: Trace) -> Float[Tensor, "document position"]:
     """(document, position) cosines; 0 where the reconstruction is the mean, which has no direction."""
     varies = trace.output > 1e-10 * trace.signal
     return (trace.product / (trace.signal * trace.output).sqrt()).where(varies, trace.product.new_zeros(()))

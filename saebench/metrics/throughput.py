@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import RESAMPLES, seed_of
@@ -28,14 +29,14 @@ class Operation:
     """What is timed: the bare call, done when the device has done it. Copies are made, and results checked, elsewhere."""
 
     name: str
-    run: Callable[[Tensor], Any]
-    given: Tensor
+    run: Callable[[Float[Tensor, "row width"]], Any]
+    given: Float[Tensor, "row width"]
 
-    def fresh(self) -> Tensor:
+    def fresh(self) -> Float[Tensor, "row width"]:
         """What it is given in a round, which it may change."""
         return _done(self.given.clone())
 
-    def __call__(self, x: Tensor) -> Any:
+    def __call__(self, x: Float[Tensor, "row width"]) -> Any:
         found = self.run(x)
         _done(x)
         return found

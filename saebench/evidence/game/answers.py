@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from jaxtyping import Float
+
 from saebench.record.score import Unscored
-from saebench.stats.statistics import Floats
 
 if TYPE_CHECKING:
     from saebench.evidence.game.rungs import Rung
@@ -25,14 +27,14 @@ class Lineup:
     """By the names of `LADDER` and `ACTIVE`."""
     controls: Rungs
     """By the names of `CONTROLS`: directions of known concepts, of token embeddings, of nothing."""
-    error_kl: Floats
-    """(prompt,) KL with the SAE's reconstruction in place of the activation."""
-    mixture_kl: Floats
-    """(prompt,) mean KL with an error as large as the SAE's in the direction of a covariance mixture."""
+    error_kl: Float[np.ndarray, " prompt"]
+    """KL with the SAE's reconstruction in place of the activation."""
+    mixture_kl: Float[np.ndarray, " prompt"]
+    """Mean KL with an error as large as the SAE's in the direction of a covariance mixture."""
     fvu: float
     """Fraction of variance unexplained at the prompts."""
-    plateaus: tuple[Floats, Floats]
-    """(prompt,) mean plateau along covariance mixtures, around the activation and around one made of like latents."""
+    plateaus: tuple[Float[np.ndarray, " prompt"], Float[np.ndarray, " prompt"]]
+    """Mean plateau along covariance mixtures, around the activation and around one made of like latents."""
 
 
 def built(rungs: Rungs, name: str) -> Rung:

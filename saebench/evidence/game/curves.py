@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float
 
 from saebench.stats.statistics import Floats
 
@@ -12,7 +13,9 @@ FLAT = 0.1
 """Up to this share of its own maximum, a curve is on its plateau."""
 
 
-def reached(steps: Floats, response: Floats, level: Floats) -> Floats:
+def reached(
+    steps: Float[np.ndarray, " step"], response: Float[np.ndarray, "*curve step"], level: Float[np.ndarray, "*curve"]
+) -> Float[np.ndarray, "*curve"]:
     """Step (...,) at which a response (..., step) first reaches a level (...,); infinite where it never does.
 
     Interpolated between steps on logarithmic scales, on which small responses are straight; the response at step 0 is
@@ -33,18 +36,22 @@ def reached(steps: Floats, response: Floats, level: Floats) -> Floats:
     return np.where(known, np.where(above.any(axis=-1), found, np.inf), np.nan)
 
 
-def sensitivity(steps: Floats, response: Floats, level: Floats) -> Floats:
+def sensitivity(
+    steps: Float[np.ndarray, " step"], response: Float[np.ndarray, "*curve step"], level: Float[np.ndarray, "*curve"]
+) -> Float[np.ndarray, "*curve"]:
     """1 / step at which the response reaches the level (...,); 0 where it never does."""
     with np.errstate(divide="ignore"):
         return np.asarray(1.0 / reached(steps, response, level))
 
 
-def amplitude(response: Floats) -> Floats:
+def amplitude(response: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Square root of a KL, which grows in proportion to a step as long as the model responds linearly."""
     return np.asarray(np.sqrt(np.maximum(response, 0.0)))
 
 
-def plateau(steps: Floats, response: Floats) -> Floats:
+def plateau(
+    steps: Float[np.ndarray, " step"], response: Float[np.ndarray, "*curve step"]
+) -> Float[np.ndarray, "*curve"]:
     """Share (...,) of the longest step before the amplitude exceeds a tenth of its maximum (Janiak et al., LASR 2024).
 
     A tenth of the way where the response is linear; 1 where there is none.
@@ -63,7 +70,9 @@ def plateau(steps: Floats, response: Floats) -> Floats:
     return np.where(np.isnan(top), np.nan, np.where(top > 0, crossed / steps[-1], 1.0))
 
 
-def convexity(steps: Floats, response: Floats) -> Floats:
+def convexity(
+    steps: Float[np.ndarray, " step"], response: Float[np.ndarray, "*curve step"]
+) -> Float[np.ndarray, "*curve"]:
     """Largest over end points x of 1 - area under the amplitude up to x / area of the triangle up to its value at x.
 
     0 if the response is linear, towards 1 if it is flat and then steep, negative if it slows down from the start. The
@@ -80,7 +89,7 @@ def convexity(steps: Floats, response: Floats) -> Floats:
     return np.where(np.isnan(top[..., 0]), np.nan, np.where(np.isfinite(best), best, 0.0))
 
 
-def slope(steps: Floats, response: Floats) -> Floats:
+def slope(steps: Float[np.ndarray, " step"], response: Float[np.ndarray, "*curve step"]) -> Float[np.ndarray, "*curve"]:
     """Largest increase of the amplitude per unit of step."""
     height = np.concatenate([np.zeros((*response.shape[:-1], 1)), amplitude(response)], axis=-1)
     return np.asarray((np.diff(height, axis=-1) / np.diff(np.concatenate([[0.0], steps]))).max(axis=-1))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from saebench.record.score import Unscored
@@ -24,59 +25,60 @@ FLOOR = 1e-4
 class Cloud:
     """Mean and covariance of a model's activations, and the activations themselves."""
 
-    x: Tensor
-    """(token, d)"""
+    x: Float[Tensor, "token d"]
 
     @cached_property
-    def mean(self) -> Tensor:
+    def mean(self) -> Float[Tensor, " d"]:
         return self.x.double().mean(dim=0).float()
 
     @cached_property
-    def covariance(self) -> Tensor:
+    def covariance(self) -> Float[Tensor, "d d"]:
         """(d, d), with the smallest eigenvalues raised, so that it has an inverse."""
         values, vectors = self.spectrum
         return ((vectors * values) @ vectors.T).float()
 
     @cached_property
-    def spectrum(self) -> tuple[Tensor, Tensor]:
+    def spectrum(self) -> tuple[Float[Tensor, " d"], Float[Tensor, "d d"]]:
         """Eigenvalues (d,) in rising order and eigenvectors as columns (d, d), in double precision."""
         centred = self.x.double() - self.x.double().mean(dim=0)
         values, vectors = torch.linalg.eigh(centred.T @ centred / max(len(centred) - 1, 1))
         return values.clamp(min=FLOOR * float(values.clamp(min=0).mean()) + 1e-30), vectors
 
     @cached_property
-    def first_component(self) -> Tensor:
+    def first_component(self) -> Float[Tensor, " d"]:
         """(d,) first principal component, on the side of the mean."""
         direction = self.spectrum[1][:, -1].float()
         return direction if float(direction @ self.mean) >= 0 else -direction
 
-    def root(self, power: float) -> Tensor:
+    def root(self, power: float) -> Float[Tensor, "d d"]:
         """(d, d) a power of the covariance, symmetric, in double precision."""
         values, vectors = self.spectrum
         return (vectors * values**power) @ vectors.T
 
-    def normal(self, n: int, generator: torch.Generator) -> Tensor:
+    def normal(self, n: int, generator: torch.Generator) -> Float[Tensor, "{n} d"]:
         """(n, d) draws from the normal distribution with this mean and covariance."""
         noise = torch.randn(n, len(self.mean), generator=generator, dtype=torch.float64)
         return (noise @ self.root(0.5)).float() + self.mean
 
 
-def isotropic(cloud: Cloud, n: int, generator: torch.Generator) -> Tensor:
+def isotropic(cloud: Cloud, n: int, generator: torch.Generator) -> Float[Tensor, "{n} d"]:
     return torch.randn(n, len(cloud.mean), generator=generator)
 
 
-def rotated_dictionary(directions: Tensor, generator: torch.Generator) -> Tensor:
+def rotated_dictionary(
+    directions: Float[Tensor, "feature d"], generator: torch.Generator
+) -> Float[Tensor, "feature d"]:
     """All features turned by one random rotation: they keep their angles among each other."""
     turn = haar(directions.shape[1], generator)[0].float()
     return directions @ turn.T
 
 
-def covariance_mixture(cloud: Cloud, n: int, generator: torch.Generator) -> Tensor:
+def covariance_mixture(cloud: Cloud, n: int, generator: torch.Generator) -> Float[Tensor, "{n} d"]:
     """g1 - g2 with both drawn from a normal distribution like the activations."""
     return cloud.normal(n, generator) - cloud.normal(n, generator)
 
 
-def tempered_mixture(cloud: Cloud, n: int, generator: torch.Generator) -> Tensor:
+def tempered_mixture(cloud: Cloud, n: int, generator: torch.Generator) -> Float[Tensor, "{n} d"]:
     """As many draws each of normal distributions with the covariance to the powers of `TEMPERS`.
 
     From isotropic over covariance mixtures to the first components, so that for any direction there is one that varies as much: what directions
@@ -87,7 +89,7 @@ def tempered_mixture(cloud: Cloud, n: int, generator: torch.Generator) -> Tensor
     return torch.cat([part @ cloud.root(power / 2) for part, power in zip(parts, TEMPERS, strict=False)]).float()
 
 
-def real_mixture(cloud: Cloud, n: int, generator: torch.Generator) -> Tensor:
+def real_mixture(cloud: Cloud, n: int, generator: torch.Generator) -> Float[Tensor, "{n} d"]:
     """a1 - a2 with both drawn from the activations: Heimersheim's poor man's model features."""
     if len(cloud.x) < 2:
         raise Unscored("one activation has no difference of two")
@@ -96,12 +98,12 @@ def real_mixture(cloud: Cloud, n: int, generator: torch.Generator) -> Tensor:
     return cloud.x[first] - cloud.x[(first + apart) % len(cloud.x)]
 
 
-def towards_normal(cloud: Cloud, x: Tensor, n: int, generator: torch.Generator) -> Tensor:
+def towards_normal(cloud: Cloud, x: Float[Tensor, " d"], n: int, generator: torch.Generator) -> Float[Tensor, "{n} d"]:
     """g - x with g drawn from a normal distribution like the activations: it contains -x, which is its flaw."""
     return cloud.normal(n, generator) - x
 
 
-def sums_of_two(directions: Tensor, n: int, generator: torch.Generator) -> Tensor:
+def sums_of_two(directions: Float[Tensor, "feature d"], n: int, generator: torch.Generator) -> Float[Tensor, "{n} d"]:
     """Sums of two different features."""
     if len(directions) < 2:
         raise Unscored("one feature has no sum of two")
@@ -110,13 +112,13 @@ def sums_of_two(directions: Tensor, n: int, generator: torch.Generator) -> Tenso
     return directions[first] + directions[(first + apart) % len(directions)]
 
 
-def haar(d: int, generator: torch.Generator, n: int = 1) -> Tensor:
+def haar(d: int, generator: torch.Generator, n: int = 1) -> Float[Tensor, "{n} {d} {d}"]:
     """(n, d, d) rotations drawn from the uniform (Haar) distribution over the orthogonal group, in double precision."""
     q, r = torch.linalg.qr(torch.randn(n, d, d, generator=generator, dtype=torch.float64))
     return q * r.diagonal(dim1=1, dim2=2).sign()[:, None]  # type: ignore[no-any-return]
 
 
-def fixing(v: Tensor, generator: torch.Generator, n: int = 1) -> Tensor:
+def fixing(v: Float[Tensor, " d"], generator: torch.Generator, n: int = 1) -> Float[Tensor, "{n} d d"]:
     """(n, d, d) Haar-random rotations among those that leave v (d,) where it is, in double precision."""
     d = len(v)
     unit = v.double() / v.double().norm().clamp(min=1e-300)
@@ -127,7 +129,9 @@ def fixing(v: Tensor, generator: torch.Generator, n: int = 1) -> Tensor:
     return basis @ inner @ basis.T  # type: ignore[no-any-return]
 
 
-def whitened_decompositions(cloud: Cloud, parts: Tensor, generator: torch.Generator, n: int) -> Tensor:
+def whitened_decompositions(
+    cloud: Cloud, parts: Float[Tensor, "k d"], generator: torch.Generator, n: int
+) -> Float[Tensor, "{n} k d"]:
     """(n, k, d) other parts with the same sum as `parts` (k, d), as alike each other in the cloud's own metric.
 
     R = S^(1/2) Q S^(-1/2) with S the covariance and Q a random rotation that leaves S^(-1/2) sum(parts) alone, so
@@ -141,6 +145,8 @@ def whitened_decompositions(cloud: Cloud, parts: Tensor, generator: torch.Genera
     return (torch.cat(turned, dim=2) * values.sqrt() @ vectors.T).float()
 
 
-def euclidean_decompositions(parts: Tensor, generator: torch.Generator, n: int) -> Tensor:
+def euclidean_decompositions(
+    parts: Float[Tensor, "k d"], generator: torch.Generator, n: int
+) -> Float[Tensor, "{n} k d"]:
     """(n, k, d) other parts with the same sum, norms and angles; biased, since that ignores how activations vary."""
     return (parts.double() @ fixing(parts.double().sum(dim=0), generator, n).mT).float()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Int
 
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import CONFIDENCE, RESAMPLES, Floats, Ints, never_certain, seed_of, times_drawn
@@ -27,13 +27,11 @@ class Table:
     A fake has the id of the feature that it was matched to, so that the two are drawn together.
     """
 
-    real: Floats
-    """(prompt, slot)"""
-    fake: Floats
-    """(prompt, slot); the number of slots may differ."""
-    real_id: Ints
-    """(prompt, slot) which feature it is."""
-    fake_id: Ints
+    real: Float[np.ndarray, "prompt slot"]
+    fake: Float[np.ndarray, "prompt fake_slot"]
+    real_id: Int[np.ndarray, "prompt slot"]
+    """Which feature it is."""
+    fake_id: Int[np.ndarray, "prompt fake_slot"]
 
     def swapped(self) -> Table:
         return Table(self.fake, self.real, self.fake_id, self.real_id)
@@ -41,10 +39,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Draws:
-    """How often each prompt (resample, prompt) and each feature (resample, feature) is drawn; the first time, once."""
+    """How often each prompt and each feature is drawn; the first time, once."""
 
-    prompts: Floats
-    features: Floats
+    prompts: Float[np.ndarray, "resample prompt"]
+    features: Float[np.ndarray, "resample feature"]
 
 
 def draws(prompts: int, features: int) -> Draws:
@@ -54,7 +52,7 @@ def draws(prompts: int, features: int) -> Draws:
     )  # fmt: skip
 
 
-def resampled_auc(table: Table) -> Floats:
+def resampled_auc(table: Table) -> Float[np.ndarray, " resample"]:
     """(1 + resample,) AUC of real against fake within prompts, averaged over prompts; the first is that of the sample.
 
     It is what the AUC of 5-against-5 games tends to when all of them are played. Ties count one half.
@@ -85,7 +83,7 @@ def _wins(table: Table) -> tuple[Floats, Floats]:
     return beats, valid.astype(np.float64)
 
 
-def interval(resampled: Floats) -> tuple[float, float]:
+def interval(resampled: Float[np.ndarray, " resample"]) -> tuple[float, float]:
     """Percentile interval of resamples of a score, of which the first is the score itself."""
     finite = resampled[1:][np.isfinite(resampled[1:])]
     if not np.isfinite(resampled[0]) or len(finite) < RESAMPLES / 2:
@@ -135,12 +133,12 @@ def count(table: Table) -> int:
     return len(np.unique(table.real_id[np.isfinite(table.real)]))
 
 
-def asked_prompts(table: Table) -> NDArray[np.bool_]:
+def asked_prompts(table: Table) -> Bool[np.ndarray, " prompt"]:
     """(prompt,) whether there are real and fake ones with answers."""
     return np.asarray(np.isfinite(table.real).any(1) & np.isfinite(table.fake).any(1))
 
 
-def play(table: Table, games: int, seed: int) -> tuple[Floats, Floats]:
+def play(table: Table, games: int, seed: int) -> tuple[Float[np.ndarray, " {games}"], Float[np.ndarray, " {games}"]]:
     """(game,) accuracy of the pick and AUC of single games; five features are drawn on each side, with replacement."""
     rng = np.random.default_rng(seed)
     prompts = np.flatnonzero(asked_prompts(table))
@@ -208,7 +206,9 @@ def difference(table: Table, span: float = 1.0) -> Estimate:
     return never_certain(estimate, -span, span)
 
 
-def resampled_mean(values: Floats, ids: Ints) -> Floats:
+def resampled_mean(
+    values: Float[np.ndarray, "prompt slot"], ids: Int[np.ndarray, "prompt slot"]
+) -> Float[np.ndarray, " resample"]:
     """(1 + resample,) mean over prompts of the mean of values (prompt, slot); the first is that of the sample."""
     return _over_prompts(_resampled_means(values, ids, int(ids.max()) + 1), int(ids.max()) + 1)
 

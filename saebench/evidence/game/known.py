@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,12 +24,10 @@ MOST_EMBEDDINGS = 400
 class Known:
     """Directions with a meaning, and where it is present."""
 
-    directions: Tensor
-    """(concept, d)"""
-    rate: NDArray[np.float64]
-    """(concept,) share of tokens that have it."""
-    active: NDArray[np.bool_]
-    """(prompt, concept)"""
+    directions: Float[Tensor, "concept d"]
+    rate: Float[np.ndarray, " concept"]
+    """Share of tokens that have it."""
+    active: Bool[np.ndarray, "prompt concept"]
 
 
 def differences_of_means(scene: Scene) -> Known:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 
 from saebench.evidence.game.fakes import covariance_mixture
 from saebench.evidence.game.likeness import CALIPER, NAMES, Traits, balance, match, scale_of
 from saebench.evidence.game.responses import Curves, Responder, stepped, turned
 from saebench.evidence.game.rungs import SHARES, Features, Pool, Rung
 from saebench.record.score import Unscored
-from saebench.stats.statistics import Bools, Floats, Ints, seed_of
+from saebench.stats.statistics import Bools, Floats, seed_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +62,9 @@ def _log(rate: Floats) -> Floats:
     return np.asarray(np.log(np.maximum(rate, 1e-6)))
 
 
-def active_at(features: Features, directions: Tensor, rate: Floats) -> Bools:
+def active_at(
+    features: Features, directions: Float[Tensor, "direction d"], rate: Float[np.ndarray, " direction"]
+) -> Bool[np.ndarray, "prompt direction"]:
     """(prompt, direction) whether a projection is among the share `rate` of the largest in the cloud."""
     cloud = features.traits.cloud
     projected = ((cloud.x - cloud.mean) @ directions.T).sort(dim=0).values
@@ -71,7 +74,9 @@ def active_at(features: Features, directions: Tensor, rate: Floats) -> Bools:
     return found
 
 
-def climb_per_prompt(features: Features, name: str, pools: Tensor, chosen: Ints) -> Rung:
+def climb_per_prompt(
+    features: Features, name: str, pools: Float[Tensor, "prompt fake d"], chosen: Int[np.ndarray, " slot"]
+) -> Rung:
     """Some features against fakes (prompt, fake, d) that depend on the activation which they are added to.
 
     Where nothing is like the features at a prompt, fakes are taken as they come, and the balance tells.
@@ -93,7 +98,9 @@ def climb_per_prompt(features: Features, name: str, pools: Tensor, chosen: Ints)
     return Rung(name, "plus", curves, answers, features.level, ids, ids, gap, matched, len(chosen))
 
 
-def against_one(features: Features, name: str, directions: Tensor, chosen: Ints) -> Rung:
+def against_one(
+    features: Features, name: str, directions: Float[Tensor, "prompt d"], chosen: Int[np.ndarray, " slot"]
+) -> Rung:
     """Some features against one direction (prompt, d) per prompt, which no choice can make more like them."""
     prompts = len(directions)
     answers = turned(features.respond, directions[:, None], np.ones((prompts, 1), bool), features.angles)
@@ -117,11 +124,10 @@ class Parts:
 
     respond: Responder
     traits: Traits
-    parts: Tensor
-    """(prompt, part, d)"""
-    ids: Ints
-    """(prompt, part) feature that each part belongs to."""
-    shares: Floats = field(default_factory=lambda: SHARES)
+    parts: Float[Tensor, "prompt part d"]
+    ids: Int[np.ndarray, "prompt part"]
+    """Feature that each part belongs to."""
+    shares: Float[np.ndarray, " share"] = field(default_factory=lambda: SHARES)
 
     def __post_init__(self) -> None:
         self.own_traits = self.traits.of(self.parts.flatten(0, 1))
@@ -130,7 +136,7 @@ class Parts:
         self.answers = self.stepped(self.parts, self.everywhere)
         self.level = self._level()
 
-    def stepped(self, directions: Tensor, asked: Bools) -> Curves:
+    def stepped(self, directions: Float[Tensor, "prompt part d"], asked: Bool[np.ndarray, "prompt part"]) -> Curves:
         """Curves over steps along directions (prompt, part, d), as large as the parts."""
         return stepped(self.respond, directions, self.parts.norm(dim=2), asked, self.shares)
 
@@ -139,7 +145,9 @@ class Parts:
         mixtures = covariance_mixture(self.traits.cloud, self.ids.size, generator)
         return self.stepped(mixtures.view(self.parts.shape), self.everywhere).at_middle()
 
-    def against(self, name: str, fakes: Tensor, asked: Bools | None = None) -> Rung:
+    def against(
+        self, name: str, fakes: Float[Tensor, "prompt part d"], asked: Bool[np.ndarray, "prompt part"] | None = None
+    ) -> Rung:
         """The parts against fakes (prompt, part, d) in their place, of all or some of them."""
         asked = self.everywhere if asked is None else asked
         count = len(np.unique(self.ids[asked]))

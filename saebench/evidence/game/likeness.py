@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 from torch import Tensor
 
 from saebench.evidence.game.fakes import Cloud
-from saebench.stats.statistics import Floats, Ints
+from saebench.stats.statistics import Floats
 
 CALIPER = 0.2
 """Largest difference of a pair, in standard deviations of the real features."""
@@ -25,10 +26,10 @@ class Traits:
     """What a direction is like, without a look at what the model does with it, and the scale on which that counts."""
 
     cloud: Cloud
-    unembedding: Tensor
-    """(d, d) Gram matrix of the centred unembedding: its quadratic form is the squared effect on the logits."""
+    unembedding: Float[Tensor, "d d"]
+    """Gram matrix of the centred unembedding: its quadratic form is the squared effect on the logits."""
 
-    def of(self, directions: Tensor) -> Floats:
+    def of(self, directions: Float[Tensor, "n d"]) -> Float[np.ndarray, "n trait"]:
         """(n, trait) of directions (n, d): those of `NAMES`."""
         unit = directions / directions.norm(dim=1, keepdim=True).clamp(min=1e-30)
         mean = self.cloud.mean / self.cloud.mean.norm().clamp(min=1e-30)
@@ -44,13 +45,19 @@ def _log_quadratic(unit: Tensor, matrix: Tensor) -> Tensor:
     return ((unit @ matrix) * unit).sum(dim=1).clamp(min=1e-12).log()
 
 
-def scale_of(real: Floats) -> Floats:
+def scale_of(real: Float[np.ndarray, "feature trait"]) -> Float[np.ndarray, " trait"]:
     """(trait,) standard deviations of the real features; 1 for a trait that does not vary."""
     spread = real.std(axis=0) if len(real) else np.ones(real.shape[1])
     return np.where(spread > 1e-5, spread, 1.0)
 
 
-def match(real: Floats, fake: Floats, scale: Floats, most: int, caliper: float = CALIPER) -> Ints:
+def match(
+    real: Float[np.ndarray, "real trait"],
+    fake: Float[np.ndarray, "fake trait"],
+    scale: Float[np.ndarray, " trait"],
+    most: int,
+    caliper: float = CALIPER,
+) -> Int[np.ndarray, "pair 2"]:
     """(pair, 2) indices of up to `most` real rows and a fake row each, in the order of the real ones.
 
     Every trait of a pair differs by at most `caliper` scales; no fake is taken twice, and the nearest free one is
@@ -77,7 +84,12 @@ def match(real: Floats, fake: Floats, scale: Floats, most: int, caliper: float =
     return np.array(pairs, dtype=np.intp).reshape(-1, 2)
 
 
-def balance(real: Floats, fake: Floats, scale: Floats, names: tuple[str, ...] = NAMES) -> dict[str, float]:
+def balance(
+    real: Float[np.ndarray, "real trait"],
+    fake: Float[np.ndarray, "fake trait"],
+    scale: Float[np.ndarray, " trait"],
+    names: tuple[str, ...] = NAMES,
+) -> dict[str, float]:
     """Standardised mean difference of every trait, fakes minus real ones."""
     gap = (fake.mean(axis=0) - real.mean(axis=0)) / scale
     return dict(zip(names, gap.tolist(), strict=True))

@@ -6,6 +6,7 @@ from functools import cache, partial
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from saebench.evidence.game import fakes, known, ladder
@@ -109,7 +110,13 @@ def _features(own: Dictionary, scene: Scene, chosen: Ints, active: Bools) -> Fea
     return Features(scene.ask_all, scene.traits, own.directions[chosen], own.rate[chosen], active)
 
 
-def data_rung(scene: Scene, own: Dictionary, real: Bools, fake: Bools, rate: Floats) -> Rung:
+def data_rung(
+    scene: Scene,
+    own: Dictionary,
+    real: Bool[np.ndarray, " latent"],
+    fake: Bool[np.ndarray, " latent"],
+    rate: Float[np.ndarray, " latent"],
+) -> Rung:
     """Some of the SAE's features (latent,) against others of it, matched like fakes; `rate` (latent,) counts as theirs."""
     own, active = replace(own, rate=rate), own.active[: scene.size.prompts]
     chosen, others = own.live[real[own.live] & ~fake[own.live]], own.live[fake[own.live]]
@@ -182,7 +189,7 @@ def active_parts(scene: Scene, own: Dictionary) -> Parts:
     return Parts(scene.ask.some(prompts.tolist()), scene.traits, parts, ids)
 
 
-def error(own: Dictionary, scene: Scene) -> Tensor:
+def error(own: Dictionary, scene: Scene) -> Float[Tensor, "prompt d"]:
     """(prompt, d) what the SAE's reconstruction adds to the activation."""
     return own.write(own.latents, scene.ask.x) - scene.ask.x
 
@@ -214,7 +221,7 @@ def _plateaus(scene: Scene, own: Dictionary) -> tuple[Floats, Floats]:
     return real, synthetic
 
 
-def doubles(own: Dictionary) -> Tensor:
+def doubles(own: Dictionary) -> Float[Tensor, "prompt latent"]:
     """(prompt, latent) latents with every active one swapped for one of like firing rate that contributes as much.
 
     Two active latents may get the same double, whose activations then add up.

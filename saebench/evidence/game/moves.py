@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jaxtyping import Float
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -11,7 +13,9 @@ ROUNDING = 1e-5
 """Share of a direction that is not told from an error of single precision."""
 
 
-def rotated(x: Tensor, directions: Tensor, angles: Tensor) -> Tensor:
+def rotated(
+    x: Float[Tensor, " d"], directions: Float[Tensor, "direction d"], angles: Float[Tensor, " angle"]
+) -> Float[Tensor, "direction angle d"]:
     """(direction, angle, d): x (d,) turned towards each direction (direction, d) by angles (angle,) in radians.
 
     Both are centred over d first, since layer norms do not see the mean, and the mean of x is put back. The norm of
@@ -31,7 +35,9 @@ def rotated(x: Tensor, directions: Tensor, angles: Tensor) -> Tensor:
     return mean + centred.norm() * turned  # type: ignore[no-any-return]
 
 
-def stepped(x: Tensor, directions: Tensor, sizes: Tensor) -> Tensor:
+def stepped(
+    x: Float[Tensor, " d"], directions: Float[Tensor, "direction d"], sizes: Float[Tensor, "direction step"]
+) -> Float[Tensor, "direction step d"]:
     """(direction, step, d): x (d,) plus steps of sizes (direction, step) along each direction (direction, d)."""
     unit = directions / directions.norm(dim=1, keepdim=True).clamp(min=1e-30)
     return x + sizes[:, :, None] * unit[:, None]  # type: ignore[no-any-return]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from saebench.evidence.game.responses import Response
@@ -31,7 +32,7 @@ class Perturber:
     hook: str
     prompts: Sequence[Sequence[int]]
     """Token ids; the last one's activation is moved."""
-    x: Tensor = field(init=False)
+    x: Float[Tensor, "prompt d"] = field(init=False)
     start: int = field(init=False)
     """The first layer that is run."""
     _held: "dict[int, _Prompt]" = field(init=False, default_factory=dict)
@@ -52,7 +53,9 @@ class Perturber:
             if not self._same_as_whole():
                 raise ValueError(f"{self.subject.name} does not give the same logits from remembered keys and values")
 
-    def __call__(self, prompt: int, points: Tensor, centre: Tensor | None = None) -> Response:
+    def __call__(
+        self, prompt: int, points: Float[Tensor, "point d"], centre: Float[Tensor, " d"] | None = None
+    ) -> Response:
         """Answers to points (point, d), against that to the prompt's own activation or to another `centre` (d,)."""
         held = self._prompt(prompt)
         clean = held.clean if centre is None else self._clean(held, centre)

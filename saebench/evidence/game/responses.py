@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Int
 
 from saebench.evidence.game import curves, moves
 from saebench.stats.statistics import Bools, Floats
@@ -25,33 +25,36 @@ STATISTICS = ("sensitivity", "sensitivity_l2", *curves.SHAPES)
 class Response:
     """How far the model's answer is from that to the activation as it was."""
 
-    kl: Tensor
-    """(point,) KL(clean || moved) of the next-token distribution in nats."""
-    l2: Tensor
-    """(point,) distance at a later layer."""
+    kl: Float[Tensor, " point"]
+    """KL(clean || moved) of the next-token distribution in nats."""
+    l2: Float[Tensor, " point"]
+    """Distance at a later layer."""
 
 
+@runtime_checkable
 class Responder(Protocol):
     """Anything that answers to moved activations: a language model, or a planted network in a test."""
 
-    x: Tensor
-    """(prompt, d) activations as they were."""
+    x: Float[Tensor, "prompt d"]
+    """Activations as they were."""
 
-    def __call__(self, prompt: int, points: Tensor, centre: Tensor | None = None) -> Response:
+    def __call__(
+        self, prompt: int, points: Float[Tensor, "point d"], centre: Float[Tensor, " d"] | None = None
+    ) -> Response:
         """Answers to points (point, d) in place of the prompt's activation, or of another `centre` (d,)."""
         ...
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Answers (prompt, slot, sign, step), NaN where nothing was asked; a slot is a direction at a prompt."""
+    """Answers, NaN where nothing was asked; a slot is a direction at a prompt."""
 
-    steps: Floats
-    """(step,) angles in radians, or shares of a step's full size."""
-    kl: Floats
-    l2: Floats
+    steps: Float[np.ndarray, " step"]
+    """Angles in radians, or shares of a step's full size."""
+    kl: Float[np.ndarray, "prompt slot sign step"]
+    l2: Float[np.ndarray, "prompt slot sign step"]
 
-    def at_middle(self) -> tuple[Floats, Floats]:
+    def at_middle(self) -> tuple[Float[np.ndarray, " prompt"], Float[np.ndarray, " prompt"]]:
         """(prompt,) median KL and distance at the middle step, over slots and signs."""
         middle = len(self.steps) // 2
         with warnings.catch_warnings():
@@ -59,7 +62,9 @@ class Curves:
             kl, l2 = (np.nanmedian(each[..., middle], axis=(1, 2)) for each in (self.kl, self.l2))
         return kl, l2
 
-    def statistic(self, name: str, sign: str, level: tuple[Floats, Floats]) -> Floats:
+    def statistic(
+        self, name: str, sign: str, level: tuple[Float[np.ndarray, " prompt"], Float[np.ndarray, " prompt"]]
+    ) -> Float[np.ndarray, "prompt slot"]:
         """(prompt, slot) one of `STATISTICS`; `level` (prompt,) of KL and distance is what sensitivity is about."""
         at = SIGNS.index(sign)
         if name in curves.SHAPES:
@@ -67,17 +72,22 @@ class Curves:
         response, wanted = (self.l2, level[1]) if name == "sensitivity_l2" else (self.kl, level[0])
         return curves.sensitivity(self.steps, response[:, :, at], np.broadcast_to(wanted[:, None], self.kl.shape[:2]))
 
-    def slots(self, chosen: NDArray[np.intp]) -> Curves:
+    def slots(self, chosen: Int[np.ndarray, " chosen"]) -> Curves:
         """The same of some slots."""
         return Curves(self.steps, self.kl[:, chosen], self.l2[:, chosen])
 
-    def only(self, asked: Bools) -> Curves:
+    def only(self, asked: Bool[np.ndarray, "prompt slot"]) -> Curves:
         """The same with nothing known of slots (prompt, slot) that are not asked about."""
         kl, l2 = (np.where(asked[:, :, None, None], side, np.nan) for side in (self.kl, self.l2))
         return Curves(self.steps, kl, l2)
 
 
-def turned(respond: Responder, directions: Tensor, asked: Bools, angles: Floats) -> Curves:
+def turned(
+    respond: Responder,
+    directions: Float[Tensor, "slot d"] | Float[Tensor, "prompt slot d"],
+    asked: Bool[np.ndarray, "prompt slot"],
+    angles: Float[np.ndarray, " angle"],
+) -> Curves:
     """Curves over rotations towards directions (slot, d), or (prompt, slot, d) where each prompt has its own."""
     import torch
 
@@ -90,7 +100,13 @@ def turned(respond: Responder, directions: Tensor, asked: Bools, angles: Floats)
     return _answers(respond, asked, angles, points)
 
 
-def stepped(respond: Responder, directions: Tensor, sizes: Tensor, asked: Bools, shares: Floats) -> Curves:
+def stepped(
+    respond: Responder,
+    directions: Float[Tensor, "prompt slot d"],
+    sizes: Float[Tensor, "prompt slot"],
+    asked: Bool[np.ndarray, "prompt slot"],
+    shares: Float[np.ndarray, " share"],
+) -> Curves:
     """Curves over steps of shares of sizes (prompt, slot) along directions (prompt, slot, d)."""
     import torch
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 
 from saebench.evidence.game.fakes import covariance_mixture
 from saebench.evidence.game.games import Table
 from saebench.evidence.game.likeness import IMBALANCE, Traits, scale_of
 from saebench.evidence.game.responses import SIGNS, STATISTICS, Curves, Responder, turned
-from saebench.stats.statistics import Bools, Floats, seed_of
+from saebench.stats.statistics import Floats, seed_of
 
 if TYPE_CHECKING:
     from torch import Tensor
-from saebench.stats.statistics import Ints
 
 ANGLES = np.radians([5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 65.0, 90.0])
 SHARES = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
@@ -34,12 +34,11 @@ class Rung:
     """Which way features are told from fakes, if they are: `plus` turns a feature on, `minus` an active one down."""
     real: Curves
     fake: Curves
-    level: tuple[Floats, Floats]
-    """(prompt,) KL and distance that sensitivity is about."""
-    real_id: Ints
-    """(prompt, slot)"""
-    fake_id: Ints
-    """(prompt, slot) feature that the fake was matched to."""
+    level: tuple[Float[np.ndarray, " prompt"], Float[np.ndarray, " prompt"]]
+    """KL and distance that sensitivity is about."""
+    real_id: Int[np.ndarray, "prompt slot"]
+    fake_id: Int[np.ndarray, "prompt fake_slot"]
+    """Feature that the fake was matched to."""
     balance: dict[str, float]
     matched: int
     candidates: int
@@ -68,13 +67,13 @@ class Features:
 
     respond: Responder
     traits: Traits
-    directions: Tensor
-    """(feature, d) in the order in which they are tried."""
-    rate: Floats
-    """(feature,) share of tokens on which each is active."""
-    active: Bools
-    """(prompt, feature) whether it is active at the prompt, where it is not asked about."""
-    angles: Floats = field(default_factory=lambda: ANGLES)
+    directions: Float[Tensor, "feature d"]
+    """In the order in which they are tried."""
+    rate: Float[np.ndarray, " feature"]
+    """Share of tokens on which each is active."""
+    active: Bool[np.ndarray, "prompt feature"]
+    """Whether it is active at the prompt, where it is not asked about."""
+    angles: Float[np.ndarray, " angle"] = field(default_factory=lambda: ANGLES)
     _known: dict[int, tuple[Floats, Floats]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,7 +88,7 @@ class Features:
         asked = np.ones((len(self.respond.x), REFERENCES), dtype=bool)
         return turned(self.respond, mixtures, asked, self.angles).at_middle()
 
-    def curves(self, chosen: Ints) -> Curves:
+    def curves(self, chosen: Int[np.ndarray, " slot"]) -> Curves:
         """Curves (prompt, slot) of some features."""
         missing = np.array([i for i in chosen.tolist() if i not in self._known], dtype=np.intp)
         if len(missing):
@@ -104,14 +103,12 @@ class Pool:
     """Made-up directions to choose fakes from; those that are latents have firing rates of their own."""
 
     name: str
-    directions: Tensor
-    """(fake, d)"""
-    rate: Floats | None = None
-    active: Bools | None = None
-    """(prompt, fake)"""
+    directions: Float[Tensor, "fake d"]
+    rate: Float[np.ndarray, " fake"] | None = None
+    active: Bool[np.ndarray, "prompt fake"] | None = None
     _found: dict[Traits, Floats] = field(default_factory=dict, repr=False)
 
-    def traits(self, traits: Traits) -> Floats:
+    def traits(self, traits: Traits) -> Float[np.ndarray, "fake trait"]:
         """(fake, trait), found once: the pools of a model serve all SAEs."""
         if traits not in self._found:
             self._found[traits] = traits.of(self.directions)

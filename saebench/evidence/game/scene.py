@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from saebench.evidence.game import fakes
@@ -36,14 +37,14 @@ class Scene:
     """At `more_prompts` prompts."""
     ask_all: Perturber
     """At the first `prompts` of them."""
-    token: Tensor
-    """(prompt,) id of each prompt's last token."""
+    token: Int[Tensor, " prompt"]
+    """Id of each prompt's last token."""
     cloud: Cloud
     """What fakes are drawn from."""
     traits: Traits
     """By which they are matched, measured on other tokens."""
-    cloud_token: Tensor
-    """(token,) ids of the tokens that the cloud was taken at."""
+    cloud_token: Int[Tensor, " token"]
+    """Ids of the tokens that the cloud was taken at."""
 
     @cached_property
     def mixtures(self) -> Pool:
@@ -93,7 +94,7 @@ def make_scene(activations: Activations, inside: int, size: Size) -> Scene:
     return Scene(subject, size, ask, ask.some(range(size.prompts)), last_token, cloud, traits, tokens[rows])
 
 
-def unembedding(subject: Subject, hook: str, d: int) -> Tensor:
+def unembedding(subject: Subject, hook: str, d: int) -> Float[Tensor, "{d} {d}"]:
     """(d, d) Gram matrix of the centred unembedding; zeros at hooks that do not write to the residual stream as is."""
     weight = subject.bridge.W_U.detach().float().cpu()
     if weight.shape[0] != d or not hook.endswith(WRITES):

@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 
 from saebench.stats.statistics import Bools, Floats, Ints
 
@@ -54,12 +56,12 @@ class ByWord:
     mean: sparse.csc_array
     """(word, d_sae) mean activation."""
 
-    def strength(self, latent: int) -> Floats:
+    def strength(self, latent: int) -> Float[np.ndarray, " word"]:
         """(word,) mean activation of one latent."""
         found: Floats = self.mean[:, [latent]].toarray()[:, 0]
         return found
 
-    def any_on(self, latents: Ints) -> Bools:
+    def any_on(self, latents: Int[np.ndarray, " latent"]) -> Bool[np.ndarray, " word"]:
         """(word,) whether any of some latents is on."""
         found: Bools = np.asarray(self.on[:, latents].sum(axis=1)).ravel() > 0
         return found
@@ -69,17 +71,17 @@ class ByWord:
 class Children:
     """Children of one concept's main latent and what they are compared with."""
 
-    latents: Ints
-    controls: Ints
-    main: Floats
-    """(word,) mean activation of the main latent."""
-    with_child: Bools
-    """(word,) words of the concept at which a child is on."""
-    with_control: Bools
-    """(word,) words without a child at which a control is on."""
-    others: Bools
-    """(word,) words of the concept at which no child is on."""
-    control_others: Bools
+    latents: Int[np.ndarray, " child"]
+    controls: Int[np.ndarray, " control"]
+    main: Float[np.ndarray, " word"]
+    """Mean activation of the main latent."""
+    with_child: Bool[np.ndarray, " word"]
+    """Words of the concept at which a child is on."""
+    with_control: Bool[np.ndarray, " word"]
+    """Words without a child at which a control is on."""
+    others: Bool[np.ndarray, " word"]
+    """Words of the concept at which no child is on."""
+    control_others: Bool[np.ndarray, " word"]
 
 
 def find_children(study: Study, detectors: Detectors, split: bool = True) -> tuple[Children, ...]:
@@ -126,7 +128,7 @@ class _Seen:
     """(d_sae, concept) number of the concept's known words."""
     single: Ints
     """Latents that are on at one word of all."""
-    single_word: Ints
+    single_word: NDArray[np.integer]
     single_strength: Floats
 
     @classmethod

@@ -1,5 +1,7 @@
 """Concepts and their words: first letters of any vocabulary, or a set given as data, a TOML of words per concept."""
 
+from __future__ import annotations
+
 import hashlib
 import random
 import re
@@ -8,10 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from saebench.evidence.words.vocabulary import Split, Word, WordFilter
 from saebench.record.naming import nearest
@@ -19,6 +20,9 @@ from saebench.record.places import fixtures_dir
 from saebench.record.plain_text import read_toml
 from saebench.record.score import Unscored
 from saebench.stats.statistics import seed_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
 
 LETTERS = "letters"
 TEMPLATE = r"[^{}]*\{word\}[^{}]*(\{concept\}[^{}]*)?"
@@ -57,7 +61,7 @@ class ConceptSet:
             return [word.letter]
         return [name for name, words in self.members.items() if word.text.strip() in words]
 
-    def membership(self, words: Sequence[Word]) -> NDArray[np.bool_]:
+    def membership(self, words: Sequence[Word]) -> Bool[np.ndarray, "word concept"]:
         """(word, concept)"""
         column = {name: i for i, name in enumerate(self.concepts)}
         member = np.zeros((len(words), len(column)), dtype=bool)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from scipy.special import expit
 
@@ -41,33 +42,34 @@ STEPS = 8
 class Detectors:
     """What was chosen for each concept; nothing here has seen a test word."""
 
-    order: Ints
-    """(concept, k) latents in the order in which k-sparse probes take them; the first is the main latent."""
-    threshold: Floats
-    """(concept,) of the main latent: it says yes above it. Infinite where no latent is specific enough."""
-    said: Bools
-    """(row, concept, k) what the k-sparse probe says; `k - 1` is the index, so that the first is the main latent."""
-    validation_f1: Floats
-    """(concept, k)"""
-    split_count: Ints
-    """(concept,) number of latents that the concept is split over."""
+    order: Int[np.ndarray, "concept k"]
+    """Latents in the order in which k-sparse probes take them; the first is the main latent."""
+    threshold: Float[np.ndarray, " concept"]
+    """Of the main latent: it says yes above it. Infinite where no latent is specific enough."""
+    said: Bool[np.ndarray, "row concept k"]
+    """What the k-sparse probe says; `k - 1` is the index, so that the first is the main latent."""
+    validation_f1: Float[np.ndarray, "concept k"]
+    split_count: Int[np.ndarray, " concept"]
+    """Number of latents that the concept is split over."""
 
     @property
-    def main(self) -> Ints:
+    def main(self) -> Int[np.ndarray, " concept"]:
         """(concept,)"""
         return self.order[:, 0]
 
-    def split_latents(self, concept: int) -> Ints:
+    def split_latents(self, concept: int) -> Int[np.ndarray, " split"]:
         return self.order[concept, : self.split_count[concept]]
 
-    def said_by_split(self) -> Bools:
+    def said_by_split(self) -> Bool[np.ndarray, "row concept"]:
         """(row, concept) what the k-sparse probe on the split latents says."""
         at = (self.split_count - 1)[None, :, None]
         found: Bools = np.take_along_axis(self.said, at, axis=2)[:, :, 0]
         return found
 
 
-def find_detectors(study: Study, member: Bools | None = None, largest: int = LARGEST) -> Detectors:
+def find_detectors(
+    study: Study, member: Bool[np.ndarray, "word concept"] | None = None, largest: int = LARGEST
+) -> Detectors:
     """Choose detectors, up to `largest` latents, for a study's concepts or for another `member` (word, concept)."""
     member = (study.member if member is None else member)[study.word_of]
     train, validation = study.rows(Split.TRAIN), study.rows(Split.VALIDATION)
@@ -93,20 +95,23 @@ def find_detectors(study: Study, member: Bools | None = None, largest: int = LAR
     return Detectors(order, main_threshold, said, found, split_counts(found))
 
 
-def split_counts(f1: Floats) -> Ints:
+def split_counts(f1: Float[np.ndarray, "concept k"]) -> Int[np.ndarray, " concept"]:
     """(concept,) number of latents in the split, from F1 (concept, k): as long as each raises F1 by the jump."""
     jumps = np.diff(f1, axis=1) > JUMP
     counts: Ints = 1 + np.cumprod(jumps, axis=1).sum(axis=1)
     return counts
 
 
-def f1_of(said: Bools, member: Bools) -> Floats:
+def f1_of(
+    said: Bool[np.ndarray, " row *concept"], member: Bool[np.ndarray, " row *concept"]
+) -> Float[np.ndarray, "*concept"]:
     """F1 of each column of (row, concept); 0 where nothing was said rightly."""
-    found: Floats = 2 * (said & member).sum(0) / np.maximum(said.sum(0) + member.sum(0), 1)
-    return found
+    return np.asarray(2 * (said & member).sum(0) / np.maximum(said.sum(0) + member.sum(0), 1))
 
 
-def specific_latents(columns: sparse.csc_array, member: Bools, rows: Bools) -> Bools:
+def specific_latents(
+    columns: sparse.csc_array, member: Bool[np.ndarray, "row concept"], rows: Bool[np.ndarray, " row"]
+) -> Bool[np.ndarray, "concept latent"]:
     """(concept, latent) where the latent is active at no more than a quarter of the rows outside the concept.
 
     A latent that is active wherever it is read detects nothing by being active, whatever a threshold makes of it: a
@@ -120,7 +125,13 @@ def specific_latents(columns: sparse.csc_array, member: Bools, rows: Bools) -> B
     return found
 
 
-def main_latents(columns: sparse.csc_array, member: Bools, fit: Bools, validation: Bools, f1: Floats) -> Ints:
+def main_latents(
+    columns: sparse.csc_array,
+    member: Bool[np.ndarray, "row concept"],
+    fit: Bool[np.ndarray, " row"],
+    validation: Bool[np.ndarray, " row"],
+    f1: Float[np.ndarray, "concept latent"],
+) -> Int[np.ndarray, " concept"]:
     """(concept,) the latent that detects it best on validation rows, of the ten with the largest f1 (concept, latent).
 
     Their thresholds are fitted on some rows. Of equals it is the one with the larger f1.
@@ -135,7 +146,9 @@ def main_latents(columns: sparse.csc_array, member: Bools, fit: Bools, validatio
     return chosen
 
 
-def latent_f1(columns: sparse.csc_array, member: Bools, rows: Bools) -> Floats:
+def latent_f1(
+    columns: sparse.csc_array, member: Bool[np.ndarray, "row concept"], rows: Bool[np.ndarray, " row"]
+) -> Float[np.ndarray, "concept latent"]:
     """(concept, latent) best F1 of each latent at any threshold above zero, on some of the rows."""
     kept = rows[columns.indices] & (columns.data > 0)
     latent = np.repeat(np.arange(columns.shape[1]), np.diff(columns.indptr))[kept]
@@ -156,7 +169,7 @@ def latent_f1(columns: sparse.csc_array, member: Bools, rows: Bools) -> Floats:
     return best
 
 
-def gathered(columns: sparse.csc_array, latents: Ints) -> NDArray[np.float32]:
+def gathered(columns: sparse.csc_array, latents: Int[np.ndarray, "concept k"]) -> Float[np.ndarray, "row concept k"]:
     """Dense values (row, concept, k) of some latents (concept, k)."""
     wanted, where = np.unique(latents, return_inverse=True)
     dense: NDArray[np.float32] = columns[:, wanted].toarray()
@@ -164,8 +177,13 @@ def gathered(columns: sparse.csc_array, latents: Ints) -> NDArray[np.float32]:
 
 
 def k_sparse(
-    columns: sparse.csc_array, member: Bools, rows: Bools, main: Ints, specific: Bools, largest: int
-) -> tuple[Ints, list[Floats]]:
+    columns: sparse.csc_array,
+    member: Bool[np.ndarray, "row concept"],
+    rows: Bool[np.ndarray, " row"],
+    main: Int[np.ndarray, " concept"],
+    specific: Bool[np.ndarray, "concept latent"],
+    largest: int,
+) -> tuple[Int[np.ndarray, "concept k"], list[Float[np.ndarray, "concept _"]]]:
     """Latents (concept, k) by forward selection, starting from the main latent, and weights (concept, k) per k.
 
     Each further latent is the one whose activation is most correlated with what the logistic probe so far gets

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -19,18 +20,22 @@ ITERATIONS = 60
 class Probe:
     """One logistic probe per concept: yes where `x @ direction > threshold`."""
 
-    direction: Tensor
-    """(concept, d) unit vectors."""
-    threshold: Tensor
-    """(concept,)"""
+    direction: Float[Tensor, "concept d"]
+    """Unit vectors."""
+    threshold: Float[Tensor, " concept"]
 
-    def says(self, x: Tensor) -> NDArray[np.bool_]:
+    def says(self, x: Float[Tensor, "row d"]) -> Bool[np.ndarray, "row concept"]:
         """(row, concept) whether each probe says yes to each activation (row, d)."""
         said: NDArray[np.bool_] = (x @ self.direction.T > self.threshold).numpy()
         return said
 
 
-def fit_probe(x: Tensor, member: NDArray[np.bool_], train: NDArray[np.bool_], validation: NDArray[np.bool_]) -> Probe:
+def fit_probe(
+    x: Float[Tensor, "row d"],
+    member: Bool[np.ndarray, "row concept"],
+    train: Bool[np.ndarray, " row"],
+    validation: Bool[np.ndarray, " row"],
+) -> Probe:
     """One-vs-rest logistic probes of all concepts at once, with classes weighted alike.
 
     Directions are fitted on train rows; the penalty and the thresholds, for the best F1, are chosen on validation
@@ -79,8 +84,8 @@ def _logistic(features: Tensor, labels: Tensor, start: Tensor, penalty: float) -
 
 
 def best_thresholds(
-    scores: NDArray[np.floating], member: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    scores: Float[np.ndarray, "row concept"], member: Bool[np.ndarray, "row concept"]
+) -> tuple[Float[np.ndarray, " concept"], Float[np.ndarray, " concept"]]:
     """For each column of scores (row, concept) the best F1 of `score > threshold`, and that threshold.
 
     A threshold lies halfway between two scores, so that equal scores stay together.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Int, Shaped
 
 from saebench.evidence.words.detectors import Detectors
 from saebench.evidence.words.published import Projections, projections
@@ -14,26 +14,32 @@ if TYPE_CHECKING:
     from saebench.evidence.words.study import Study
 
 
-def project(study: Study, detectors: Detectors, concept: int, rows: NDArray[np.intp]) -> Projections:
+def project(study: Study, detectors: Detectors, concept: int, rows: Int[np.ndarray, " row"]) -> Projections:
     """Latents of some rows on the probe of one concept."""
     total = (study.x[rows] @ study.probe.direction[concept]).numpy()
     return projections(study.latents[rows], study.cosines[concept], detectors.split_latents(concept), total)
 
 
-def project_each(study: Study, detectors: Detectors, owner: NDArray[np.intp], rows: NDArray[np.intp]) -> Projections:
+def project_each(
+    study: Study, detectors: Detectors, owner: Int[np.ndarray, " row"], rows: Int[np.ndarray, " row"]
+) -> Projections:
     """Latents of each row on the probe of a concept of its own (row,)."""
     total = (study.x[rows] * study.probe.direction[owner]).sum(dim=1).numpy()
     every = projections(study.latents[rows], np.zeros(study.latents.shape[1]), np.empty(0, dtype=np.intp), total)
     split = np.zeros(every.latent.shape, dtype=bool)
-    for concept in np.unique(owner):
+    for concept in np.unique(owner).tolist():
         split[owner == concept] = np.isin(every.latent[owner == concept], detectors.split_latents(concept))
     cosine = np.where(every.latent >= 0, study.cosines[owner[:, None], every.latent], 0.0).astype(np.float64)
     return Projections(every.latent, every.activation, cosine, split, every.total)
 
 
 def carrier_columns(
-    study: Study, detectors: Detectors, owner: NDArray[np.intp], rows: NDArray[np.intp], words: Projections
-) -> dict[str, NDArray[np.generic]]:
+    study: Study,
+    detectors: Detectors,
+    owner: Int[np.ndarray, " row"],
+    rows: Int[np.ndarray, " row"],
+    words: Projections,
+) -> dict[str, Shaped[np.ndarray, " row"]]:
     """Of rows with a concept of their own (row,): the latent that holds most of the probe's direction."""
     with np.errstate(divide="ignore", invalid="ignore"):
         share = words.at_top(words.value) / words.total

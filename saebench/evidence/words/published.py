@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
 from numpy.typing import NDArray
 
 from saebench.stats.statistics import Bools, Floats
@@ -31,47 +32,49 @@ SILENT = 1e-8
 class Projections:
     """Active latents of words, in rows padded to the same length, on the unit probe direction of one concept."""
 
-    latent: NDArray[np.intp]
-    """(row, slot) index of the latent; -1 where the row has no more."""
-    activation: Floats
-    """(row, slot)"""
-    cosine: Floats
-    """(row, slot) of decoder row and probe."""
-    is_split: Bools
-    """(row, slot) whether the latent is one of the concept's split latents."""
-    total: Floats
-    """(row,) projection of the activation itself, neither centred nor with the probe's bias."""
+    latent: Int[np.ndarray, "row slot"]
+    """Index of the latent; -1 where the row has no more."""
+    activation: Float[np.ndarray, "row slot"]
+    cosine: Float[np.ndarray, "row slot"]
+    """Of decoder row and probe."""
+    is_split: Bool[np.ndarray, "row slot"]
+    """Whether the latent is one of the concept's split latents."""
+    total: Float[np.ndarray, " row"]
+    """Projection of the activation itself, neither centred nor with the probe's bias."""
 
     @cached_property
-    def value(self) -> Floats:
+    def value(self) -> Float[np.ndarray, "row slot"]:
         """(row, slot) projection of what each latent writes."""
-        return self.activation * self.cosine
+        return np.asarray(self.activation * self.cosine)
 
     @cached_property
-    def main(self) -> Floats:
+    def main(self) -> Float[np.ndarray, " row"]:
         """(row,) projection of the split latents together."""
         found: Floats = np.where(self.is_split, self.value, 0.0).sum(axis=1)
         return found
 
     @cached_property
-    def silent(self) -> Bools:
+    def silent(self) -> Bool[np.ndarray, " row"]:
         """(row,) whether every split latent is silent."""
         loud: Bools = np.any(self.is_split & (np.abs(self.activation) >= SILENT), axis=1)
         return ~loud
 
     @cached_property
-    def top(self) -> NDArray[np.intp]:
+    def top(self) -> Int[np.ndarray, " row"]:
         """(row,) slot of the latent with the largest projection."""
         found: NDArray[np.intp] = np.where(self.latent >= 0, self.value, -np.inf).argmax(axis=1)
         return found
 
-    def at_top(self, values: NDArray[Any]) -> NDArray[Any]:
+    def at_top(self, values: Shaped[np.ndarray, "row slot"]) -> Shaped[np.ndarray, " row"]:
         """(row,) of values (row, slot), those of the top latent."""
         return np.take_along_axis(values, self.top[:, None], axis=1)[:, 0]
 
 
 def projections(
-    latents: sparse.csr_array, cosines: NDArray[np.floating], split: NDArray[np.integer], total: NDArray[np.floating]
+    latents: sparse.csr_array,
+    cosines: Float[np.ndarray, " d_sae"],
+    split: Int[np.ndarray, " split"],
+    total: Float[np.ndarray, " row"],
 ) -> Projections:
     """Pad the sparse latents (row, d_sae) of some words; `cosines` is (d_sae,), `total` (row,)."""
     active = np.diff(latents.indptr)
@@ -84,7 +87,9 @@ def projections(
     return Projections(latent, activation, cosine, filled & np.isin(latent, split), np.asarray(total, dtype=np.float64))
 
 
-def full_absorption(words: Projections, *, cosine: float = FULL_COSINE, share: float = SHARE) -> Bools:
+def full_absorption(
+    words: Projections, *, cosine: float = FULL_COSINE, share: float = SHARE
+) -> Bool[np.ndarray, " row"]:
     """(row,) whether all split latents are silent and another latent holds the concept in their place (0.3.2, 0.6.0)."""
     aligned = words.at_top(words.cosine) >= cosine
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -93,7 +98,7 @@ def full_absorption(words: Projections, *, cosine: float = FULL_COSINE, share: f
     return found
 
 
-def fraction_0_6_0(words: Projections) -> Floats:
+def fraction_0_6_0(words: Projections) -> Float[np.ndarray, " row"]:
     """(row,) share of the concept's projection that up to three aligned latents hold beside the split latents."""
     absorbing = ~words.is_split & (words.cosine >= FRACTION_COSINE) & (words.value > 0)
     held = -np.sort(-np.where(absorbing, words.value, 0.0), axis=1)[:, :ABSORBERS].sum(axis=1)
@@ -105,7 +110,7 @@ def fraction_0_6_0(words: Projections) -> Floats:
     return np.where(none, 0.0, np.where(main <= 0, 1.0, partial))
 
 
-def fraction_0_3_2(words: Projections) -> Floats:
+def fraction_0_3_2(words: Projections) -> Float[np.ndarray, " row"]:
     """(row,) share of all latents' projection that is not the split latents', without any threshold."""
     everything = words.value.sum(axis=1)
     none = (words.main >= words.total) | (everything <= 0)

@@ -1,21 +1,21 @@
 """Activations at words: each word as one token after a few in-context prefixes, whose keys and values are computed once."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from saebench.evidence.words.concepts import ConceptSet, Plan, prefixes
 from saebench.evidence.words.probes import Probe, fit_probe
 from saebench.evidence.words.vocabulary import Split, Word, one_reading_each, token_texts, words_of
 from saebench.record.score import Unscored
-from saebench.subject.cache import Cache, Inputs, Tensors
+from saebench.subject.cache import Inputs, Tensors
 from saebench.subject.corpora import reference_texts, token_ids
 from saebench.subject.subject import Subject, layer_of
 
@@ -38,29 +38,35 @@ class Readings:
     hook: str
     words: tuple[Word, ...]
     prefix_tokens: tuple[tuple[int, ...], ...]
-    x: Tensor
-    """(word, prefix, d)"""
+    x: Float[Tensor, "word prefix d"]
 
     @property
     def concepts(self) -> tuple[str, ...]:
         return self.plan.concepts.concepts
 
     @cached_property
-    def member(self) -> NDArray[np.bool_]:
+    def member(self) -> Bool[np.ndarray, "word concept"]:
         """(word, concept)"""
         return self.plan.concepts.membership(self.words)
 
     @cached_property
-    def split(self) -> NDArray[np.int8]:
+    def split(self) -> Int[np.ndarray, " word"]:
         """(word,) `Split` of each word."""
         return np.array([word.split for word in self.words], dtype=np.int8)
 
-    def rows(self, *splits: Split) -> NDArray[np.bool_]:
+    def rows(self, *splits: Split) -> Bool[np.ndarray, " row"]:
         """(row,) whether the word of row `word * prefixes + prefix` is of one of the splits."""
         return np.repeat(np.isin(self.split, splits), self.x.shape[1])
 
 
-def read_words(subject: Subject, hook: str, plan: Plan, cache: Cache) -> Readings:
+@runtime_checkable
+class Keeping(Protocol):
+    """What keeps tensors by what they were made from: `saebench.subject.cache.Cache`, or what forgets them in a test."""
+
+    def get(self, inputs: Inputs, compute: Callable[[], Tensors]) -> Tensors: ...
+
+
+def read_words(subject: Subject, hook: str, plan: Plan, cache: Keeping) -> Readings:
     """Read all words of the plan through the cache. Raises Unscored where the model has too few of them."""
     subject.check_hook(hook)
     found = cache.get(inputs_of(subject, hook, plan), lambda: _read(subject, hook, plan))
@@ -75,7 +81,7 @@ def inputs_of(subject: Subject, hook: str, plan: Plan) -> Inputs:
     return {"version": VERSION, "model": subject.digest, "hook": hook, "words": plan.name}
 
 
-def read_probe(subject: Subject, readings: Readings, cache: Cache) -> Probe:
+def read_probe(subject: Subject, readings: Readings, cache: Keeping) -> Probe:
     """The probe of the readings' concepts through the cache; fitted on one reading of each train word."""
     count = readings.x.shape[1]
     x, member = readings.x.flatten(0, 1), np.repeat(readings.member, count, axis=0)
@@ -130,7 +136,7 @@ def _ids(subject: Subject, text: str) -> list[int]:
     return token_ids(subject.tokenizer, [text])[0]
 
 
-def one_token(tokenizer: Any, before: str, words: Sequence[Word], concepts: ConceptSet) -> NDArray[np.bool_]:
+def one_token(tokenizer: Any, before: str, words: Sequence[Word], concepts: ConceptSet) -> Bool[np.ndarray, " word"]:
     """(word,) whether the word, in its line after `before`, is its own token and leaves the tokens before it alone.
 
     Where it is read comes from the offsets of the tokens, not from counting them.
@@ -150,7 +156,7 @@ def one_token(tokenizer: Any, before: str, words: Sequence[Word], concepts: Conc
     return np.array(found, dtype=bool)
 
 
-def tokens_around(subject: Subject, readings: Readings) -> tuple[tuple[int, ...], Tensor]:
+def tokens_around(subject: Subject, readings: Readings) -> tuple[tuple[int, ...], Int[Tensor, " concept"]]:
     """Tokens between word and answer, and the first token of every concept's answer.
 
     Raises Unscored for a concept set whose template asks for no answer or whose answers begin alike.
@@ -178,7 +184,9 @@ def _read(subject: Subject, hook: str, plan: Plan) -> Tensors:
 
 
 @torch.no_grad()
-def after_prefix(subject: Subject, hook: str, prefix: Tensor, tokens: Tensor) -> Tensor:
+def after_prefix(
+    subject: Subject, hook: str, prefix: Int[Tensor, "1 position"], tokens: Int[Tensor, "word 1"]
+) -> Float[Tensor, "word d"]:
     """Activation (word, d) at the hook of each one-token word (word, 1) right after a prefix (1, position).
 
     It depends on nothing that follows the word. The prefix runs once, its keys and values serve all words, and
@@ -198,7 +206,7 @@ def after_prefix(subject: Subject, hook: str, prefix: Tensor, tokens: Tensor) ->
 
 
 @torch.no_grad()
-def remember(subject: Subject, prefix: Tensor, stop: int | None = None) -> Any:
+def remember(subject: Subject, prefix: Int[Tensor, "1 position"], stop: int | None = None) -> Any:
     """Keys and values of a prefix (1, position), up to layer `stop`."""
     from transformers.cache_utils import DynamicCache
 

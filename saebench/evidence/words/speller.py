@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from saebench.evidence.words.probes import Probe
-from saebench.evidence.words.readings import Readings, inputs_of, remember, repeated, tokens_around
+from saebench.evidence.words.readings import Keeping, Readings, inputs_of, remember, repeated, tokens_around
 from saebench.evidence.words.vocabulary import EDITED, Split, in_turn, turn
 from saebench.stats.statistics import Ints
-from saebench.subject.cache import Cache, Inputs
+from saebench.subject.cache import Inputs
 from saebench.subject.partial import skipping, unembedding
 from saebench.subject.subject import Subject, layer_of
 
@@ -41,21 +41,21 @@ class Speller:
     readings: Readings
     suffix: tuple[int, ...]
     """Tokens between the word and the answer."""
-    answers: Tensor
-    """(concept,) first token of each concept's answer."""
-    margin: Tensor
-    """(word,) margin with nothing replaced; NaN for words that were not asked for."""
-    right: NDArray[np.bool_]
-    """(word,) whether the word's own concept has the largest logit of all; not where it was not asked for."""
-    erased: Tensor
-    """(word,) margin with the mean activation of all words in place of the word's own."""
-    moved: Tensor
-    """(word,) margin with the activation moved along the concept's probe to where train words of others lie."""
+    answers: Int[Tensor, " concept"]
+    """First token of each concept's answer."""
+    margin: Float[Tensor, " word"]
+    """Margin with nothing replaced; NaN for words that were not asked for."""
+    right: Bool[np.ndarray, " word"]
+    """Whether the word's own concept has the largest logit of all; not where it was not asked for."""
+    erased: Float[Tensor, " word"]
+    """Margin with the mean activation of all words in place of the word's own."""
+    moved: Float[Tensor, " word"]
+    """Margin with the activation moved along the concept's probe to where train words of others lie."""
     _memories: dict[int, Any] = field(default_factory=dict)
     _entries: dict[int, Tensor] = field(default_factory=dict)
     """By word, (position, d) what the hook's layer is given at the word and the tokens after it."""
 
-    def row(self, words: Ints) -> Ints:
+    def row(self, words: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
         """Rows of a `Study` at which some words are asked for."""
         rows: Ints = words * len(self.readings.prefix_tokens) + self._prefix(words)
         return rows
@@ -65,12 +65,12 @@ class Speller:
         asked = min(ASKED, len(self.readings.prefix_tokens))
         return np.array([turn(self.readings.words[word].text, asked) for word in words], dtype=np.intp)
 
-    def margins(self, words: Ints, x: Tensor) -> Tensor:
+    def margins(self, words: Int[np.ndarray, " n"], x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Margins (n,) of some words (n,) with activations x (n, d) at them."""
         with torch.no_grad():
             return self._grouped(words, x, lambda logits, concept, _: _margin(logits, concept))
 
-    def gradients(self, words: Ints, x: Tensor) -> Tensor:
+    def gradients(self, words: Int[np.ndarray, " n"], x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Gradients (n, d) of the margins by the activations."""
 
         def gradient(logits: Tensor, concept: Tensor, at: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class Speller:
         with torch.enable_grad():
             return self._grouped(words, x, gradient)
 
-    def logits(self, words: Ints, x: Tensor) -> Tensor:
+    def logits(self, words: Int[np.ndarray, " n"], x: Float[Tensor, "n d"]) -> Float[Tensor, "n concept"]:
         """Logits (n, concept) of the answers."""
         with torch.no_grad():
             return self._grouped(words, x, lambda logits, _, __: logits)
@@ -173,7 +173,7 @@ class Speller:
         return repeated(self._memories[prefix], times)
 
 
-def make_speller(subject: Subject, readings: Readings, probe: Probe, cache: Cache) -> Speller:
+def make_speller(subject: Subject, readings: Readings, probe: Probe, cache: Keeping) -> Speller:
     """Ask for some test words of every concept, through the cache: as they are, erased, and moved along the probe.
 
     Raises Unscored for a concept set whose template asks for no answer or whose answers begin alike.

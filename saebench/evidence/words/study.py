@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
@@ -36,13 +37,12 @@ class Probed:
     concepts: tuple[str, ...]
     words: tuple[str, ...]
     """With their leading space, if they have one."""
-    split: NDArray[np.int8]
-    """(word,) train, validation or test."""
-    member: NDArray[np.bool_]
-    """(word, concept)"""
+    split: Int[np.ndarray, " word"]
+    """Train, validation or test."""
+    member: Bool[np.ndarray, "word concept"]
     prefixes: int
-    x: Tensor
-    """(row, d) activations."""
+    x: Float[Tensor, "row d"]
+    """Activations."""
     probe: Probe
     fvu: float = field(default=0.0, kw_only=True)
     """Fraction of the variance over these rows that is left unexplained; the activations themselves leave none."""
@@ -50,30 +50,30 @@ class Probed:
     """What was derived from it, to be dropped with it; one that is changed by `replace` begins anew."""
 
     @cached_property
-    def word_of(self) -> NDArray[np.intp]:
+    def word_of(self) -> Int[np.ndarray, " row"]:
         """(row,) index of the word."""
         return np.repeat(np.arange(len(self.words)), self.prefixes)
 
     @cached_property
-    def test(self) -> NDArray[np.bool_]:
+    def test(self) -> Bool[np.ndarray, " word"]:
         """(word,) whether it is a test word."""
         chosen: NDArray[np.bool_] = self.split == Split.TEST
         return chosen
 
-    def rows(self, *splits: Split) -> NDArray[np.bool_]:
+    def rows(self, *splits: Split) -> Bool[np.ndarray, " row"]:
         """(row,) whether its word is of one of the splits."""
         chosen: NDArray[np.bool_] = np.isin(self.split, splits)[self.word_of]
         return chosen
 
     @cached_property
-    def once(self) -> NDArray[np.bool_]:
+    def once(self) -> Bool[np.ndarray, " row"]:
         """(row,) one row of every word."""
         return one_reading_each(self.words, self.prefixes)
 
     @cached_property
-    def row_member(self) -> NDArray[np.bool_]:
+    def row_member(self) -> Bool[np.ndarray, "row concept"]:
         """(row, concept)"""
-        return self.member[self.word_of]
+        return np.asarray(self.member[self.word_of])
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +87,8 @@ class Study(Probed):
 
     latents: sparse.csr_array
     """(row, d_sae) activations times decoder norms; what is not stored is zero."""
-    decoder: Tensor
-    """(d_sae, d) unit decoder directions; zeros where a decoder row is zero."""
+    decoder: Float[Tensor, "d_sae d"]
+    """Unit decoder directions; zeros where a decoder row is zero."""
 
     @cached_property
     def columns(self) -> sparse.csc_array:
@@ -96,7 +96,7 @@ class Study(Probed):
         return self.latents.tocsc()
 
     @cached_property
-    def cosines(self) -> NDArray[np.float32]:
+    def cosines(self) -> Float[np.ndarray, "concept d_sae"]:
         """(concept, d_sae) cosine of probe and decoder directions."""
         found: NDArray[np.float32] = (self.probe.direction @ self.decoder.T).numpy()
         return found
@@ -132,7 +132,7 @@ def _words(readings: Readings, probe: Probe) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def enough_words(readings: Readings) -> NDArray[np.intp]:
+def enough_words(readings: Readings) -> Int[np.ndarray, " kept"]:
     """Concepts with enough words of every split to be scored. Raises Unscored where there are too few of them."""
     counts = [readings.member[readings.split == split].sum(axis=0) for split in Split]
     kept = np.flatnonzero(np.min(counts, axis=0) >= FEWEST_WORDS)

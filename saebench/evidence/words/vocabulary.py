@@ -1,16 +1,20 @@
 """The words of a model: tokens that are letters only after at most one leading space."""
 
+from __future__ import annotations
+
 import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from saebench.stats.statistics import seed_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int
 
 Case = Literal["any", "lower", "capital"]
 Space = Literal["any", "required"]
@@ -85,16 +89,15 @@ def turn(text: str, count: int) -> int:
     return int.from_bytes(hashlib.sha256(f"turn of {text}".encode()).digest()[:4], "big") % count
 
 
-def in_turn(texts: Sequence[str], words: NDArray[np.intp]) -> NDArray[np.intp]:
+def in_turn(texts: Sequence[str], words: Int[np.ndarray, " chosen"]) -> Int[np.ndarray, " chosen"]:
     """Some words in the order in which they are edited: by a hash of the text, whatever other words there are."""
     return words[np.argsort([seed_of(f"edit {texts[word]}") for word in words.tolist()], kind="stable")]
 
 
-def one_reading_each(texts: Sequence[str], prefixes: int) -> NDArray[np.bool_]:
+def one_reading_each(texts: Sequence[str], prefixes: int) -> Bool[np.ndarray, " row"]:
     """(row,) one of the readings of every word, where row `word * prefixes + prefix` is a reading."""
     turns = np.array([turn(text, prefixes) for text in texts])
-    chosen: NDArray[np.bool_] = (np.arange(prefixes)[None, :] == turns[:, None]).ravel()
-    return chosen
+    return np.asarray((np.arange(prefixes)[None, :] == turns[:, None]).ravel())
 
 
 def token_texts(tokenizer: Any, tokens: Sequence[int] | None = None) -> list[str]:
