@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ACTIVATIONS = 50
 """Activations of a latent that its token entropy is taken of."""
 DRAWS = 10
+"""Over which the choice of activations is averaged."""
 FEWEST_LATENTS = 20
 """Latents with as many activations."""
 

@@ -32,7 +32,9 @@ MAIN_F1 = 0.5
 MAIN_RECALL = 0.5
 """The same for its recall."""
 CARRIER_COSINE = 0.1
+"""Least cosine of a carrier and the probe; .1 as in SAEBench's fraction: below it what a latent writes is hardly the concept's."""
 TWIN = 0.9
+"""Cosine of decoder rows from which a latent is the main one's copy, and takes no word from it."""
 SHARES = (0.2, 0.3, 0.4, 0.5, 0.6)
 COSINES = (0.0, 0.025, 0.1, 0.2)
 

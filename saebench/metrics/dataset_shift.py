@@ -26,6 +26,7 @@ FIRES = 10
 SPECIFIC = 4.0
 """A latent is specific to a genre if it is active there this many times as often as elsewhere."""
 FEWEST_FIRING = 20
+"""Latents that fire on the genre; of fewer no share is told."""
 ROUNDING = 1e-10
 """Share of a latent's mean square below which its variance is nothing but rounding."""
 

@@ -28,7 +28,9 @@ POSITIVE = ("difference_of_means", "token_embeddings")
 """Controls that no SAE has a part in."""
 CONTROLS = (*POSITIVE, "halves", "dead_latents", "random_model")
 FEWEST_STRICT = 3
+"""Strict rungs that must have an answer, covariance mixtures among them: else the least of them is no bound."""
 WORST_FVU = 0.5
+"""Beyond it what is asked about a reconstruction is asked about half of something else."""
 
 
 def counted(rungs: Rungs, name: str) -> Rung:

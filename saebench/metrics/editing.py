@@ -33,6 +33,7 @@ ACCURACY = 0.5
 MATTERS = 1.0
 """Least mean fall of the margin, in nats of logit, when the words are erased at the hook: else it is too late."""
 INTEGRATION_STEPS = 6
+"""Points along the way at which gradients are averaged (integrated gradients, Sundararajan et al. 2017)."""
 LEAD = 1.0
 """By how much, in logits, an absorbing latent's effect must exceed the next one's."""
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from saebench.subject.activations import Activations
 
 TOKENS = 4096
+"""Per call: enough that a product takes longer than its launch, few enough for a laptop."""
 
 
 @dataclass(frozen=True)

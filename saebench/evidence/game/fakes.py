@@ -16,7 +16,9 @@ from torch import Tensor
 from saebench.record.score import Unscored
 
 BAND = 8
+"""Neighbouring components among which parts are turned: with all of them, variance would leak to where there is none."""
 TEMPERS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+"""Powers of the covariance: 0 is isotropic noise, 1 like the activations."""
 FLOOR = 1e-4
 """Smallest variance of a direction, as a share of the mean one, that is told from none."""
 

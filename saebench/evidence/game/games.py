@@ -14,7 +14,9 @@ from saebench.stats.two_way import pigeonhole, two_way
 SIDE = 5
 """Features on each side of a game."""
 GAMES = 20_000
+"""Single games that accuracies are counted over."""
 GAMES_PER_RESAMPLE = 100
+"""The same in every resample of prompts and features."""
 HALF_WIDTH = 0.05
 """What `games_needed` is about: half of the 95% interval of an AUC."""
 CHUNK = 250

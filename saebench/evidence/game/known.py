@@ -18,6 +18,7 @@ from saebench.record.score import Unscored
 FEWEST_TOKENS = 30
 """Tokens of a concept that a mean is taken of."""
 MOST_EMBEDDINGS = 400
+"""Tokens, the most frequent first, whose embeddings are directions that the model surely knows."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ Decompose = Callable[["Tensor", torch.Generator, int], "Tensor"]
 FEWEST_FEATURES = 15
 """Features of a rung; with fewer an interval means nothing."""
 TRIES, NEAREST = 64, 16
+"""Decompositions that are drawn of each sum, and of their parts those nearest to the real ones."""
 RATE = "log firing rate"
 
 

@@ -18,6 +18,7 @@ CALIPER = 0.2
 IMBALANCE = 0.1
 """Largest difference of means, in the same unit, of a balanced rung."""
 NEIGHBOURS = 64
+"""Fakes that are looked at for each feature before it goes without."""
 NAMES = ("log variance", "cosine to the mean", "cosine to the first component", "log effect on logits")
 
 

@@ -23,8 +23,11 @@ from saebench.stats.statistics import Bools, Floats, Ints
 ERRORS = 8
 """Covariance mixtures per prompt that an error, or a plateau, is averaged over."""
 PER_PROMPT = 2_000
+"""Fakes per prompt, of kinds that depend on its activation."""
 PARTS = 5
+"""Active latents that are decomposed together."""
 FEW_TRIES = 4
+"""Decompositions of a kind that keeps all angles, of which one is as good as another."""
 LIKE = 10
 """Latents of the nearest firing rates among which a latent's double is drawn."""
 

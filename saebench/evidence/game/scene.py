@@ -22,9 +22,11 @@ from saebench.subject.subject import Subject
 EARLIEST = 8
 """Position of the shortest prompt's last token: after it, the model has something to go on."""
 TOKENS = 20_000
+"""Activations that the cloud is made of, at most, and as many others by which traits are measured."""
 WRITES = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out")
 """Hooks whose activation is, or is added to, the residual stream."""
 POOL = 40_000
+"""Fakes of a kind, among which the ones most like each feature are found."""
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,19 @@ if TYPE_CHECKING:
     from saebench.evidence.words.study import Study
 
 PRECISE = 0.9
+"""Least share of the words where a child is on that are of the concept."""
 UNRELATED = 1.5
+"""Most of the same for a control child, over the concept's share of all words."""
 FEWEST_CHILDREN = 2
+"""Words of the concept at which a child is on; at one it may be on by chance."""
 LARGEST_PART = 0.5
+"""Largest share of the concept's words at which a child is on: beyond it, it detects the concept itself."""
 SPLIT_PART = 1 / 3
+"""From this share on, a latent of the split is a part of the detector, and no child."""
 STRONGER = 1.1
+"""How much stronger the main latent may be at a child's words than elsewhere: beyond it both detect the same."""
 OWN = 0.5
+"""Least strength of a word's own latent, over what the main latent writes where it is on."""
 WHISPER = 0.01
 """Share of a latent's largest activation up to which it does not count as active."""
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool
 
 LETTERS = "letters"
+"""The concept set of first letters, which has a file like all others."""
 TEMPLATE = r"[^{}]*\{word\}[^{}]*(\{concept\}[^{}]*)?"
 POOL = 2
 """In-context examples are drawn from a pool of this many times as many words, which are not read themselves."""

@@ -34,6 +34,7 @@ LEAK = 0.25
 TIE = 1e-6
 """Weight of the cosine to the probe, which decides between latents that do equally well."""
 RIDGE = 1e-2
+"""Penalty of the k-sparse probes, times the number of rows: it keeps weights finite where classes are separable."""
 STEPS = 8
 """Newton steps of each k-sparse probe."""
 

@@ -21,11 +21,15 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 FULL_COSINE = 0.025
+"""Least cosine of the absorbing latent and the probe in a full absorption, as published."""
 FRACTION_COSINE = 0.1
+"""The same of the latents that a fraction counts, as published."""
 SHARE = 0.4
 """Least share of the activation's projection on the probe that the absorbing latents must hold."""
 ABSORBERS = 3
+"""Latents that a fraction counts at most, as published."""
 SILENT = 1e-8
+"""An activation below it is none, as published."""
 
 
 @dataclass(frozen=True)

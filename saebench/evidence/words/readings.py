@@ -22,6 +22,7 @@ from saebench.subject.subject import Subject, layer_of
 BATCH = 512
 """Words per forward pass; scores do not depend on it."""
 VERSION = 1
+"""Of how words are read: another one where readings would change."""
 FEWEST_READ = 40
 """Words of a set that a model must have as tokens."""
 TAIL = 32

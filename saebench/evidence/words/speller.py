@@ -27,6 +27,7 @@ ROUNDS = 4
 CLOSE = 1e-3
 """Largest difference of logits, as a share of their spread, between a short pass and a whole one."""
 VERSION = 2
+"""Of how the model is asked: another one where margins would change."""
 
 
 @dataclass(frozen=True)
