@@ -13,7 +13,7 @@ Decoder = Literal["free", "soft_frozen", "frozen"]
 
 
 @dataclass(frozen=True)
-class Control:
+class ControlKind:
     """How a control is made, and where it is held against SAEs."""
 
     made: str = ""
@@ -44,20 +44,20 @@ REPLACED = (25, 50, 75)
 NOISE = (25, 50, 100)
 """Percent of the norm of each of its decoder directions."""
 ORACLE = "oracle"
-CONTROLS: dict[str, Control] = {
-    "random": Control("controls:random_sae"),
-    "random_l0": Control("controls:random_l0", competes=True),
-    "permuted_decoder": Control("controls:permuted_decoder", competes=True, decoder_only=True),
-    "pca": Control("controls:pca", competes=True),
-    "identity": Control("controls:identity"),
-    "best_k": Control("controls:best_k"),
-    "frozen": Control(decoder="frozen", competes=True),
-    "soft_frozen": Control(decoder="soft_frozen", competes=True),
-    "shuffled_rows": Control(shuffled=True),
-    **{f"replaced_{percent}": Control("damage:replaced", {"percent": percent}) for percent in REPLACED},
-    **{f"noise_{percent}": Control("damage:noisy", {"percent": percent}) for percent in NOISE},
-    ORACLE: Control("damage:oracle", knows=True),
-    **{name: Control(random_model=True, competes=True) for name in ("random_model", "random_blocks", "permuted_weights", "step_0")},
+CONTROLS: dict[str, ControlKind] = {
+    "random": ControlKind("controls:random_sae"),
+    "random_l0": ControlKind("controls:random_l0", competes=True),
+    "permuted_decoder": ControlKind("controls:permuted_decoder", competes=True, decoder_only=True),
+    "pca": ControlKind("controls:pca", competes=True),
+    "identity": ControlKind("controls:identity"),
+    "best_k": ControlKind("controls:best_k"),
+    "frozen": ControlKind(decoder="frozen", competes=True),
+    "soft_frozen": ControlKind(decoder="soft_frozen", competes=True),
+    "shuffled_rows": ControlKind(shuffled=True),
+    **{f"replaced_{percent}": ControlKind("damage:replaced", {"percent": percent}) for percent in REPLACED},
+    **{f"noise_{percent}": ControlKind("damage:noisy", {"percent": percent}) for percent in NOISE},
+    ORACLE: ControlKind("damage:oracle", knows=True),
+    **{name: ControlKind(random_model=True, competes=True) for name in ("random_model", "random_blocks", "permuted_weights", "step_0")},
 }  # fmt: skip
 """By the name that stands behind `~`, where there is one to be had of any SAE."""
 OFFERED = tuple(name for name, control in CONTROLS.items() if not control.random_model)

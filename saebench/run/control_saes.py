@@ -4,8 +4,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from saebench.catalogue.controls import CONTROLS
-from saebench.catalogue.controls import Control as Kind
+from saebench.catalogue.controls import CONTROLS, ControlKind
 from saebench.catalogue.spec import transcodes
 from saebench.record.score import Unscored
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from saebench.evidence.words.probes import Probe
     from saebench.evidence.words.study import Study
     from saebench.making.like import Like
-    from saebench.metrics.marginal_structure import Control
+    from saebench.metrics.marginal_structure import ControlKind
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.subject import Subject
 
@@ -49,15 +48,15 @@ class ControlSAEs:
             raise Unscored("it is itself a control")
         return {name: self._control(sae, name, kind) for name, kind in CONTROLS.items() if kind.competes}
 
-    def _control(self, sae: "LoadedSAE", name: str, kind: Kind) -> "Control":
-        from saebench.metrics.marginal_structure import Control
+    def _control(self, sae: "LoadedSAE", name: str, kind: ControlKind) -> "Control":
+        from saebench.metrics.marginal_structure import ControlKind
 
         def found() -> "tuple[LoadedSAE, Subject]":
             model = self.models.random(sae.spec, name) if kind.random_model else self.models.subject(sae.spec)
             return self.trained(sae, name, model) if kind.trained else self._untrained(sae, name), model
 
         words = partial(self._random_words, sae) if name == RANDOM else lambda: self._words(*found())
-        return Control(
+        return ControlKind(
             lambda: self._trace(*found()), words, trained=kind.trained, of_model=kind.random_model,
             decoder_only=kind.decoder_only,
         )  # fmt: skip

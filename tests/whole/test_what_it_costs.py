@@ -67,9 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
 }
 CHANGED = {
     "saebench/catalogue/controls.py": (
-        'CONTROLS: dict[str, Control] = {\n',
-        'CONTROLS: dict[str, Control] = {\n    "nothing": Control("controls:nothing"),\n'
-        '    "frozen_on_nothing": Control(decoder="frozen", shuffled=True),\n',
+        'CONTROLS: dict[str, ControlKind] = {\n',
+        'CONTROLS: dict[str, ControlKind] = {\n    "nothing": ControlKind("controls:nothing"),\n'
+        '    "frozen_on_nothing": ControlKind(decoder="frozen", shuffled=True),\n',
     ),
     "saebench/making/controls.py": (
         "def identity(like: Like) -> Any:",
