@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from saebench.evidence.words.probes import Probe
     from saebench.evidence.words.study import Study
     from saebench.making.like import Like
-    from saebench.metrics.marginal_structure import ControlKind
+    from saebench.metrics.marginal_structure import Control
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.subject import Subject
 
@@ -49,14 +49,14 @@ class ControlSAEs:
         return {name: self._control(sae, name, kind) for name, kind in CONTROLS.items() if kind.competes}
 
     def _control(self, sae: "LoadedSAE", name: str, kind: ControlKind) -> "Control":
-        from saebench.metrics.marginal_structure import ControlKind
+        from saebench.metrics.marginal_structure import Control
 
         def found() -> "tuple[LoadedSAE, Subject]":
             model = self.models.random(sae.spec, name) if kind.random_model else self.models.subject(sae.spec)
             return self.trained(sae, name, model) if kind.trained else self._untrained(sae, name), model
 
         words = partial(self._random_words, sae) if name == RANDOM else lambda: self._words(*found())
-        return ControlKind(
+        return Control(
             lambda: self._trace(*found()), words, trained=kind.trained, of_model=kind.random_model,
             decoder_only=kind.decoder_only,
         )  # fmt: skip
