@@ -1,4 +1,7 @@
-"""CONTRIBUTING.md's table of what an addition costs is true: each is made in a copy of the house, by those files alone."""
+"""CONTRIBUTING.md's table of what an addition costs is true: each is made in a copy of the house, by those files alone.
+
+The new question is the worked example that stands there, on new evidence and without a language model.
+"""
 
 import json
 import os
@@ -7,9 +10,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from paths import ROOT
+from safetensors.torch import save_file
 
 NEW = {
     "saebench/catalogue/layouts/tied.py": '''"""Rows of a decoder that encode as well."""
@@ -80,6 +86,7 @@ CHANGED = {
     "saebench/record/facts.py": ('    Fact("FVU",', '    Fact("trained on", "trained_on"),\n    Fact("FVU",'),
     "saebench/cli.py": ("import compare, export", "import compare, count, export"),
 }  # fmt: skip
+QUESTION = ["saebench/evidence/decoder.py", "saebench/metrics/coherence.py", "suites/test_coherence.py"]
 ADDITIONS = {
     "a format of SAEs with a reader of its own": [
         "saebench/catalogue/layouts/tied.py",
@@ -88,24 +95,31 @@ ADDITIONS = {
     "a control without training": ["saebench/catalogue/controls.py", "saebench/making/controls.py"],
     "a trained control": ["saebench/catalogue/controls.py"],
     "a fact as a column": ["saebench/record/facts.py"],
+    "a suite on new evidence": QUESTION,
     "a command": ["saebench/commands/count.py", "saebench/cli.py"],
 }
-ROWS = """
-import torch
-from safetensors.torch import save_file
-rows = torch.nn.functional.normalize(torch.randn(256, 192, generator=torch.Generator().manual_seed(0)), dim=1)
-save_file({"rows": rows}, "mine/rows.safetensors")
-"""
 SAES = ("organism/topk-16~nothing", "organism/topk-16", "./mine")
+
+
+FVU = "reconstruction.fvu"
+Scores = dict[tuple[str, str], dict[str, Any]]
+"""By property, and the SAE's name without its family's."""
+
+
+def examples() -> dict[str, str]:
+    """Files that CONTRIBUTING.md shows, by the name in their first line."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    return dict(re.findall(r"```python\n# (\S+\.py)\n(.*?)```", text, re.DOTALL))
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("house")
     shutil.copytree(ROOT / "saebench", folder / "saebench", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("fixtures", "suites"):
-        (folder / name).symlink_to(ROOT / name)
-    for name, source in NEW.items():
+    (folder / "fixtures").symlink_to(ROOT / "fixtures")
+    (folder / "suites").mkdir()
+    shutil.copy(ROOT / "suites" / "test_reconstruction.py", folder / "suites")
+    for name, source in {**NEW, **examples()}.items():
         (folder / name).write_text(source)
     for name, (old, new) in CHANGED.items():
         before = (folder / name).read_text()
@@ -115,7 +129,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cli.write_text(cli.read_text().replace("in (ls, fetch", "in (count, ls, fetch"))
     (folder / "mine").mkdir()
     (folder / "mine" / "tied.json").write_text(json.dumps({"hook": "blocks.1.hook_resid_post"}))
-    python(folder, "-c", ROWS)
+    rows = torch.randn(256, 192, generator=torch.Generator().manual_seed(0))
+    save_file({"rows": torch.nn.functional.normalize(rows, dim=1)}, folder / "mine" / "rows.safetensors")
     return folder
 
 
@@ -127,14 +142,23 @@ def python(house: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def scored(house: Path) -> dict[str, float]:
-    """FVU by the name of the SAE."""
+def run(house: Path) -> str:
+    chosen = ["suites", "-k", "test_fvu or test_nearest", "--sae-budget", "smoke", "-p", "no:cacheprovider"]
     saes = [f"--sae={name}" for name in SAES]
-    chosen = ["suites/test_reconstruction.py", "-k", "test_fvu", "--sae-budget", "smoke", "-p", "no:cacheprovider"]
-    python(house, "-m", "pytest", *chosen, *saes, "--sae-scores", "s.jsonl", "--rootdir", str(house))
-    lines = (house / "s.jsonl").read_text().splitlines()
-    return {score["sae"].rpartition("/")[2]: score["value"] for score in map(json.loads, lines)}
+    return python(house, "-m", "pytest", *chosen, *saes, "--sae-scores", "s.jsonl", "--rootdir", str(house))
+
+
+@pytest.fixture(scope="module")
+def scored(house: Path) -> Scores:
+    run(house)
+    found = map(json.loads, (house / "s.jsonl").read_text().splitlines())
+    return {(score["property"], score["sae"].rpartition("/")[2]): score for score in found}
+
+
+@pytest.fixture(scope="module")
+def page(house: Path, scored: Scores) -> str:
+    python(house, "-m", "saebench", "publish", "s.jsonl", "--to", "boards")
+    return (house / "boards" / "s.md").read_text()
 
 
 @pytest.mark.parametrize("what", ADDITIONS)
@@ -143,28 +167,45 @@ def test_the_table_says_how_many_files(what: str) -> None:
     (row,) = [line for line in table.splitlines() if line.startswith(f"| {what} |")]
     now = re.split(r" \| ", row)[2]
     assert int(now[0]) == len(ADDITIONS[what])
-    assert set(ADDITIONS[what]) <= {*NEW, *CHANGED}
+    assert set(ADDITIONS[what]) <= {*NEW, *CHANGED, *examples()}
 
 
-def test_a_format_and_a_control_are_scored(scored: dict[str, float]) -> None:
-    assert set(scored) == {"topk-16~nothing", "topk-16", "mine"}
-    assert scored["topk-16~nothing"] > 1  # zeros are further off than the mean
-    assert scored["topk-16"] < 0.2 < scored["mine"]
+def test_a_format_and_a_control_are_scored(scored: Scores) -> None:
+    found = {name: score["value"] for (measure, name), score in scored.items() if measure == FVU}
+    assert set(found) == {"topk-16~nothing", "topk-16", "mine"}
+    assert found["topk-16~nothing"] > 1  # zeros are further off than the mean
+    assert found["topk-16"] < 0.2 < found["mine"]
 
 
-def test_a_trained_control_has_a_name(house: Path) -> None:
-    code = "from saebench.catalogue.registry import resolve; print(resolve('organism/topk-16~frozen_on_nothing')[0].control)"
-    assert python(house, "-c", code) == "True\n"
+def test_the_example_is_whole(scored: Scores) -> None:
+    assert list(examples()) == QUESTION
+    of_sae, of_control = scored["coherence.nearest", "topk-16"], scored["coherence.nearest", "topk-16~nothing"]
+    assert 0 < of_sae["value"] < 1
+    assert of_control["unscored_reason"] == "the number of its latents is not known"
 
 
-def test_a_fact_has_a_column(house: Path, scored: dict[str, float]) -> None:
-    python(house, "-m", "saebench", "publish", "s.jsonl", "--to", "boards")
-    page = (house / "boards" / "s.md").read_text()
-    (header,) = {line for line in page.splitlines() if line.startswith("| SAE ")}
-    assert re.search(r"L0 \|\s+trained on \|\s+FVU", header)
-    (row,) = [line for line in page.splitlines() if line.startswith("| organism/topk-16 ")]
-    assert " world |" in row
+def test_what_it_reads_is_its_corpus_and_no_model_has_a_part_in_it(scored: Scores) -> None:
+    score = scored["coherence.nearest", "topk-16"]
+    assert (score["corpus"], score["model_digest"], score["hook"], score["l0"]) == ("weights", "", "", None)
+    assert score["d_sae"] == 1024
 
 
-def test_a_command_runs(house: Path, scored: dict[str, float]) -> None:
-    assert python(house, "-m", "saebench", "count", "s.jsonl") == "3\n"
+def test_what_was_scored_is_found_again(house: Path, scored: Scores) -> None:
+    assert run(house).count("(stored)") == sum(score["value"] is not None for score in scored.values())
+
+
+def test_a_fact_has_a_column_and_a_question_its_words(page: str) -> None:
+    headers = {line for line in page.splitlines() if line.startswith("| SAE ")}
+    assert all(re.search(r"L0 \|\s+trained on \|\s+FVU", header) for header in headers)
+    assert headers
+    assert " world |" in next(line for line in page.splitlines() if line.startswith("| organism/topk-16 "))
+    assert "Are latents copies of one another?" in page
+    assert "Cosine of a latent's direction and the one most similar to it" in page
+
+
+def test_a_command_runs_and_a_trained_control_has_a_name(house: Path, scored: Scores) -> None:
+    code = (
+        "from saebench.catalogue.registry import resolve; from saebench.cli import main; main(['count', 's.jsonl']);"
+        " print(resolve('organism/topk-16~frozen_on_nothing')[0].control)"
+    )
+    assert python(house, "-c", code).split() == [str(len(scored)), "True"]
