@@ -1,4 +1,4 @@
-# Two commands do everything: `make bench` and `make test`. Both set up what they need in .venv.
+# Two commands do everything: `make bench` and `make test`; `make check` is the quick half of the tests. Both set up what they need in .venv.
 PYTHON ?= python3.11
 VENV ?= .venv
 BUDGET ?= quick
@@ -8,7 +8,7 @@ BOARDS ?= leaderboards
 export WANDB_MODE = disabled
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: bench test lint organism benchmarks reliability
+.PHONY: bench check test lint organism benchmarks reliability
 bench: $(VENV)/installed
 	$(VENV)/bin/pytest suites/ $(foreach sae,$(SAES),--sae '$(sae)') --sae-budget $(BUDGET) --sae-scores $(SCORES)
 	$(VENV)/bin/saebench publish $(SCORES) --to $(BOARDS)
@@ -28,6 +28,11 @@ reliability: $(VENV)/installed
 
 test: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests -n auto --dist loadfile
+
+# The quick half: what needs no run of a suite and no language model.
+QUICK = record stats compare organism evidence/words metrics reliability boards exchange commands
+check: lint
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest $(QUICK:%=tests/%) -n auto --dist loadfile -q
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
