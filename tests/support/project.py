@@ -1,7 +1,24 @@
 """A project with SAEs and a small suite of its own, and a run in it."""
 
+import gc
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
 import pytest
 from factories import make_project
+
+from saebench.run import models
+
+for module in ("hypothesis", "saebench.run.evidence", "saebench.evidence.trace", "saebench.saes.loaders.python",
+               "saebench.metrics.context_length", "scipy.stats", "transformers.models.gpt2.modeling_gpt2",
+               "transformer_lens.model_bridge"):  # fmt: skip
+    importlib.import_module(module)  # pytester forgets what a run imported, but not what is here already
+gc.freeze()  # A run collects garbage after each SAE, and would look through all of these each time.
+CONTEXT = 64
+"""Tokens per document: a quarter of what a run reads, in a quarter of the time."""
 
 SAES = """
 import torch
@@ -61,11 +78,53 @@ def test_l0(trace, record):
 """
 
 
+SHORTER = f"""
+from saebench.run import models
+
+models.CONTEXT = {CONTEXT}
+"""
+
+
 @pytest.fixture
 def project(pytester, monkeypatch, tmp_path_factory):
-    return make_project(pytester, monkeypatch, tmp_path_factory, SAES, SUITE)
+    monkeypatch.setattr(models, "CONTEXT", CONTEXT)
+    made = make_project(pytester, monkeypatch, tmp_path_factory, SAES, SUITE)
+    made.makeconftest(SHORTER)  # for other processes, as workers are
+    return made
+
+
+def options(sae="my_saes:identity", file="s.jsonl"):
+    return ["suites", "--sae", sae, "--sae-scores", file, "--sae-budget", "smoke", "-p", "saebench.plugin"]
 
 
 def run(project, *arguments, sae="my_saes:identity", file="s.jsonl"):
-    options = ["suites", "--sae", sae, "--sae-scores", file, "--sae-budget", "smoke", "-p", "saebench.plugin"]
-    return project.runpytest_inprocess(*options, *arguments)
+    return project.runpytest_inprocess(*options(sae, file), *arguments)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run that several tests look at, and the folder that it wrote to."""
+
+    result: pytest.RunResult
+    path: Path
+
+    @property
+    def said(self) -> str:
+        return self.result.stdout.str() + self.result.stderr.str()
+
+
+@pytest.fixture(scope="session")
+def _ran() -> dict[str, Ran]:
+    return {}
+
+
+@pytest.fixture
+def once(project: Any, _ran: dict[str, Ran]) -> Callable[..., Ran]:
+    """A run by the name that tests share it under: the first test that asks for it starts it."""
+
+    def found(name: str, *arguments: str, **more: str) -> Ran:
+        if name not in _ran:
+            _ran[name] = Ran(run(project, *arguments, **more), project.path)
+        return _ran[name]
+
+    return found
