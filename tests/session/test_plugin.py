@@ -1,4 +1,5 @@
 """What a person sees who runs the suites: scores, one-sentence errors, exit codes, resumed runs."""
+# ruff: noqa: F811 - fixtures are imported, and asked for by name
 
 import json
 import subprocess
