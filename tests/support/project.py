@@ -1,22 +1,16 @@
 """A project with SAEs and a small suite of its own, and a run in it."""
 
-import gc
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import preloaded  # noqa: F401
 import pytest
 from factories import make_project
 
 from saebench.run import models
 
-for module in ("hypothesis", "saebench.run.evidence", "saebench.evidence.trace", "saebench.saes.loaders.python",
-               "saebench.metrics.context_length", "scipy.stats", "transformers.models.gpt2.modeling_gpt2",
-               "transformer_lens.model_bridge"):  # fmt: skip
-    importlib.import_module(module)  # pytester forgets what a run imported, but not what is here already
-gc.freeze()  # A run collects garbage after each SAE, and would look through all of these each time.
 CONTEXT = 64
 """Tokens per document: a quarter of what a run reads, in a quarter of the time."""
 
