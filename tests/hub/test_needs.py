@@ -17,6 +17,7 @@ from threading import Event, Thread
 from typing import Any, NoReturn
 
 import hub_repos as repos
+import preloaded  # noqa: F401
 import pytest
 import torch
 from hub import Hub, environment, redirect, serve

@@ -1,23 +1,23 @@
 """What a person sees who runs the suites: scores, one-sentence errors, exit codes, resumed runs."""
+# ruff: noqa: F811 - fixtures are imported, and asked for by name
 
-import importlib
 import json
 import subprocess
 import sys
 
 import pytest
 from paths import ROOT
-from project import SAES, SUITE, run
+from project import SAES, SUITE, _ran, once, options, project, run  # noqa: F401
 
 from saebench.record.store import Store
 
-for module in ("saebench.evidence.trace", "saebench.saes.loaders.python", "saebench.metrics.context_length", "scipy.stats",
-               "transformers", "transformer_lens.model_bridge"):  # fmt: skip
-    importlib.import_module(module)  # pytester forgets what a run imported, but not what is here already
+
+def scores_in(path):
+    return {score.property: score.value for score in Store(path).newest().values()}
 
 
 def values(project, file="s.jsonl"):
-    return {score.property: score.value for score in Store(project.path / file).newest().values()}
+    return scores_in(project.path / file)
 
 
 def test_a_custom_sae_with_encode_and_decode_is_scored(project):
@@ -74,20 +74,24 @@ def of_sae(file, sae):
     return {score.property: (score.value, score.ci_low, score.ci_high) for score in scores}
 
 
+BAD = ("my_saes:not_an_sae", "my_saes:missing", "my_saes:leaves")
+
+
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]])
-@pytest.mark.parametrize("bad", ["my_saes:not_an_sae", "my_saes:missing", "my_saes:leaves"])
-def test_an_sae_that_cannot_be_read_fails_its_own_tests_and_all_others_run(project, bad, workers):
-    """Between two good ones, whose scores are those of a run without it."""
-    run(project, "--sae", "my_saes:shrunk", file="alone.jsonl")
-    result = run(project, "--sae", bad, "--sae", "my_saes:shrunk", *workers)
-    assert result.ret == 1
-    result.assert_outcomes(passed=6, failed=3)
-    said = result.stdout.str() + result.stderr.str()
-    assert said.count(f"saebench: {bad}") == 1
-    assert "Traceback" not in said
-    assert "INTERNALERROR" not in said
+@pytest.mark.parametrize("bad", BAD)
+def test_an_sae_that_cannot_be_read_fails_its_own_tests_and_all_others_run(once, bad, workers):
+    """All of them between two good ones, whose scores are those of a run without them."""
+    alone = once("good ones alone", "--sae", "my_saes:shrunk", file="alone.jsonl")
+    more = [argument for sae in (*BAD, "my_saes:shrunk") for argument in ("--sae", sae)]
+    ran = once(f"bad ones between good ones {workers}", *more, *workers)
+    assert ran.result.ret == 1
+    ran.result.assert_outcomes(passed=6, failed=3 * len(BAD))
+    assert sum(line.startswith("FAILED ") and f"[{bad}]" in line for line in ran.result.outlines) == 3
+    assert ran.said.count(f"saebench: {bad}") == 1
+    assert "Traceback" not in ran.said
+    assert "INTERNALERROR" not in ran.said
     for sae in ("my_saes:identity", "my_saes:shrunk"):
-        assert of_sae(project.path / "s.jsonl", sae) == of_sae(project.path / "alone.jsonl", sae) != {}
+        assert of_sae(ran.path / "s.jsonl", sae) == of_sae(alone.path / "alone.jsonl", sae) != {}
 
 
 SKIPPED = """
@@ -135,14 +139,23 @@ def test_where_scores_cannot_be_kept_the_run_ends_with_a_sentence(project, worke
     assert "Traceback" not in said
 
 
-def test_numbers_of_the_model_are_said_and_can_be_chosen(project):
+HALF = ("--sae-dtype", "bfloat16")
+
+
+def half_on_workers(once):
+    """Its equal in float32 is a run of bad ones between good ones."""
+    return once("half precision on workers", *HALF, "-n", "2", sae="my_saes:shrunk", file="n.jsonl")
+
+
+def test_numbers_of_the_model_are_said_and_can_be_chosen(project, once):
     result = run(project)
     result.stdout.fnmatch_lines(["model: organism in float32 on cpu"])
-    for workers in ([], ["-n", "2"]):
-        result = run(project, "--sae-dtype", "bfloat16", *workers, file=f"half{len(workers)}.jsonl")
+    on_workers = half_on_workers(once)
+    here = run(project, *HALF, file="half.jsonl")
+    for result, file in ((on_workers.result, on_workers.path / "n.jsonl"), (here, project.path / "half.jsonl")):
         assert result.ret == 0
         result.stdout.fnmatch_lines(["model: organism in bfloat16 on cpu"])
-        assert {score.dtype for score in Store(project.path / f"half{len(workers)}.jsonl").read()} == {"bfloat16"}
+        assert {score.dtype for score in Store(file).read()} == {"bfloat16"}
 
 
 def test_a_second_run_computes_nothing_and_shows_the_same(project):
@@ -165,8 +178,7 @@ def test_fresh_computes_anew_and_gets_the_same_numbers(project):
 
 
 def test_killed_in_the_middle_no_score_is_lost_and_none_computed_twice(project, monkeypatch):
-    command = [sys.executable, "-m", "pytest", "suites", "--sae", "my_saes:identity", "--sae-scores", "s.jsonl"]
-    command += ["--sae-budget", "smoke", "-p", "saebench.plugin"]
+    command = [sys.executable, "-m", "pytest", *options()]
     monkeypatch.setenv("KILL", "1")
     monkeypatch.setenv("PYTHONPATH", f"{project.path}:{ROOT}")
     assert subprocess.run(command, capture_output=True, check=False, cwd=project.path).returncode == -9
@@ -183,18 +195,17 @@ def test_killed_in_the_middle_no_score_is_lost_and_none_computed_twice(project, 
     ]
 
 
-def test_two_workers_and_the_other_order_give_the_same_scores(project, monkeypatch):
-    run(project, sae="my_saes:shrunk")
-    monkeypatch.setenv("PYTHONPATH", f"{project.path}:{ROOT}")
-    workers = run(project, "-n", "2", sae="my_saes:shrunk", file="n.jsonl")
-    assert workers.ret == 0
-    workers.stdout.fnmatch_lines(["saebench: 3 scores expected, 3 recorded *"])
+def test_two_workers_and_the_other_order_give_the_same_scores(project, once):
+    run(project, *HALF, sae="my_saes:shrunk")
+    workers = half_on_workers(once)
+    assert workers.result.ret == 0
+    workers.result.stdout.fnmatch_lines(["saebench: 3 scores expected, 3 recorded *"])
     source = (project.path / "suites" / "test_small.py").read_text()
     head, *tests = source.split("@pytest.mark")
     reverse = head + "".join(f"@pytest.mark{test.rstrip()}\n\n" for test in reversed(tests))
     (project.path / "suites" / "test_small.py").write_text(reverse)
-    run(project, sae="my_saes:shrunk", file="r.jsonl")
-    assert values(project) == values(project, "n.jsonl") == values(project, "r.jsonl")
+    run(project, *HALF, sae="my_saes:shrunk", file="r.jsonl")
+    assert values(project) == scores_in(workers.path / "n.jsonl") == values(project, "r.jsonl") != {}
 
 
 def test_the_gate_fails_the_test_that_got_worse_in_one_line(project):

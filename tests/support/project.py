@@ -1,7 +1,18 @@
 """A project with SAEs and a small suite of its own, and a run in it."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import preloaded  # noqa: F401
 import pytest
 from factories import make_project
+
+from saebench.run import models
+
+CONTEXT = 64
+"""Tokens per document: a quarter of what a run reads, in a quarter of the time."""
 
 SAES = """
 import torch
@@ -61,11 +72,53 @@ def test_l0(trace, record):
 """
 
 
+SHORTER = f"""
+from saebench.run import models
+
+models.CONTEXT = {CONTEXT}
+"""
+
+
 @pytest.fixture
 def project(pytester, monkeypatch, tmp_path_factory):
-    return make_project(pytester, monkeypatch, tmp_path_factory, SAES, SUITE)
+    monkeypatch.setattr(models, "CONTEXT", CONTEXT)
+    made = make_project(pytester, monkeypatch, tmp_path_factory, SAES, SUITE)
+    made.makeconftest(SHORTER)  # for other processes, as workers are
+    return made
+
+
+def options(sae="my_saes:identity", file="s.jsonl"):
+    return ["suites", "--sae", sae, "--sae-scores", file, "--sae-budget", "smoke", "-p", "saebench.plugin"]
 
 
 def run(project, *arguments, sae="my_saes:identity", file="s.jsonl"):
-    options = ["suites", "--sae", sae, "--sae-scores", file, "--sae-budget", "smoke", "-p", "saebench.plugin"]
-    return project.runpytest_inprocess(*options, *arguments)
+    return project.runpytest_inprocess(*options(sae, file), *arguments)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run that several tests look at, and the folder that it wrote to."""
+
+    result: pytest.RunResult
+    path: Path
+
+    @property
+    def said(self) -> str:
+        return self.result.stdout.str() + self.result.stderr.str()
+
+
+@pytest.fixture(scope="session")
+def _ran() -> dict[str, Ran]:
+    return {}
+
+
+@pytest.fixture
+def once(project: Any, _ran: dict[str, Ran]) -> Callable[..., Ran]:
+    """A run by the name that tests share it under: the first test that asks for it starts it."""
+
+    def found(name: str, *arguments: str, **more: str) -> Ran:
+        if name not in _ran:
+            _ran[name] = Ran(run(project, *arguments, **more), project.path)
+        return _ran[name]
+
+    return found

@@ -2,11 +2,12 @@
 
 import datetime
 import json
+import shutil
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from project import SAES, project, run  # noqa: F401
+from project import SAES, _ran, once, project, run  # noqa: F401
 
 from saebench.record.store import Store
 
@@ -27,10 +28,13 @@ LINE = (
 
 
 @pytest.fixture
-def gated(project: Any) -> Any:  # noqa: F811
+def gated(project: Any, once: Any) -> Any:  # noqa: F811
     """A project with a baseline."""
     project.makepyfile(my_saes=SAES + SAME)
-    assert run(project, sae="my_saes:shrunk", file="base.jsonl").ret == 0
+    base = once("baseline of the gate", sae="my_saes:shrunk", file="kept.jsonl")
+    assert base.result.ret == 0
+    shutil.copy(base.path / "kept.jsonl", project.path / "base.jsonl")
+    shutil.copytree(base.path / "kept.items", project.path / "base.items")
     return project
 
 
@@ -61,8 +65,7 @@ def test_two_saes_that_differ_by_noise_alone_pass(gated: Any) -> None:
 
 def test_a_gate_that_fails_is_one_line_on_the_right_test_also_on_workers_and_in_junit(gated: Any) -> None:
     arguments = ("--sae-baseline", "base.jsonl", "-n", "2", "--junitxml", "junit.xml")
-    options = ["--sae", "my_saes:more_shrunk", "--sae-scores", "b.jsonl", "--sae-budget", "smoke"]
-    result = gated.runpytest_subprocess("suites", *options, *arguments)
+    result = run(gated, *arguments, sae="my_saes:more_shrunk", file="b.jsonl")
     assert result.ret == 1
     result.stdout.fnmatch_lines([LINE, "saebench: gate: 1 ok, 2 worse"])
     assert "Traceback" not in result.stdout.str()

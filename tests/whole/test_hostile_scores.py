@@ -1,6 +1,7 @@
 """Whatever a scores file, its items or their names say: one sentence, no verdict that was not computed, nothing that steers."""
 
 import math
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from saebench.boards.architectures_table import architectures_table
 from saebench.boards.page import page
 from saebench.boards.plot import Series, coordinate, line_chart
 from saebench.boards.sealed import Sealed
+from saebench.catalogue import registry
 from saebench.cli import main
 from saebench.compare.at_l0 import Matched, baseline_at
 from saebench.compare.baseline import Baseline
@@ -34,6 +36,8 @@ from saebench.session.reported import carried, score_of
 from saebench.session.summary import status_word, summary
 from saebench.stats.multiple import holm
 
+families = cache(registry.families)
+"""Read once: a command looks its names up in all of them, and most of those below name no SAE that there is."""
 NAN, INF = math.nan, math.inf
 VAST = 10_000
 """Gigabytes: the library that draws takes addresses by the terabyte, which it does not use."""
@@ -62,6 +66,17 @@ HARM: dict[str, Any] = {
     "infinite": [*GOOD[:-1], INF], "NaN": [NAN, *GOOD[1:]], "huge": np.full(8, 1.7e308), "shorter": GOOD[:-1], "empty": [],
     "longer": np.ones(9), "dates": np.array(["2026-01-01"] * 8, "datetime64[D]"), "bytes": np.array([b"x"] * 8),
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _families_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "families", families)
+
+
+@pytest.fixture
+def _one_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of names in a scores file: those of the catalogue are a test of their own."""
+    monkeypatch.setattr(registry, "families", lambda root=None: [one for one in families() if one.name == "organism"])
 
 
 def board(path: Path, *names: str, harmed: str = "", harm: str = "", **more: Any) -> Store:
@@ -316,6 +331,13 @@ STEERS = [HOSTILE[name] for name in UNSHOWABLE] + ["\x9b31m", "\u2066x\u2069", "
 FIELDS = ("sae", "model", "hook", "unit", "n_unit", "architecture", "corpus", "commit", "budget", "created")
 
 
+def test_no_name_of_the_catalogue_steers_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scores = board(tmp_path / "a.jsonl")
+    _, out, _ = told(["show", "*", "--scores", str(scores.path), "--all"], capsys)
+    assert all(f"{family.name}/" in out for family in families())
+
+
+@pytest.mark.usefixtures("_one_family")
 @pytest.mark.parametrize("text", [text for text in STEERS if text != HOSTILE["half"]])
 def test_no_name_steers_a_terminal_or_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
     a, b = (Store(tmp_path / f"{name}.jsonl") for name in "ab")
