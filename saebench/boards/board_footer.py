@@ -48,8 +48,10 @@ def run_command(scores: Sequence[Score], name: str) -> str:
 
 
 def _members(family: str) -> set[str]:
+    """The SAEs that a family's name stands for; what is no family is not looked for among all SAEs."""
     try:
-        return {spec.name for spec in registry.resolve(family)}
+        known = family in {known.name for known in registry.families()}
+        return {spec.name for spec in registry.resolve(family)} if known else set()
     except (OSError, ValueError):
         return set()
 

@@ -24,7 +24,7 @@ def source_digest(location: str) -> str:
     top = module.partition(".")[0]
     spec = PathFinder.find_spec(top, [str(Path.cwd())]) or importlib.util.find_spec(top)
     root = _root(spec)
-    if root is None or root in map(Path, sysconfig.get_paths().values()):
+    if root is None or root in {Path(path).resolve() for path in sysconfig.get_paths().values()}:
         names = importlib.metadata.packages_distributions().get(top, [])
         return " ".join([module, *(f"{name} {importlib.metadata.version(name)}" for name in sorted(set(names)))])
     return _digest(root, module)
