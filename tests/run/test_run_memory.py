@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import smaller
 from paths import ROOT
 
 from saebench.evidence.memory import Memory
@@ -36,6 +37,8 @@ class Watch:
         # What is read off the zoo's controls serves all SAEs of the place.
         zoo = {{id(v) for o in everything if type(o).__name__ == "Shelf" for v in o.place._found.values()}}
         found = [o for o in everything if type(o).__name__ in WATCHED and type(o).__module__.startswith("saebench")]
+        # The rows of the list of controls are constants.
+        found = [o for o in found if not type(o).__module__.startswith("saebench.catalogue")]
         found = [o for o in found if id(o) not in zoo and not getattr(o, "spec", SPEC).name.startswith("organism/")]
         self.counts[self.now] = sorted(type(o).__name__ for o in found)
         if not self.first:
@@ -86,9 +89,10 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     (folder / "my_saes.py").write_text(SAES)
     suites = ROOT / "suites"
     saes = ["--sae", "my_saes:first", "--sae", "my_saes:second", "--sae-budget", "smoke"]
+    plugins = ["-p", "smaller", "-p", "conftest"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "conftest", str(suites), *saes, "-q", "--rootdir", str(folder)],
-        cwd=folder, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "pytest", *plugins, str(suites), *saes, "-q", "--rootdir", str(folder)],
+        cwd=folder, env=smaller.environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     found: dict[str, object] = json.loads((folder / "watched.json").read_text())

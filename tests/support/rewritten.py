@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import smaller
 import torch
 from paths import ROOT
 from torch import Tensor
@@ -17,7 +18,7 @@ from saebench.catalogue.controls import CONTROLS
 from saebench.catalogue.registry import resolve
 from saebench.evidence.game import games, lineup, scene
 from saebench.metrics import absorption
-from saebench.record.budget import BUDGETS, Size
+from saebench.record.budget import BUDGETS
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
 from saebench.run import models
@@ -29,7 +30,7 @@ from saebench.subject.random_weights import MODELS
 REAL = "organism/batchtopk-16-telegrams"
 """Its data had a genre that the model never saw, so that every property has a value."""
 SMALLER = (
-    (BUDGETS, "smoke", replace(BUDGETS["smoke"], documents=10, words=1400, game=Size(16, 3, 6))),
+    (BUDGETS, "smoke", smaller.BUDGET),
     (vars(models), "CONTEXT", 128), (vars(scene), "POOL", 10_000), (vars(lineup), "PER_PROMPT", 500), (vars(lineup), "ERRORS", 2),
     *((CONTROLS, name, replace(CONTROLS[name], competes=False)) for name in MODELS if name != "random_model"),
     (vars(games), "GAMES", 2000), (vars(games), "RESAMPLES", 400),

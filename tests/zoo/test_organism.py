@@ -26,6 +26,12 @@ def subject():
     return load_subject()
 
 
+@pytest.fixture(scope="module")
+def acts(subject):
+    """Every word of the lexicon, read again: it takes as long as all the rest."""
+    return report.word_activations(subject, World.load(organism_folder()), "blocks.1.hook_resid_post")
+
+
 def test_the_model_uses_context_near_and_far(found):
     assert found["loss_heldout"] < 0.5 * found["loss_shuffled_context"]
     assert found["loss_pos_192_255"] <= found["loss_pos_16_63"] - 0.1
@@ -84,18 +90,13 @@ def test_everything_fits_into_40_megabytes():
     assert sum(path.stat().st_size for path in organism_folder().rglob("*")) <= 40e6
 
 
-def test_the_report_is_not_made_up(subject, found):
-    """A part of the words, read again."""
-    world = World.load(organism_folder())
-    acts = report.word_activations(subject, world, "blocks.1.hook_resid_post")
+def test_the_report_is_not_made_up(acts, found):
     assert acts.spelled.mean() == pytest.approx(found["first_letter_accuracy"], abs=2e-3)
     letters = [word.letter for word in acts.words]
     assert report.probe_accuracy(acts, letters) == pytest.approx(found["probe_first_letter_accuracy"], abs=0.01)
 
 
-def test_a_probe_of_shuffled_letters_reads_nothing(subject):
-    world = World.load(organism_folder())
-    acts = report.word_activations(subject, world, "blocks.1.hook_resid_post")
+def test_a_probe_of_shuffled_letters_reads_nothing(acts):
     letters = [word.letter for word in acts.words]
     shuffled = [letters[i] for i in torch.randperm(len(letters), generator=torch.Generator().manual_seed(0))]
     assert report.probe_accuracy(acts, shuffled) < 0.15
@@ -116,8 +117,7 @@ class _LetterSAE:
         return self.latents
 
 
-def test_a_letter_latent_that_leaks_is_found_by_its_threshold_and_not_by_being_active(subject):
-    acts = report.word_activations(subject, World.load(organism_folder()), "blocks.1.hook_resid_post")
+def test_a_letter_latent_that_leaks_is_found_by_its_threshold_and_not_by_being_active(acts):
     assert report.probed_latent_f1(_LetterSAE(acts), acts) == pytest.approx(1.0)
     assert max(row["f1"] for row in report.best_latents(_LetterSAE(acts), acts)) < 0.3
     assert report.probed_latent_f1(_LetterSAE(acts, shuffled=True), acts) < 0.2

@@ -226,10 +226,15 @@ def planted(letter: str) -> tuple[Scene, Tensor, Tensor]:
     return on(everywhere, noise + 8 * has[:, None] * direction, token), direction, has
 
 
+@cache
+def means(letter: str) -> known.Known:
+    return known.differences_of_means(planted(letter)[0])
+
+
 @pytest.mark.parametrize("letter", ["s", "b"])
 def test_the_direction_of_a_planted_concept_is_found(letter: str) -> None:
-    made, direction, has = planted(letter)
-    found = known.differences_of_means(made)
+    _, direction, has = planted(letter)
+    found = means(letter)
     cosine = torch.nn.functional.cosine_similarity(found.directions, direction, dim=1)
     best = int(cosine.argmax())
     assert float(cosine[best]) > 0.95
@@ -240,7 +245,7 @@ def test_the_direction_of_a_planted_concept_is_found(letter: str) -> None:
 
 
 def test_other_letters_are_found_too_and_every_concept_has_its_own_prompts() -> None:
-    found = known.differences_of_means(planted("s")[0])
+    found = means("s")
     assert len(found.directions) == len(found.rate) == found.active.shape[1] > 20
     assert found.active.shape[0] == SMALL.prompts
     assert ((found.rate > 0) & (found.rate < 1)).all()
@@ -248,7 +253,7 @@ def test_other_letters_are_found_too_and_every_concept_has_its_own_prompts() -> 
 
 def test_no_two_concepts_are_the_same_tokens() -> None:
     """Two names of one concept, as a country and its language may be, would count as two findings."""
-    directions = torch.nn.functional.normalize(known.differences_of_means(planted("s")[0]).directions, dim=1)
+    directions = torch.nn.functional.normalize(means("s").directions, dim=1)
     again = (directions @ directions.T).triu(1) > 1 - 1e-5
     assert int(again.sum()) == 0
 
@@ -262,8 +267,7 @@ def test_concepts_with_too_few_tokens_are_left_out(there: int, others: int, kept
 
 
 def test_a_concept_is_not_asked_about_where_it_is_present() -> None:
-    made = planted("s")[0]
-    found = known.differences_of_means(made)
+    made, found = planted("s")[0], means("s")
     features = Features(made.ask_all, made.traits, found.directions, found.rate, found.active)
     rows = np.flatnonzero(found.active.any(axis=0))[:5]
     kl = features.curves(rows).kl

@@ -1,0 +1,19 @@
+"""Less of everything at `smoke`: for tests in whose process it is patched, and with `-p smaller` for runs of their own."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from saebench.record.budget import BUDGETS, Size
+
+BUDGET = replace(BUDGETS["smoke"], documents=10, words=1400, game=Size(16, 3, 6))
+
+
+def environment() -> dict[str, str]:
+    """With which a process finds this plugin."""
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def pytest_configure() -> None:
+    BUDGETS["smoke"] = BUDGET
