@@ -37,7 +37,6 @@ class Watch:
         # What is read off the zoo's controls serves all SAEs of the place.
         zoo = {{id(v) for o in everything if type(o).__name__ == "Shelf" for v in o.place._found.values()}}
         found = [o for o in everything if type(o).__name__ in WATCHED and type(o).__module__.startswith("saebench")]
-        # The rows of the list of controls are constants.
         found = [o for o in found if id(o) not in zoo and not getattr(o, "spec", SPEC).name.startswith("organism/")]
         self.counts[self.now] = sorted(type(o).__name__ for o in found)
         if not self.first:
