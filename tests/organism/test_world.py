@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from dataclasses import astuple
 
 import pytest
 from paths import ROOT
@@ -48,9 +49,11 @@ def test_the_version_names_what_is_generated(world):
     for mixture in (TRAINING, PERSISTENT, RECALLING, READING, Mixture({HELD_OUT_GENRE: 1})):
         for split in ("train", SPLIT):
             for number in range(60):
-                told.update(repr(world.document(f"{split}/{number}", mixture)).encode())
-    told.update(repr((world.lexicon.words, world.lexicon.people, world.lexicon.cities)).encode())
-    assert (VERSION, told.hexdigest()[:16]) == ("19b73564dc9c", "657cd0a80293b751")
+                told.update(repr(astuple(world.document(f"{split}/{number}", mixture))).encode())
+    lexicon = world.lexicon
+    for known in (lexicon.words, lexicon.people, lexicon.cities):
+        told.update(repr([astuple(one) for one in known]).encode())
+    assert (VERSION, told.hexdigest()[:16]) == ("19b73564dc9c", "df753ed48cdbd522")
 
 
 def test_the_published_corpus_is_of_this_world():

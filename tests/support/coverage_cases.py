@@ -15,7 +15,8 @@ from planted_populations import LOSS, Answers, Floats, Letters, Random, Rates, S
 from scipy.stats import norm
 
 from saebench.compare.differences import paired
-from saebench.evidence.game import games  # fmt: skip
+from saebench.evidence.game import games
+from saebench.evidence.game.rungs import Rung
 from saebench.metrics import (  # fmt: skip
     context_length,
     distinguishability,
@@ -188,11 +189,20 @@ def accuracy(answers: Answers, played: int = 400_000) -> float:
     return float((values.argsort(axis=1)[:, 5:] < 5).mean())
 
 
+class Played(Rung):
+    """A rung of which nothing is known but the answers."""
+
+    imbalance = None
+
+    def __init__(self, answers: games.Table) -> None:
+        object.__setattr__(self, "answers", answers)
+
+    def table(self, *_: Any, **__: Any) -> games.Table:
+        return self.answers
+
+
 def least_auc(tables: list[games.Table]) -> Estimate:
-    rungs: Any = {
-        name: SimpleNamespace(imbalance=None, table=lambda table=table: table)
-        for name, table in zip(distinguishability.STRICT, tables, strict=True)
-    }
+    rungs: Any = {name: Played(table) for name, table in zip(distinguishability.STRICT, tables, strict=True)}
     nothing = np.zeros(0)
     with mock.patch.object(games, "play", return_value=(nothing, np.ones(1))):  # games that are needed take long
         return distinguishability.auc(

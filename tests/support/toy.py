@@ -125,7 +125,9 @@ class Trained:
         children = self.on[:, parent + 1 : parent + 1 + self.toy[family].children]
         child, others = self.on[:, parent] & children[:, 0], self.on[:, parent] & ~children.any(axis=1)
         sums = {"main_child": main[child], "child": child, "main_others": main[others], "others": others}
-        return float(suppression({name: np.array(values.sum(), dtype=np.float64) for name, values in sums.items()}))
+        return float(
+            suppression({name: np.array([values.sum()], dtype=np.float64) for name, values in sums.items()})[0]
+        )
 
     def cosine(self, family: int) -> float:
         """Of what the latent of a family's first child writes with the parent."""
