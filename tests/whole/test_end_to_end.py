@@ -48,9 +48,9 @@ def test_all_suites_run_on_all_saes(whole: str, folder: Path) -> None:
     assert names == {f"gemmascope/2b/layer-12/{name}" for name in SAES}
     assert not any(score.broken for score in found)
     scored = {(score.property, score.sae) for score in found if score.value is not None}
-    certain = [score for score in found if score.property.startswith(("reconstruction.", "throughput."))]
+    certain = [score for score in found if score.property.startswith("reconstruction.")]
     recovered = [score for score in certain if ".recovered_" in score.property]
-    assert len(certain) - len(recovered) >= len(SAES) * 10
+    assert len(certain) - len(recovered) == len(SAES) * 8
     assert {(score.property, score.sae) for score in certain} - {(s.property, s.sae) for s in recovered} <= scored
     # The stand-in model is untrained: without its activations it predicts no worse.
     assert len(recovered) == len(SAES) * 2
