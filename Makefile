@@ -30,7 +30,7 @@ test: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests -n auto --dist loadfile
 
 # The quick half: what needs no run of a suite and no language model.
-QUICK = record stats compare organism evidence/words metrics reliability boards exchange commands
+QUICK = record stats compare organism evidence/words reliability boards exchange
 check: lint
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest $(QUICK:%=tests/%) -n auto --dist loadfile -q
 

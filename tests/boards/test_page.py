@@ -218,7 +218,7 @@ def test_other_seeds_are_left_out_and_models_stand_apart(tmp_path: Path) -> None
 
 
 def test_commands_that_publish_nothing_do_not_import_what_draws() -> None:
-    from test_imports import loaded_by
+    from imported import loaded_by
 
     assert loaded_by("import saebench.cli, saebench.commands.publish; assert 'vl_convert' not in sys.modules") == []
 

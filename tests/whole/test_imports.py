@@ -1,21 +1,12 @@
 """Listing, comparing and collecting stay light: a subprocess tells, and another shows that it would notice."""
 
-import subprocess
-import sys
-
 import pytest
+from imported import loaded_by
 
-HEAVY = ("torch", "sae_lens", "transformer_lens", "transformers", "sklearn", "scipy")
 LIGHT_MODULES = (
     "record.score, record.store, record.properties, catalogue.spec, catalogue.registry, compare.gate, boards.leaderboard,"
     " boards.plot, cli, evidence.provider"
 )
-
-
-def loaded_by(statement: str) -> list[str]:
-    report = f"import sys; {statement}; print(*[m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()[-1].split()
 
 
 def test_light_modules_import_nothing_heavy():
