@@ -14,7 +14,7 @@ from saebench.evidence.game.rungs import ANGLES
 from saebench.metrics import distinguishability as metric
 from saebench.record.score import Unscored
 from saebench.record.store import Store
-from saebench.run.asked import Asked
+from saebench.run.options import Options
 from saebench.run.run import Run
 
 SCORES = (
@@ -24,7 +24,7 @@ SCORES = (
 
 
 def new_run(folder: Path, budget: str) -> Run:
-    return Run(resolve("organism/topk-16"), Store(folder / "s.jsonl"), Asked(budget))
+    return Run(resolve("organism/topk-16"), Store(folder / "s.jsonl"), Options(budget))
 
 
 def scored(score, *arguments):

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field, fields
 
+from saebench.record.score import Unscored
+
 TEXTS = ("name", "model", "corpus", "hook", "hook_out", "normalisation", "architecture", "revision", "repo")
 NUMBERS = ("context_size", "d_in", "d_sae")
 LONGEST, LARGEST = 300, 2**40
@@ -89,3 +91,9 @@ USUAL = {field.name: field.default for field in fields(SAESpec)}
 def transcodes(spec: SAESpec) -> str:
     """Why a property that asks about one place has no score for a transcoder."""
     return f"a transcoder reads {spec.hook} and writes {spec.hook_out}: there is no one place to ask about"
+
+
+def check_one_place(spec: SAESpec) -> None:
+    """Raise Unscored for an SAE that reads in one place and writes in another."""
+    if spec.hook_out not in (None, spec.hook):
+        raise Unscored(transcodes(spec))

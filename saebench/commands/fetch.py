@@ -6,7 +6,7 @@ from saebench.catalogue import registry
 from saebench.commands import DEFAULT_SCORES, Commands, put
 from saebench.hub.needs import ensure, of_sae
 from saebench.record.store import Store
-from saebench.run.asked import Asked
+from saebench.run.options import Options
 from saebench.run.run import Run
 
 
@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not (arguments.names or arguments.sae_model or arguments.sae_corpus):
         raise ValueError("name what to fetch: an SAE as for pytest --sae, --sae-model or --sae-corpus")
     specs = registry.resolve_all(arguments.names)
-    prepared = Run(specs, Store(DEFAULT_SCORES), Asked(model=arguments.sae_model, texts=arguments.sae_corpus))
+    prepared = Run(specs, Store(DEFAULT_SCORES), Options(model=arguments.sae_model, texts=arguments.sae_corpus))
     # First, and all of them: nothing is downloaded where one is not to be had.
     ensure([need for spec in specs for need in of_sae(spec.own)], put)
     prepared.preparation.prepare(put)

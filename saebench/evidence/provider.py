@@ -30,9 +30,6 @@ class Provider:
     of_model: bool
     """Whether a language model has a part in it."""
 
-    def __call__(self, *args: Any, **named: Any) -> Any:
-        return self.make(*args, **named)
-
 
 def provides(
     name: str, *, reads: Callable[..., str] | None = None, of_model: bool = True

@@ -49,7 +49,7 @@ class Architectures:
             "what": "architecture", "version": VERSION, "name": spec.location, "source": source_digest(spec.location),
             "sae_lens": importlib.metadata.version("sae-lens"), "model": self.models.digest(model, centred=False),
             "hook": self.models.hook(spec), "context": spec.context_size or 0, "device": device.partition(":")[0],
-            "budget": self.models.asked.budget, **facts, **texts,
+            "budget": self.models.options.budget, **facts, **texts,
         }  # fmt: skip
 
     def check(self, spec: SAESpec) -> None:
@@ -109,7 +109,7 @@ class Architectures:
         return train(spec.location, rows, order)
 
     def _d_sae(self, spec: SAESpec, rows: "Tensor") -> int:
-        wide = min(EXPANSION * rows.shape[1], self.models.asked.sizes.widest)
+        wide = min(EXPANSION * rows.shape[1], self.models.options.sizes.widest)
         return EMBEDDED_WIDTH if self.models.name(spec) == ORGANISM else wide
 
     def _rows(self, spec: SAESpec) -> "Tensor":

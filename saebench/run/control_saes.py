@@ -5,11 +5,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from saebench.catalogue.controls import CONTROLS, ControlKind
-from saebench.catalogue.spec import transcodes
+from saebench.catalogue.spec import check_one_place
 from saebench.record.score import Unscored
+from saebench.run.documents import Documents
+from saebench.run.models import Models
+from saebench.run.shelf import Shelf
+from saebench.run.words import Words
 
 if TYPE_CHECKING:
-    from saebench.evidence.trace import Trace
     from saebench.evidence.words.detectors import Detectors
     from saebench.evidence.words.probes import Probe
     from saebench.evidence.words.study import Study
@@ -17,12 +20,6 @@ if TYPE_CHECKING:
     from saebench.metrics.marginal_structure import Control
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.subject import Subject
-
-
-from saebench.run.documents import Documents
-from saebench.run.models import Models
-from saebench.run.shelf import Shelf
-from saebench.run.words import Words
 
 RANDOM = "random_l0"
 SAMPLE = 4096
@@ -43,7 +40,7 @@ class ControlSAEs:
         return self.shelf.sae.get((sae.digest, "controls"), lambda: self._made_when_measured(sae))
 
     def _made_when_measured(self, sae: "LoadedSAE") -> "dict[str, Control]":
-        check_one_place(sae)
+        check_one_place(sae.spec)
         if sae.spec.control:
             raise Unscored("it is itself a control")
         return {name: self._control(sae, name, kind) for name, kind in CONTROLS.items() if kind.competes}
@@ -57,13 +54,13 @@ class ControlSAEs:
 
         words = partial(self._random_words, sae) if name == RANDOM else lambda: self._words(*found())
         return Control(
-            lambda: self._trace(*found()), words, trained=kind.trained, of_model=kind.random_model,
+            lambda: self.documents.trace_in(*found()), words, trained=kind.trained, of_model=kind.random_model,
             decoder_only=kind.decoder_only,
         )  # fmt: skip
 
     def made(self, sae: "LoadedSAE", name: str) -> "LoadedSAE":
         """A control of an SAE by the name that `--sae SAE~NAME` gives it."""
-        check_one_place(sae)
+        check_one_place(sae.spec)
         if not CONTROLS[name].trained:
             return self._untrained(sae, name)
         found = self.trained(sae, name, self.models.subject(sae.spec))
@@ -90,7 +87,9 @@ class ControlSAEs:
         like, hook = self.like(sae), self.models.hook(sae.spec)
         key = (sae.digest, "control", kind)
         texts = self.models.corpus(sae.spec)
-        make = partial(trained_control, kind, like, subject, hook, self.models.asked.budget, self.models.cache(), texts)
+        make = partial(
+            trained_control, kind, like, subject, hook, self.models.options.budget, self.models.cache(), texts
+        )
         return self.shelf.sae.get(key, make)
 
     def like(self, sae: "LoadedSAE") -> "Like":
@@ -122,12 +121,3 @@ class ControlSAEs:
             return study, find_detectors(study)
 
         return self.shelf.of(sae).get(("words", sae.digest, subject.digest), measure)
-
-    def _trace(self, sae: "LoadedSAE", subject: "Subject") -> "Trace":
-        return self.documents.trace_in(subject, sae)
-
-
-def check_one_place(sae: "LoadedSAE") -> None:
-    """Raise Unscored for an SAE that reads in one place and writes in another."""
-    if sae.spec.hook_out not in (None, sae.spec.hook):
-        raise Unscored(transcodes(sae.spec))

@@ -30,7 +30,7 @@ class Documents:
 
         return self.shelf.sae.get((sae.digest, "trace"), lambda: trace(sae, self.activations(sae)), random=False)
 
-    def trace_in(self, subject: "Subject", sae: "LoadedSAE") -> "Trace":
+    def trace_in(self, sae: "LoadedSAE", subject: "Subject") -> "Trace":
         """The same for a control or a twin, also in a model with random weights."""
         from saebench.evidence.trace import trace
 

@@ -4,7 +4,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from saebench.catalogue.spec import check_one_place
 from saebench.record.score import Unscored
+from saebench.run.control_saes import ControlSAEs
+from saebench.run.documents import Documents
+from saebench.run.models import Models
+from saebench.run.shelf import Shelf
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -14,12 +19,6 @@ if TYPE_CHECKING:
     from saebench.evidence.game.scene import Scene
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.subject import Subject
-
-
-from saebench.run.control_saes import ControlSAEs, check_one_place
-from saebench.run.documents import Documents
-from saebench.run.models import Models
-from saebench.run.shelf import Shelf
 
 
 @dataclass
@@ -32,7 +31,7 @@ class Game:
     shelf: Shelf
 
     def lineup(self, sae: "LoadedSAE") -> "Lineup":
-        check_one_place(sae)
+        check_one_place(sae.spec)
         return self.shelf.sae.get((sae.digest, "lineup"), lambda: self._lineup(sae))
 
     def _lineup(self, sae: "LoadedSAE") -> "Lineup":
@@ -65,7 +64,7 @@ class Game:
         inside = sae.spec.context_size or self.models.corpus(sae.spec).context
         activations = self.models.activations(subject, sae.spec)
         key = ("scene", subject.digest, activations.hook, inside)
-        return self.shelf.place.get(key, lambda: make_scene(activations, inside, self.models.asked.sizes.game))
+        return self.shelf.place.get(key, lambda: make_scene(activations, inside, self.models.options.sizes.game))
 
     def _random_scene(self, sae: "LoadedSAE", kind: str) -> "Scene":
         return self._scene(sae, self.models.random(sae.spec, kind))
@@ -87,5 +86,5 @@ class Game:
             raise Unscored("the SAE is itself this control")
         key = ("dictionary", other.digest, scene.subject.digest, scene.ask.hook, sae.spec.context_size)
         return self.shelf.of(other).get(
-            key, lambda: read_dictionary(other, scene, self.documents.trace_in(subject, other))
+            key, lambda: read_dictionary(other, scene, self.documents.trace_in(other, subject))
         )

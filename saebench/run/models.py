@@ -13,7 +13,7 @@ from saebench.hub.texts import DEFAULT, WORLD, Source, source_of
 from saebench.record.budget import CONTEXT
 from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
-from saebench.run.asked import Asked
+from saebench.run.options import Options
 from saebench.run.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Models:
     """Everything is loaded when it is first asked for, and its numbers are of one type for the whole run."""
 
-    asked: Asked
+    options: Options
     shelf: Shelf
     dtypes: dict[str, str] = field(default_factory=dict)
     """The numbers that each model is run in, by its name."""
@@ -38,7 +38,7 @@ class Models:
 
     def name(self, spec: SAESpec) -> str:
         """What `--sae-model` says, else the SAE's own; the embedded one for what lies here and does not say."""
-        own = self.asked.model or model_of(spec)
+        own = self.options.model or model_of(spec)
         if own is None and spec.repo is not None:
             raise ValueError(f"{spec.name} does not say which language model it reads: name it with --sae-model")
         if own is None or own == ORGANISM or Path(own).is_dir():
@@ -57,13 +57,13 @@ class Models:
 
     def source(self, spec: SAESpec) -> Source | None:
         """Where the texts come from that an SAE is read on; None for the embedded model's world."""
-        return source_of(self.asked.texts or spec.corpus or (WORLD if self.name(spec) == ORGANISM else DEFAULT))
+        return source_of(self.options.texts or spec.corpus or (WORLD if self.name(spec) == ORGANISM else DEFAULT))
 
     def corpus(self, spec: SAESpec) -> "Corpus":
         """The texts that an SAE is read on, as many as the budget says."""
         from saebench.subject.corpora import Texts, WorldTexts
 
-        source, documents = self.source(spec), self.asked.sizes.documents
+        source, documents = self.source(spec), self.options.sizes.documents
         if source is None:
             return WorldTexts(documents, CONTEXT)
         context = max(CONTEXT, 2 * (spec.context_size or 0))
@@ -72,7 +72,7 @@ class Models:
     def device(self) -> str:
         """What `--sae-device` says, else a GPU where there is one."""
         if self._device is None:
-            self._device = self.asked.device or _fastest()
+            self._device = self.options.device or _fastest()
         return self._device
 
     def dtype(self, model: str) -> str:
@@ -80,7 +80,7 @@ class Models:
         if model not in self.dtypes:
             from saebench.subject.subject import dtype_that_fits
 
-            self.dtypes[model] = self.asked.dtype or dtype_that_fits(model, self.device())
+            self.dtypes[model] = self.options.dtype or dtype_that_fits(model, self.device())
         return self.dtypes[model]
 
     def digest(self, model: str, *, centred: bool) -> str:
@@ -91,7 +91,7 @@ class Models:
         """One for the whole run: where it computes anew, it does so once per key."""
         from saebench.subject.cache import Cache
 
-        self._cache = self._cache or Cache(fresh=self.asked.fresh)
+        self._cache = self._cache or Cache(fresh=self.options.fresh)
         return self._cache
 
     def subject(self, spec: SAESpec) -> "Subject":

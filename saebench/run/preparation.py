@@ -48,7 +48,7 @@ class Preparation:
         models = [need for model in self._models() for need in of_model(model)]
         ensure([*models, *(need for source in self._sources() for need in of_corpus(source))], say)
         self._compare_tokenizers(say)
-        self._each(lambda spec: check_fit(spec, self.models.name(spec), chosen=self.models.asked.model is not None))
+        self._each(lambda spec: check_fit(spec, self.models.name(spec), chosen=self.models.options.model is not None))
         self._check_room()  # last, since it imports torch
         for sentence in dict.fromkeys(self.holder.unreadable.values()):
             say(sentence)
@@ -103,13 +103,15 @@ class Preparation:
 
     def _compare_tokenizers(self, say: Say) -> None:
         """Fetch the tokenizers of the SAEs' own models, where the user has named another one."""
-        own = {spec.model for spec in self._own() if spec.model is not None} if self.models.asked.model else set[str]()
-        for model in sorted(own - {str(self.models.asked.model)}):
+        own = (
+            {spec.model for spec in self._own() if spec.model is not None} if self.models.options.model else set[str]()
+        )
+        for model in sorted(own - {str(self.models.options.model)}):
             try:
                 ensure(of_tokenizer(model), say)
             except OSError:
                 say(
-                    f"the tokenizer of {model} is not here: whether it is that of {self.models.asked.model} is not known"
+                    f"the tokenizer of {model} is not here: whether it is that of {self.models.options.model} is not known"
                 )
 
     def needed(self) -> str:
@@ -122,11 +124,13 @@ class Preparation:
 
     def _models(self) -> list[str]:
         named = [self.models.name(spec) for spec in self._own()]
-        return list(dict.fromkeys(named or ([self.models.asked.model] if self.models.asked.model else [])))
+        return list(dict.fromkeys(named or ([self.models.options.model] if self.models.options.model else [])))
 
     def _sources(self) -> list[Source | None]:
         found = [self.models.source(spec) for spec in self._own()]
-        return list(dict.fromkeys(found or ([source_of(self.models.asked.texts)] if self.models.asked.texts else [])))
+        return list(
+            dict.fromkeys(found or ([source_of(self.models.options.texts)] if self.models.options.texts else []))
+        )
 
 
 def _naming(spec: SAESpec, sentence: str) -> str:

@@ -80,7 +80,7 @@ class Recorder:
         spec, sae = asked.spec, self.holder.sae(asked.spec)
         about = {
             "sae": spec.name, "control": spec.control, "architecture": _architecture(sae.spec),
-            "budget": self.models.asked.budget, "d_sae": sae.spec.d_sae, "facts": beside(sae.spec),
+            "budget": self.models.options.budget, "d_sae": sae.spec.d_sae, "facts": beside(sae.spec),
         }  # fmt: skip
         if not self.provision.of_model(asked.evidence):
             return {**about, "model": ""}

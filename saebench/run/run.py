@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from saebench.catalogue.spec import SAESpec
 from saebench.record.store import Store
 from saebench.run.architectures import Architectures
-from saebench.run.asked import Asked
 from saebench.run.control_saes import ControlSAEs
 from saebench.run.documents import Documents
 from saebench.run.game import Game
 from saebench.run.genres import Genres
 from saebench.run.holder import Holder
 from saebench.run.models import Models
+from saebench.run.options import Options
 from saebench.run.preparation import Preparation
 from saebench.run.provision import Provision
 from saebench.run.recorder import Recorder
@@ -28,11 +28,11 @@ class Run:
 
     specs: list[SAESpec]
     store: Store
-    asked: Asked = field(default_factory=Asked)
+    options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
         self.shelf = Shelf()
-        self.models = Models(self.asked, self.shelf)
+        self.models = Models(self.options, self.shelf)
         self.documents = Documents(self.models, self.shelf)
         self.words = Words(self.models, self.shelf)
         self.control_saes = ControlSAEs(self.models, self.documents, self.words, self.shelf)
@@ -41,14 +41,14 @@ class Run:
         self.architectures = Architectures(self.models, self.shelf)
         self.holder = Holder(self.models, self.architectures, self.control_saes, self.shelf)
         self.preparation = Preparation(self.specs, self.models, self.holder, self.architectures)
-        self.budget = self.asked.sizes
+        self.budget = self.options.sizes
         self.provision = Provision({name: getattr(self, name) for name in SERVICES}, self.shelf)
         self.recorder = Recorder(self.models, self.documents, self.provision, self.holder, self.store)
 
     def open(self) -> None:
         """Read what the scores file has already; it is not changed before the first score is appended."""
         stored = self.store.stored()
-        self.recorder.stored = {} if self.asked.fresh else stored
+        self.recorder.stored = {} if self.options.fresh else stored
 
     def notes(self) -> list[str]:
         """What happened that a user should read: to the scores file, to SAEs, and where memory did not suffice."""

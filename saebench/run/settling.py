@@ -18,4 +18,4 @@ def settle(models: Models, before: SAESpec, spec: SAESpec) -> None:
             advice = f"saebench fetch --sae-model {model}"
             raise ValueError(f"{spec.name} reads {need.what}, which is not on this machine: {advice}")
     if (spec.hook, spec.hook_out, spec.model) != (before.hook, before.hook_out, before.model):
-        check_fit(spec, model, chosen=models.asked.model is not None)
+        check_fit(spec, model, chosen=models.options.model is not None)

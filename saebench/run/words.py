@@ -3,8 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from saebench.catalogue.spec import transcodes
-from saebench.record.score import Unscored
+from saebench.catalogue.spec import check_one_place
 from saebench.run.models import Models
 from saebench.run.shelf import Shelf
 
@@ -34,7 +33,7 @@ class Words:
         from saebench.hub.models import model_facts
         from saebench.subject.corpora import reference_name
 
-        budget = self.models.asked.sizes
+        budget = self.models.options.sizes
         chosen = load_concepts(concepts)
         if concepts != LETTERS:
             return Plan(chosen, WordFilter(), budget.prefixes, most=budget.words)
@@ -87,8 +86,7 @@ class Words:
     def study(self, sae: "LoadedSAE", concepts: str) -> "Study":
         from saebench.evidence.words.study import make_study
 
-        if sae.spec.hook_out not in (None, sae.spec.hook):
-            raise Unscored(transcodes(sae.spec))
+        check_one_place(sae.spec)
         readings, probe = self.readings(sae.spec, concepts), self.probe(sae.spec, concepts)
         return self.shelf.sae.get((sae.digest, "study", concepts), lambda: make_study(sae, readings, probe))
 

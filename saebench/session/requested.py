@@ -17,7 +17,7 @@ from saebench.hub.models import default_hook
 from saebench.record.places import ORGANISM, suites_dir
 from saebench.record.store import Store
 from saebench.record.version import __version__
-from saebench.run.asked import Asked
+from saebench.run.options import Options
 from saebench.run.run import Run
 from saebench.session.options import DEFAULT
 
@@ -32,11 +32,11 @@ def requested_run(option: Option) -> Run:
     hook = default_hook(option("sae_model") or DEFAULT)
     trained = resolve_architectures(architectures, option("sae_model"), hook, option("sae_budget"))
     specs = resolve_all(option("sae") or ([] if architectures else [DEFAULT]))
-    asked = Asked(
+    options = Options(
         option("sae_budget"), option("sae_device"), option("sae_model"), option("sae_fresh"), option("sae_corpus"),
         option("sae_dtype"),
     )  # fmt: skip
-    run = Run([*specs, *trained], Store(option("sae_scores")), asked)
+    run = Run([*specs, *trained], Store(option("sae_scores")), options)
     run.open()
     return run
 
@@ -73,10 +73,10 @@ def header(run: Run, gate: Gate, option: Option) -> list[str]:
     seeds = f", {option('sae_seeds')} repetitions" if option("sae_seeds") > 1 else ""
     known = f", {len(run.recorder.stored)} there already (--sae-fresh computes anew)" if run.recorder.stored else ""
     return [
-        f"saebench {__version__}: {chosen}: {len(run.specs)} SAEs, budget {run.asked.budget}{seeds}",
+        f"saebench {__version__}: {chosen}: {len(run.specs)} SAEs, budget {run.options.budget}{seeds}",
         f"scores: {run.store.path}{known}",
         *(f"model: {model} in {dtype} on {run.models.device()}" for model, dtype in run.models.dtypes.items()),
-        *([_compared(gate, run.asked.budget)] if option("sae_arch") else []),
+        *([_compared(gate, run.options.budget)] if option("sae_arch") else []),
     ]
 
 

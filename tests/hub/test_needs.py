@@ -34,7 +34,7 @@ from saebench.hub.hub import Repo, gigabytes
 from saebench.hub.models import missing_of_model, model_folder, revision_of_model
 from saebench.record.score import Score
 from saebench.record.store import Store
-from saebench.run.asked import Asked
+from saebench.run.options import Options
 from saebench.run.run import Run
 from saebench.subject import subject
 
@@ -884,7 +884,7 @@ def test_what_does_not_fit_is_told_before_anything_heavy_is_imported(fitting: Hu
 
 
 def prepared(tmp_path: Path, *patterns: str, model: str | None = None) -> tuple[Run, list[str]]:
-    run, said = Run(resolve_all(patterns), Store(tmp_path / "s.jsonl"), Asked(model=model, texts=DATA)), list[str]()
+    run, said = Run(resolve_all(patterns), Store(tmp_path / "s.jsonl"), Options(model=model, texts=DATA)), list[str]()
     run.preparation.prepare(said.append)
     return run, said
 

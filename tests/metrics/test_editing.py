@@ -29,7 +29,7 @@ from saebench.evidence.words.vocabulary import EDITED, Split, WordFilter, in_tur
 from saebench.metrics import absorption, editing
 from saebench.record.score import Unscored
 from saebench.record.store import Store
-from saebench.run.asked import Asked
+from saebench.run.options import Options
 from saebench.run.run import Run
 
 NO_CACHE: Any = SimpleNamespace(get=lambda inputs, compute, **_: compute())
@@ -136,7 +136,7 @@ def organism(tmp_path_factory: pytest.TempPathFactory) -> Speller:
     spec = resolve("organism/standard-16")[0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAEBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return Run([spec], Store(Path("unused.jsonl")), Asked("smoke")).words.speller(spec, "letters")
+        return Run([spec], Store(Path("unused.jsonl")), Options("smoke")).words.speller(spec, "letters")
 
 
 def some(organism: Speller) -> tuple[NDArray[np.intp], Tensor]:

@@ -29,7 +29,7 @@ from saebench.record.budget import BUDGETS
 from saebench.record.score import Unscored
 from saebench.record.store import Store
 from saebench.run import architectures as trained
-from saebench.run.asked import Asked
+from saebench.run.options import Options
 from saebench.run.run import Run
 from saebench.session.options import add_options
 
@@ -303,7 +303,7 @@ def test_an_installed_package_is_known_by_its_version() -> None:
 
 def test_the_recipe_is_known_without_importing_the_architecture(mine: Path, tmp_path: Path) -> None:
     (mine / "heavy.py").write_text("raise SystemExit('imported')\n")
-    run = Run(specs("heavy:SAE", "topk"), Store(tmp_path / "s.jsonl"), Asked("smoke", "cpu"))
+    run = Run(specs("heavy:SAE", "topk"), Store(tmp_path / "s.jsonl"), Options("smoke", "cpu"))
     digests = [run.holder.known(spec).digest for spec in run.specs]
     assert len(set(digests)) == len(run.specs)
     assert digests == [run.holder.known(spec).digest for spec in run.specs]

@@ -15,7 +15,7 @@ from saebench.evidence.words.readings import prompts
 from saebench.evidence.words.vocabulary import WordFilter
 from saebench.hub.texts import FileSource
 from saebench.record.store import Store
-from saebench.run.asked import Asked as Options
+from saebench.run.options import Options
 from saebench.run.run import Run
 from saebench.subject import subject as subjects
 from saebench.subject.corpora import Texts

@@ -831,7 +831,7 @@ def test_a_whole_run_on_hardly_any_text_is_unscored_and_no_crash(
 ) -> None:
     from saebench.catalogue.spec import SAESpec
     from saebench.record.store import Store
-    from saebench.run.asked import Asked
+    from saebench.run.options import Options
     from saebench.run.run import Run
     from saebench.saes.sae import LoadedSAE
 
@@ -841,7 +841,7 @@ def test_a_whole_run_on_hardly_any_text_is_unscored_and_no_crash(
     tokenizer().save_pretrained(tmp_path / "model")
     path = of_documents(tmp_path, ragged()[:count]).path
     run = Run(
-        [], Store(tmp_path / "s.jsonl"), Asked("smoke", device="cpu", model=str(tmp_path / "model"), texts=str(path))
+        [], Store(tmp_path / "s.jsonl"), Options("smoke", device="cpu", model=str(tmp_path / "model"), texts=str(path))
     )
     spec = SAESpec("a/sae", "python", "a:sae", hook=planted.HOOK, context_size=INSIDE, digest="digest")
     loaded = LoadedSAE(spec, sae(), "digest", "cpu")

@@ -23,7 +23,7 @@ from saebench.metrics import reconstruction
 from saebench.record.properties import Property
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
-from saebench.run.asked import Asked as Options
+from saebench.run.options import Options
 from saebench.run.recorder import Asked
 from saebench.run.run import Run
 from saebench.saes.sae import LoadedSAE

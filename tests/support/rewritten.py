@@ -22,7 +22,7 @@ from saebench.record.budget import BUDGETS
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
 from saebench.run import models
-from saebench.run.asked import Asked
+from saebench.run.options import Options
 from saebench.run.run import Run
 from saebench.saes.sae import LoadedSAE
 from saebench.subject.random_weights import MODELS
@@ -122,7 +122,7 @@ def cases() -> tuple[Case, ...]:
 
 @cache
 def whole_run() -> Run:
-    return Run(resolve(REAL), Store(Path("unused.jsonl")), Asked("smoke", device="cpu"))
+    return Run(resolve(REAL), Store(Path("unused.jsonl")), Options("smoke", device="cpu"))
 
 
 @cache

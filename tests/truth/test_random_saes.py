@@ -16,7 +16,7 @@ from saebench.evidence.words.study import Study, make_study
 from saebench.metrics import absorption
 from saebench.record.score import Unscored
 from saebench.record.store import Store
-from saebench.run.asked import Asked
+from saebench.run.options import Options
 from saebench.run.run import Run
 
 SCORES = (
@@ -36,7 +36,7 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
 @cache
 def letters() -> tuple[Readings, Probe]:
     spec = resolve("organism/standard-16")[0]
-    words = Run([spec], Store(Path("unused.jsonl")), Asked("smoke")).words
+    words = Run([spec], Store(Path("unused.jsonl")), Options("smoke")).words
     return words.readings(spec, "letters"), words.probe(spec, "letters")
 
 

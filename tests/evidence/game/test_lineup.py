@@ -25,7 +25,7 @@ from saebench.record.budget import BUDGETS, Size
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
 from saebench.run import control_saes
-from saebench.run.asked import Asked
+from saebench.run.options import Options
 from saebench.run.run import Run
 from saebench.saes.sae import LoadedSAE
 
@@ -53,7 +53,7 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 
 def fresh_run() -> Run:
-    return Run([resolve(REAL)[0]], Store(Path("unused.jsonl")), Asked("smoke", device="cpu"))
+    return Run([resolve(REAL)[0]], Store(Path("unused.jsonl")), Options("smoke", device="cpu"))
 
 
 run = cache(fresh_run)

@@ -23,7 +23,7 @@ from saebench.evidence.words.vocabulary import token_texts
 from saebench.record.budget import BUDGETS, Budget, Size
 from saebench.record.score import Unscored
 from saebench.record.store import Store
-from saebench.run.asked import Asked
+from saebench.run.options import Options
 from saebench.run.run import Run
 from saebench.subject.activations import Activations
 
@@ -43,7 +43,7 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 @cache
 def run() -> Run:
-    return Run([resolve("organism/topk-16")[0]], Store(Path("unused.jsonl")), Asked("smoke", device="cpu"))
+    return Run([resolve("organism/topk-16")[0]], Store(Path("unused.jsonl")), Options("smoke", device="cpu"))
 
 
 @cache

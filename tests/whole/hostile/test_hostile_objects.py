@@ -11,7 +11,7 @@ from hostile_cases import Told, module, with_attribute
 
 from saebench.catalogue.registry import resolve
 from saebench.record.store import Store
-from saebench.run.asked import Asked
+from saebench.run.options import Options
 from saebench.run.run import Run
 from saebench.saes.loaders import load_sae
 
@@ -21,7 +21,7 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="module")
 def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run whose model is loaded once."""
-    return Run([], Store(tmp_path_factory.mktemp("run") / "s.jsonl"), Asked("smoke", "cpu"))
+    return Run([], Store(tmp_path_factory.mktemp("run") / "s.jsonl"), Options("smoke", "cpu"))
 
 
 ATTRIBUTES = {

@@ -16,7 +16,7 @@ from hub import Hub
 from saebench.catalogue.registry import resolve
 from saebench.hub.texts import source_of
 from saebench.record.store import Store
-from saebench.run.asked import Asked
+from saebench.run.options import Options
 from saebench.run.run import Run
 from saebench.subject.corpora import Texts
 
@@ -68,7 +68,7 @@ def test_file_of_texts(tmp_path: Path, told: Told, case: tuple[str, bytes | None
     """It is looked at before anything heavy is loaded."""
     name, content = case
     (tmp_path / name).mkdir() if content is None else (tmp_path / name).write_bytes(content)
-    run = Run(resolve("organism/topk-16"), Store(tmp_path / "s.jsonl"), Asked(texts=str(tmp_path / name)))
+    run = Run(resolve("organism/topk-16"), Store(tmp_path / "s.jsonl"), Options(texts=str(tmp_path / name)))
     told(lambda: run.preparation.prepare(print), "--sae-corpus")
 
 
@@ -77,7 +77,7 @@ def test_file_of_texts(tmp_path: Path, told: Told, case: tuple[str, bytes | None
     "~nosuchuser/x.txt", "nope.txt", "x.csv", "/dev/zero", "/etc/passwd", "<b>/c",
 ])  # fmt: skip
 def test_name_of_texts(tmp_path: Path, told: Told, name: str) -> None:
-    run = Run(resolve("organism/topk-16"), Store(tmp_path / "s.jsonl"), Asked(texts=name))
+    run = Run(resolve("organism/topk-16"), Store(tmp_path / "s.jsonl"), Options(texts=name))
     told(lambda: run.preparation.prepare(print))
 
 

@@ -6,7 +6,7 @@ from saebench.record.budget import BUDGETS, Budget
 
 
 @dataclass(frozen=True)
-class Asked:
+class Options:
     """Of `--sae-budget`, `--sae-device` and so on; None for what was not named."""
 
     budget: str = "quick"
