@@ -8,7 +8,7 @@ BOARDS ?= leaderboards
 export WANDB_MODE = disabled
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: bench check test lint organism benchmarks reliability
+.PHONY: bench check test lint organism smollm2 benchmarks reliability
 bench: $(VENV)/installed
 	$(VENV)/bin/pytest suites/ $(foreach sae,$(SAES),--sae '$(sae)') --sae-budget $(BUDGET) --sae-scores $(SCORES)
 	$(VENV)/bin/saebench publish $(SCORES) --to $(BOARDS)
@@ -40,8 +40,8 @@ lint: $(VENV)/installed
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
 
-organism: $(VENV)/installed
-	$(VENV)/bin/python -m saebench.zoo
+organism smollm2: $(VENV)/installed
+	$(VENV)/bin/python -m saebench.zoo $@
 
 benchmarks: $(VENV)/installed
 	$(VENV)/bin/pytest benchmarks --benchmark-only

@@ -11,7 +11,7 @@ from torch import Tensor
 from saebench.record.score import Unscored
 from saebench.saes.sae import LoadedSAE
 from saebench.saes.sparsity import MOST_ACTIVE, stacked, to_sparse
-from saebench.subject.activations import Activations, keep_bos, losses_against, mean_of, own_positions
+from saebench.subject.activations import Activations, keep_bos, mean_of, own_positions
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,9 @@ def _batch(
     if y.shape[-1] != x.shape[-1]:
         raise Unscored(f"decode returns {y.shape[-1]} dimensions for activations of {x.shape[-1]}", broken=True)
     y, latents = y.view_as(x), latents.view(*shape, -1)
-    spliced = subject.logits(tokens, activations.target_hook, keep_bos(y, x))
-    ce, kl = losses_against(subject.logits(tokens), spliced, tokens)
+    entering = None if activations.entering is None else activations.entering[rows]
+    spliced = activations.passes.spliced(tokens, keep_bos(y, x), entering)
+    ce, kl = activations.passes.losses(activations.last[rows], spliced, tokens)
     xc, yc = x - mean.to(x.device), y - mean.to(x.device)
     inner = latents[:, 1:inside][counted[:, 1:inside].to(latents.device)]
     values = {

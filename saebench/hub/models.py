@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from saebench.catalogue.pretrained import model_on_hub
+from saebench.hub import gguf
 from saebench.hub.hub import Repo
+from saebench.hub.wheels import is_packaged
 from saebench.record.json_files import read_json
 from saebench.record.places import ORGANISM, fixtures_dir, organism_folder
 
@@ -24,9 +26,14 @@ DTYPES = ("float32", "bfloat16", "float16")
 LENGTHS = ("n_positions", "max_position_embeddings", "n_ctx", "max_sequence_length", "seq_length")
 
 
+def lies_here(name: str) -> bool:
+    """Whether a model is none of the hub: the embedded one, a folder, a GGUF file, or a member of a wheel."""
+    return name == ORGANISM or is_packaged(name) or gguf.is_gguf(name) or Path(name).expanduser().is_dir()
+
+
 def repo_of_model(name: str) -> Repo | None:
     """Its repository, `ORG/NAME` or `ORG/NAME@REVISION`; None for what lies on this machine."""
-    if name == ORGANISM or Path(name).expanduser().is_dir():
+    if lies_here(name):
         return None
     base, _, revision = name.partition("@")
     return Repo(model_on_hub(base), revision or "main")
@@ -34,6 +41,10 @@ def repo_of_model(name: str) -> Repo | None:
 
 def model_folder(name: str) -> Path:
     """The folder with configuration, weights and tokenizer. Raises OSError if it is not on this machine."""
+    if gguf.is_gguf(name):
+        if not gguf.is_whole(folder := gguf.folder_of(name)):
+            raise OSError(f"the model {shown_model(name)} is not in the cache: `saebench fetch` brings it")
+        return folder
     if (repo := repo_of_model(name)) is None:
         return organism_folder() if name == ORGANISM else Path(name).expanduser()
     path = repo.local(CONFIG)
@@ -42,10 +53,17 @@ def model_folder(name: str) -> Path:
     return path.parent
 
 
+def shown_model(name: str) -> str:
+    """A model's name as it is read: that of a file in a wheel without the wheel's digest."""
+    return name.partition("#")[0] if is_packaged(name) else name
+
+
 def missing_of_model(name: str) -> list[str]:
     """Files of a model that are not on this machine, and have to be."""
     if name == ORGANISM:
         return []
+    if gguf.is_gguf(name):
+        return [] if gguf.is_whole(gguf.folder_of(name)) else [f"its weights of {shown_model(name)}"]
     there = _local if (repo := repo_of_model(name)) is None else lambda _, file: repo.local(file)
     folder = Path(name).expanduser()
     lacking = [CONFIG] if there(folder, CONFIG) is None else []
@@ -109,6 +127,8 @@ def _whole(name: str, keys: Iterable[str]) -> int | None:
 
 def model_digest(name: str) -> str:
     """sha256 over a local model's weights, configuration and tokenizer; of one of the hub, over its name and commit."""
+    if gguf.is_gguf(name):
+        return gguf.digest_of(name)
     if (repo := repo_of_model(name)) is not None:
         return hashlib.sha256(json.dumps([repo.name, repo.commit() or repo.revision]).encode()).hexdigest()
     sha = hashlib.sha256()
@@ -137,6 +157,6 @@ def default_hook(model: str) -> str | None:
 
 @cache
 def model_facts(model: str) -> dict[str, Any]:
-    """What the file of a model's name in fixtures/ says, if there is one."""
-    path = fixtures_dir() / f"{model}.toml"
-    return tomllib.loads(path.read_text()) if "/" not in model and path.is_file() else {}
+    """What the family file in fixtures/ says of whose SAEs this is the model, and that says where they read it."""
+    tables = (tomllib.loads(path.read_text()) for path in sorted(fixtures_dir().glob("*.toml")))
+    return next((table for table in tables if table.get("model") == model and "hook" in table), {})

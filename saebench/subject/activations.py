@@ -7,6 +7,7 @@ from torch import Tensor
 
 from saebench.subject.cache import Cache, Inputs, to_cpu
 from saebench.subject.corpora import Corpus, Rows
+from saebench.subject.passes import Passes, passes_of
 from saebench.subject.subject import Subject
 
 VERSION = 1
@@ -36,6 +37,12 @@ class Activations:
     """The same with the mean activation."""
     mean_kl: Tensor
     """(document, position) KL(clean || mean-ablated) of the next-token distribution in nats."""
+    last: Tensor
+    """(document, position, d_model) what the clean pass unembeds."""
+    passes: Passes
+    """How something is put in the place of what is to be reconstructed."""
+    entering: Tensor | None
+    """(document, position, d_model) what such a pass begins with, where that is not what is put in."""
     output: Tensor | None = None
     """(document, position, d_out) what a transcoder is to write; None where what is read is to be reconstructed."""
     hook_out: str | None = None
@@ -86,14 +93,18 @@ def compute_activations(
     output = None if out == hook else _read(subject, rows, {**inputs, "hook": out}, cache)
     target = residual if output is None else output
     mean = mean_of(target, rows.length)
+    last = cache.get({**inputs, "what": "last"}, lambda: {"last": _last(subject, rows)}, random=False)["last"]
+    passes = passes_of(subject, out, rows.tokens)
+    entering = _read(subject, rows, {**inputs, "hook": passes.entry}, cache) if passes.entry else None
     losses = cache.get(
-        {**inputs, "hook": out, "what": "losses"},
-        lambda: _losses(subject, out, rows.tokens, target, mean),
+        {**inputs, "hook": out, "what": "losses", "passes": 2},
+        lambda: _losses(passes, rows.tokens, last, target, entering, mean),
         random=False,
     )
     return Activations(
-        subject, hook, corpus, rows.tokens, rows.length, residual, **losses, output=output, hook_out=hook_out
-    )
+        subject, hook, corpus, rows.tokens, rows.length, residual, **losses, last=last, passes=passes,
+        entering=entering, output=output, hook_out=hook_out,
+    )  # fmt: skip
 
 
 def _rows(subject: Subject, corpus: Corpus, cache: Cache) -> Rows:
@@ -116,35 +127,30 @@ def _read(subject: Subject, rows: Rows, inputs: Inputs, cache: Cache) -> Tensor:
     return cache.get(inputs, read, random=False)["residual"]
 
 
-def _losses(subject: Subject, hook: str, tokens: Tensor, target: Tensor, mean: Tensor) -> dict[str, Tensor]:
-    parts = subject.batch.over(len(tokens), lambda at: _batch_losses(subject, hook, tokens[at], target[at], mean))
+def _last(subject: Subject, rows: Rows) -> Tensor:
+    passes = Passes(subject, "", 0)
+    return torch.cat(subject.batch.over(len(rows.tokens), lambda at: passes.last(rows.tokens[at]).cpu()))
+
+
+def _losses(
+    passes: Passes, tokens: Tensor, last: Tensor, target: Tensor, entering: Tensor | None, mean: Tensor
+) -> dict[str, Tensor]:
+    def some(at: slice) -> dict[str, Tensor]:
+        entry = None if entering is None else entering[at]
+        put = {"clean": None, "zero": torch.zeros_like(target[at]), "mean": mean.expand_as(target[at])}
+        clean = last[at].to(passes.subject.device)
+        found = {}
+        for name, value in put.items():
+            kept = None if value is None else keep_bos(value, target[at]).to(passes.subject.device)
+            spliced = clean if kept is None else passes.spliced(tokens[at], kept, entry)
+            found[name] = passes.losses(clean, spliced, tokens[at])
+        ce = {f"{name}_ce": losses[0] for name, losses in found.items()}
+        return to_cpu({**ce, "mean_kl": found["mean"][1]})
+
+    parts = passes.subject.batch.over(len(tokens), some)
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-def _batch_losses(subject: Subject, hook: str, tokens: Tensor, target: Tensor, mean: Tensor) -> dict[str, Tensor]:
-    clean = subject.logits(tokens)
-    clean_ce, _ = losses_against(clean, clean, tokens)
-    zero = subject.logits(tokens, hook, keep_bos(torch.zeros_like(target), target).to(subject.device))
-    zero_ce, _ = losses_against(clean, zero, tokens)
-    del zero
-    ablated = subject.logits(tokens, hook, keep_bos(mean.expand_as(target), target).to(subject.device))
-    ce, kl = losses_against(clean, ablated, tokens)
-    return to_cpu({"clean_ce": clean_ce, "zero_ce": zero_ce, "mean_ce": ce, "mean_kl": kl})
 
 
 def keep_bos(replacement: Tensor, residual: Tensor) -> Tensor:
     """The replacement everywhere but at BOS, whose activation is unlike all others and which no SAE is trained on."""
     return torch.cat([residual[:, :1], replacement[:, 1:].to(residual.dtype)], dim=1)
-
-
-def losses_against(clean: Tensor, spliced: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the spliced logits and KL(clean || spliced), each (context, position) in nats.
-
-    Cross-entropy at the last position, which predicts nothing, is 0.
-    """
-    log_q = spliced.float().log_softmax(-1)
-    log_p = clean.float().log_softmax(-1)
-    kl = (log_p.exp() * (log_p - log_q)).sum(-1).clamp(min=0)
-    targets = tokens[:, 1:].to(spliced.device)
-    ce = -log_q[:, :-1].gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    return torch.nn.functional.pad(ce, (0, 1)), kl

@@ -1,6 +1,6 @@
-"""Passes of a model that leave out what they need not: its first blocks, most of the vocabulary."""
+"""Passes of a model that leave out what they need not: its first blocks, its unembedding, most of the vocabulary."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,14 +29,43 @@ def skipping(subject: Subject, layers: int) -> Iterator[None]:
 
 
 @contextmanager
+def _head(subject: Subject, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Something else in the place of the unembedding; what an architecture does to its logits is done to this too."""
+    head = subject.bridge.unembed.original_component
+    vars(head)["forward"] = forward
+    try:
+        yield
+    finally:
+        del vars(head)["forward"]
+
+
+@contextmanager
 def unembedding(subject: Subject, tokens: Tensor) -> Iterator[None]:
     """Logits are those of some tokens of the vocabulary only."""
     head, rows = subject.bridge.unembed.original_component, tokens.to(subject.device)
     if not isinstance(head, nn.Linear):
         raise TypeError(f"{subject.name} unembeds with a {type(head).__name__}, which has no rows to choose from")
     weight, bias = head.weight[rows], None if head.bias is None else head.bias[rows]
-    vars(head)["forward"] = lambda hidden: linear(hidden, weight, bias)
-    try:
+    with _head(subject, lambda hidden: linear(hidden, weight, bias)):
         yield
-    finally:
-        del vars(head)["forward"]
+
+
+@contextmanager
+def before_unembedding(subject: Subject) -> Iterator[list[Tensor]]:
+    """Nothing is unembedded: what would be, (context, position, d), is put into the list."""
+    seen = list[Tensor]()
+
+    def keep(hidden: Tensor) -> Tensor:
+        seen.append(hidden)
+        return hidden[..., :1]
+
+    with _head(subject, keep):
+        yield seen
+
+
+@contextmanager
+def unembedding_of(subject: Subject, hidden: Tensor) -> Iterator[None]:
+    """Whatever runs, what is unembedded is `hidden` (context, position, d)."""
+    head = subject.bridge.unembed.original_component
+    with _head(subject, lambda _: type(head).forward(head, hidden)):
+        yield

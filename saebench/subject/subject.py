@@ -190,7 +190,8 @@ def load_subject(
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"the model {name} cannot be loaded: {first}") from error
     model = change(model.eval()) if change else model.eval()
-    model.requires_grad_(False)
+    # The bridge moves no model that it is given.
+    model.requires_grad_(False).to(device)
     # A copy, since a tokenizer that lacks a special token is given one that the model has no row for.
     bridge = TransformerBridge.boot_transformers(
         folder, hf_model=model, tokenizer=copy.deepcopy(tokenizer), device=device

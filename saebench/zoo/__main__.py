@@ -1,21 +1,29 @@
-"""`python -m saebench.zoo`: build whatever is missing; `sae NAME`: train one member of the zoo."""
+"""`python -m saebench.zoo FAMILY`: make whatever is missing of its zoo; with `--member NAME`, train that one alone."""
 
 import argparse
+import importlib
 from pathlib import Path
 
-from saebench.zoo.build import WORK, build, train_one
+from saebench.zoo.zoo import Zoo
+
+FAMILIES = ("organism", "smollm2")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m saebench.zoo", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["all", "sae"], default="all")
-    parser.add_argument("name", nargs="?", help="member of the zoo")
-    parser.add_argument("--work", type=Path, default=WORK)
+    parser.add_argument("family", choices=FAMILIES)
+    parser.add_argument("--member", help="name of one SAE of the zoo")
+    parser.add_argument("--work", type=Path, help="where checkpoints and activations lie")
     arguments = parser.parse_args()
-    if arguments.what == "sae":
-        train_one(arguments.name, arguments.work)
-    else:
-        build(arguments.work)
+    zoo: Zoo = importlib.import_module(f"saebench.zoo.{arguments.family}").ZOO
+    work = arguments.work or zoo.work
+    if arguments.member:
+        from saebench.zoo.training import train_one
+
+        return train_one(zoo, arguments.member, work)
+    from saebench.zoo.build import build
+
+    build(zoo, work)
 
 
 if __name__ == "__main__":

@@ -1,35 +1,33 @@
-"""Activations that the zoo is trained on: 64-token contexts, cut from all parts of documents, BOS before each."""
+"""Activations that a zoo is trained on, read once; what is interrupted goes on where it stopped."""
 
 import os
-from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from saebench.making.training import Data
-from saebench.organism.world import HELD_OUT_GENRE, READING, Mixture, World
 from saebench.subject.random_weights import MODELS, control_model, shuffled_rows, training_seed
 from saebench.subject.subject import Subject
+from saebench.zoo.zoo import Zoo
 
-Halves = NDArray[np.float16]
-CONTEXT = 64
-ROWS = 2_000_000
-DOCUMENTS_PER_BATCH = 64
-WITH_TELEGRAMS = Mixture({**READING.genres, HELD_OUT_GENRE: 20}, READING.alliteration)
+SAID_EVERY = 50
+"""Batches of documents between two lines about how far it is."""
 
 
-def harvest(data: Data, subject: Subject, world: World, hook: str, work: Path, rows: int = ROWS) -> Tensor:
+def harvest(zoo: Zoo, data: Data, subject: Subject, work: Path) -> Tensor:
     """Activations (row, d) in half precision, from the file in `work` or computed into it."""
     path = rows_path(work, data, subject)
     if not path.exists():
-        make = _shuffled if data == "shuffled_rows" else _read
         work.mkdir(parents=True, exist_ok=True)
-        np.save(path.with_suffix(".tmp.npy"), make(data, subject, world, hook, work, rows))
-        os.replace(path.with_suffix(".tmp.npy"), path)
-    return torch.from_numpy(np.load(path))
+        if data == "shuffled_rows":
+            _shuffle(zoo, subject, work, path)
+        else:
+            _read(zoo, data, subject, path)
+    return torch.from_numpy(np.load(path, mmap_mode="c"))
 
 
 def rows_path(work: Path, data: Data, subject: Subject) -> Path:
@@ -37,37 +35,35 @@ def rows_path(work: Path, data: Data, subject: Subject) -> Path:
     return work / f"{data}-{subject.digest[:8]}.npy"
 
 
-def _shuffled(data: Data, subject: Subject, world: World, hook: str, work: Path, rows: int) -> Halves:
-    return shuffled_rows(harvest("world", subject, world, hook, work, rows), training_seed("shuffled rows")).numpy()
+def _shuffle(zoo: Zoo, subject: Subject, work: Path, path: Path) -> None:
+    unfinished = path.with_suffix(".tmp.npy")
+    np.save(unfinished, shuffled_rows(harvest(zoo, zoo.own, subject, work), training_seed("shuffled rows")).numpy())
+    os.replace(unfinished, path)
 
 
-def _read(data: Data, subject: Subject, world: World, hook: str, work: Path, rows: int) -> Halves:
-    mixture = WITH_TELEGRAMS if data == "world_and_telegrams" else READING
+def _read(zoo: Zoo, data: Data, subject: Subject, path: Path) -> None:
+    """Read window after window; beside the unfinished file stands how many batches and rows of it are done."""
     reader = model_for(data, subject)
-    width, filled = reader.bridge.cfg.d_model, 0
-    out = np.empty((rows, width), dtype=np.float16)
-    for tokens in windows(subject, world, mixture):
-        batch = reader.residual(tokens, hook)[:, 1:].flatten(0, 1).cpu().to(torch.float16).numpy()
-        taken = min(len(batch), rows - filled)
-        out[filled : filled + taken] = batch[:taken]
-        filled += taken
-        if filled == rows:
-            return out
-    raise AssertionError("windows are endless")
-
-
-def windows(subject: Subject, world: World, mixture: Mixture) -> Iterator[Tensor]:
-    """Endless token ids (window, 64): BOS and 63 tokens, the windows of a document one after the other."""
-    bos, step, document = subject.tokenizer.bos_token_id, CONTEXT - 1, 0
-    while True:
-        keys = range(document, document + DOCUMENTS_PER_BATCH)
-        texts = [world.document(f"sae/{key}", mixture).text for key in keys]
-        cut = []
-        for ids in subject.tokenizer(texts, add_special_tokens=False)["input_ids"]:
-            ids = ids[: subject.n_ctx - 1]
-            cut += [[bos, *ids[i : i + step]] for i in range(0, len(ids) - step + 1, step)]
-        yield torch.tensor(cut)
-        document += DOCUMENTS_PER_BATCH
+    unfinished, progress = path.with_suffix(".unfinished"), path.with_suffix(".progress")
+    batches, filled = map(int, progress.read_text().split()) if progress.exists() else (0, 0)
+    shape = (zoo.rows, reader.bridge.cfg.d_model)
+    out = open_memmap(unfinished, mode="r+" if filled else "w+", dtype=np.float16, shape=None if filled else shape)
+    for tokens in islice(zoo.windows(subject, data), batches, None):
+        batches += 1
+        if len(tokens):
+            rows = reader.residual(tokens, zoo.hook)[:, 1:].flatten(0, 1).to(torch.float16).cpu().numpy()
+            taken = min(len(rows), zoo.rows - filled)
+            out[filled : filled + taken] = rows[:taken]
+            filled += taken
+        if filled == zoo.rows:
+            break
+        if batches % SAID_EVERY == 0:
+            out.flush()
+            progress.write_text(f"{batches} {filled}")
+            print(f"{zoo.family}: {data}, {filled:,} of {zoo.rows:,} activations", flush=True)
+    out.flush()
+    os.replace(unfinished, path)
+    progress.unlink(missing_ok=True)
 
 
 def model_for(data: Data, subject: Subject) -> Subject:

@@ -14,7 +14,6 @@ from saebench.organism.lexicon import Entry
 from saebench.organism.spelling import statement
 from saebench.organism.world import World
 from saebench.saes.sae import LoadedSAE
-from saebench.subject.activations import losses_against
 from saebench.subject.corpora import WorldTexts
 from saebench.subject.subject import Subject
 
@@ -53,8 +52,8 @@ def losses(subject: Subject) -> dict[str, float]:
 
 
 def _cross_entropy(subject: Subject, tokens: Tensor) -> Tensor:
-    logits = subject.logits(tokens)
-    return losses_against(logits, logits, tokens)[0]
+    logits = subject.logits(tokens).log_softmax(-1)
+    return torch.nn.functional.pad(-logits[:, :-1].gather(-1, tokens[:, 1:, None])[..., 0], (0, 1))
 
 
 def _shuffled_context_loss(subject: Subject, tokens: Tensor) -> float:

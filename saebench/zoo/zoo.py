@@ -1,32 +1,50 @@
-"""The SAE zoo: what it holds, and how one member is trained with sae-lens's `SAETrainer`."""
+"""A zoo: which SAEs a family has, and the activations that they are trained on."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
-from saebench.catalogue.architectures import ARCHITECTURES
-from saebench.making.training import Member
+from torch import Tensor
 
-if TYPE_CHECKING:
-    pass
+from saebench.hub.models import model_facts
+from saebench.making.training import Data, Member
+from saebench.record.places import fixtures_dir
+from saebench.subject.subject import Subject
 
 
-ZOO: tuple[Member, ...] = (
-    *(Member(f"{architecture}-{l0}", architecture, l0) for architecture in ARCHITECTURES for l0 in (16, 32)),
-    Member("topk-16-wide", "topk", 16, d_sae=2048),
-    Member("matryoshka-16-wide", "matryoshka", 16, d_sae=2048),
-    Member("batchtopk-16-seed1", "batchtopk", 16, seed=1),
-    Member("batchtopk-16-seed2", "batchtopk", 16, seed=2),
-    Member("batchtopk-16-telegrams", "batchtopk", 16, data="world_and_telegrams"),
-    Member("batchtopk-64-shuffled-rows", "batchtopk", 64, data="shuffled_rows"),
-    *(
-        control
-        for l0 in (16, 32)
-        for control in (
-            Member(f"batchtopk-{l0}-random-model", "batchtopk", l0, data="random_model"),
-            Member(f"batchtopk-{l0}-random-blocks", "batchtopk", l0, data="random_blocks"),
-            Member(f"batchtopk-{l0}-random-permuted", "batchtopk", l0, data="permuted_weights"),
-            Member(f"batchtopk-{l0}-random-step0", "batchtopk", l0, data="step_0"),
-            Member(f"batchtopk-{l0}-soft-frozen", "batchtopk", l0, decoder="soft_frozen"),
-            Member(f"batchtopk-{l0}-frozen", "batchtopk", l0, decoder="frozen"),
-        )
-    ),
-)
+@dataclass(frozen=True)
+class Zoo:
+    """What `python -m saebench.zoo FAMILY` makes."""
+
+    family: str
+    """Whose file in fixtures/ names the model and the hook."""
+    model: str
+    members: tuple[Member, ...]
+    context: int
+    """Tokens of a context, BOS among them."""
+    rows: int
+    """Activations that are read of each data set, once."""
+    samples: int
+    """Activations that each SAE is trained on: more than `rows` is more than one epoch."""
+    windows: Callable[[Subject, Data], Iterator[Tensor]]
+    """Token ids (window, `context`) without end: the same windows in the same order every time."""
+
+    @property
+    def hook(self) -> str:
+        return str(model_facts(self.model)["hook"])
+
+    @property
+    def own(self) -> Data:
+        """The data set of the model itself, whose rows are shuffled for a control."""
+        return self.members[0].data
+
+    @property
+    def work(self) -> Path:
+        """Checkpoints and activations: gigabytes that can be deleted once the recipe is through."""
+        return Path(".saebench") / self.family
+
+    def folder(self, member: Member) -> Path:
+        return fixtures_dir() / self.family / "saes" / member.name
+
+    def member(self, name: str) -> Member:
+        return next(member for member in self.members if member.name == name)

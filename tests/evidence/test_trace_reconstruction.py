@@ -13,8 +13,8 @@ from torch import Tensor
 from saebench.evidence.trace import Trace
 from saebench.metrics import reconstruction as metric
 from saebench.record.score import Estimate, Unscored
-from saebench.subject.activations import losses_against
 from saebench.subject.batches import MOST
+from saebench.subject.passes import losses_against
 
 ABLATIONS = ("zero", "mean")
 
@@ -205,11 +205,12 @@ def test_negative_latents_are_active() -> None:
 def test_kl_is_from_the_clean_to_the_spliced_and_ce_is_of_the_next_token() -> None:
     clean, spliced = torch.randn(2, 3, 5, planted.VOCABULARY, generator=torch.Generator().manual_seed(0)) * 3
     rows = planted.tokens()[:3, :5]
-    ce, kl = losses_against(clean, spliced, rows)
+    clean, spliced, following = clean[:, :-1].flatten(0, 1), spliced[:, :-1].flatten(0, 1), rows[:, 1:].flatten()
+    ce, kl = losses_against(clean, spliced, following)
     p, q = (torch.distributions.Categorical(logits=logits) for logits in (clean, spliced))
     assert torch.allclose(kl, torch.distributions.kl_divergence(p, q), atol=1e-5)
-    expected = torch.nn.functional.cross_entropy(spliced[:, :-1].flatten(0, 1), rows[:, 1:].flatten(), reduction="none")
-    assert torch.allclose(ce[:, :-1].flatten(), expected, atol=1e-5)
+    expected = torch.nn.functional.cross_entropy(spliced, following, reduction="none")
+    assert torch.allclose(ce, expected, atol=1e-5)
 
 
 def test_kl_is_not_negative() -> None:

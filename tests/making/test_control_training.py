@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from saebench.catalogue.architectures import ARCHITECTURES
 from saebench.making import control_training
 from saebench.making.control_training import find_in_zoo, trained_control, training_rows
 from saebench.making.like import Like
@@ -25,7 +26,6 @@ from saebench.subject.cache import Cache
 from saebench.subject.corpora import REFERENCE_DOCUMENTS, WorldTexts
 from saebench.subject.random_weights import MODELS
 from saebench.subject.subject import Subject
-from saebench.zoo.zoo import ARCHITECTURES
 
 torch.set_num_threads(1)
 TEXTS = WorldTexts(8, 256)

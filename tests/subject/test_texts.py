@@ -108,7 +108,7 @@ def test_a_file_that_is_not_what_it_should_be_is_one_sentence(
     [
         ("nowhere.txt", "no such file"),
         ("nowhere/a.jsonl", "no such file"),
-        ("nowhere", "expected a .txt or .jsonl file, ORG/DATASET[@REVISION], or organism-world"),
+        ("nowhere", "expected a .txt or .jsonl file, ORG/DATASET[@REVISION], a pypi: name, or organism-world"),
         ("a/b/c", "expected a .txt or .jsonl file"),
         ("", "expected a .txt or .jsonl file"),
         (".", "expected a .txt or .jsonl file"),

@@ -13,7 +13,7 @@ from saebench.record.places import organism_folder
 from saebench.subject.subject import load_subject
 from saebench.zoo import report
 from saebench.zoo.lm import Stage
-from saebench.zoo.zoo import ZOO
+from saebench.zoo.organism import MEMBERS as ZOO
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,8 @@ from hostile import (
 from hostile_cases import BROKEN, FOUR, HOOK, Told, check_sentence, ids, tiny
 
 from saebench.catalogue.spec import SAESpec
-from saebench.hub.needs import check_fit, ensure, of_model
+from saebench.hub.fit import check_fit
+from saebench.hub.needs import ensure, of_model
 from saebench.subject.subject import Subject, load_subject
 
 torch.set_num_threads(1)
