@@ -8,26 +8,35 @@ BOARDS ?= leaderboards
 export WANDB_MODE = disabled
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: bench check test lint organism smollm2 benchmarks reliability
+.PHONY: bench check test pinned real lint organism smollm2 benchmarks reliability
 bench: $(VENV)/installed
 	$(VENV)/bin/pytest suites/ $(foreach sae,$(SAES),--sae '$(sae)') --sae-budget $(BUDGET) --sae-scores $(SCORES)
 	$(VENV)/bin/saebench publish $(SCORES) --to $(BOARDS)
 	@cat $(BOARDS)/$(notdir $(SCORES:.jsonl=.md))
 
-# What leaderboards/reliability.md is made of: two SAEs five times over and at every dose of damage, the oracle, and four
-# more SAEs with one dose and random directions, since an order is judged over several SAEs.
-RELIABILITY ?= .saebench/reliability.jsonl
-REPEATED = topk-16 batchtopk-16
-ORDERED = standard-16 gated-16 jumprelu-16 matryoshka-16
+# What a reliability card is made of: two SAEs five times over and at every dose of damage, the oracle, and four more SAEs
+# with one dose and random directions, since an order is judged over several SAEs. FAMILY=smollm2 is that of the real model.
+FAMILY ?= organism
+AT = $(if $(filter organism,$(FAMILY)),16,32)
+RELIABILITY = .saebench/reliability$(if $(filter organism,$(FAMILY)),,-$(FAMILY)).jsonl
+REPEATED = topk-$(AT) batchtopk-$(AT)
+ORDERED = standard-$(AT) gated-$(AT) jumprelu-$(AT) matryoshka-$(AT)
 DAMAGE = replaced_25 replaced_50 replaced_75 noise_25 noise_50 noise_100 random_l0
 PLANTED = $(foreach sae,$(REPEATED),$(DAMAGE:%=$(sae)~%)) $(foreach sae,$(ORDERED),$(sae)~replaced_50 $(sae)~random_l0)
+RUN = $(VENV)/bin/pytest suites/ --sae-budget $(BUDGET) --sae-scores $(RELIABILITY)
 reliability: $(VENV)/installed
-	$(VENV)/bin/pytest suites/ $(REPEATED:%=--sae organism/%) --sae-seeds 5 --sae-budget $(BUDGET) --sae-scores $(RELIABILITY)
-	$(VENV)/bin/pytest suites/ $(patsubst %,--sae 'organism/%',topk-16~oracle $(PLANTED)) --sae-budget $(BUDGET) --sae-scores $(RELIABILITY)
+	$(RUN) $(REPEATED:%=--sae $(FAMILY)/%) --sae-seeds 5
+	$(RUN) $(patsubst %,--sae '$(FAMILY)/%',topk-$(AT)~oracle $(PLANTED))
 	$(VENV)/bin/saebench publish $(RELIABILITY) --to $(BOARDS)
 
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests --ignore tests/real -n auto --dist loadfile
+
+# A real model, from the package index: 138 MB. Of all suites, two are held to pinned values.
+pinned: $(VENV)/installed
+	$(VENV)/bin/pytest tests/real
+real: pinned
+	$(VENV)/bin/pytest suites/ --sae smollm2/topk-32 --sae-budget smoke --sae-scores .saebench/real.jsonl
 
 # The quick half: what needs no run of a suite and no language model.
 QUICK = record stats compare organism evidence/words reliability boards exchange

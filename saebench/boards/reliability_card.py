@@ -10,7 +10,7 @@ from saebench.boards.markdown import escaped, pipe_table
 from saebench.compare.ranking import paired_by
 from saebench.record.columns import Column
 from saebench.record.items import Missing
-from saebench.record.places import ORGANISM, organism_folder
+from saebench.record.places import ORGANISM, fixtures_dir
 from saebench.record.score import Score
 from saebench.record.store import Store
 from saebench.reliability.lenses import LENSES
@@ -20,14 +20,13 @@ if TYPE_CHECKING:
     from saebench.record.items import Arrays
 
 NAME = "reliability"
-ZOO, ARCHITECTURES = f"{ORGANISM}.jsonl", "architectures.jsonl"
-COMMAND = "make reliability"
+"""Of the card of the embedded family; those of other families, and the files behind them, are called `reliability-FAMILY`."""
 INTRO = (
     "The benchmark of the benchmark. Every property that ranks SAEs is itself put to the test, under one lens at a time."
     " A property *passes*, *fails*, or is *not evaluable*, which is neither; lenses are never added up. Thresholds were"
     " chosen before the scores that they are applied to were measured; what is damaged, and that neighbours are compared"
-    " in pairs, was settled on a preview of 16 documents. All of it is measured on the embedded organism and"
-    " says nothing about other models."
+    " in pairs, was settled on a preview of 16 documents. All of it is measured on {subject} and says nothing about other"
+    " models."
 )
 SOURCE = (
     "The audit is arXiv 2605.18229, which put SAEBench's metrics under lenses of this kind; what it found there is not"
@@ -38,27 +37,46 @@ SOURCE = (
 Judged = tuple[Card, list[Score]]
 
 
-def card(found: Judged | None) -> str | None:
+def card(family: str, found: Judged | None) -> str | None:
     """The page of what was judged; None where nothing was."""
-    return None if found is None else render(*found)
+    return None if found is None else render(family, *found)
 
 
-def judged(folder: str | Path) -> Judged | None:
-    """All findings for a folder of scores files and the scores behind them; None where no SAEs are planted.
+def name_of(family: str, file: str = NAME) -> str:
+    """Name, without its ending, of a family's card, or of another file that the embedded family has without its name."""
+    return file if family == ORGANISM else f"{file}-{family}"
+
+
+def family_of(name: str) -> str | None:
+    """The family whose card, and what it is made of, is called so; None if it is something else."""
+    start, _, family = name.partition("-")
+    return (family or ORGANISM) if start == NAME else None
+
+
+def families_in(folder: str | Path) -> list[str]:
+    """Families whose planted SAEs lie in a folder."""
+    found = (family_of(path.stem) for path in sorted(Path(folder).glob(f"{NAME}*.jsonl")))
+    return [family for family in found if family is not None]
+
+
+def judged(folder: str | Path, family: str = ORGANISM) -> Judged | None:
+    """All findings on a family for a folder of scores files and the scores behind them; None where no SAEs are planted.
 
     The zoo and the architectures are those of the same folder; without them their lenses are not evaluable.
     """
-    planted, zoo, architectures = (Store(Path(folder) / name) for name in (f"{NAME}.jsonl", ZOO, ARCHITECTURES))
+    names = (name_of(family), family, name_of(family, "architectures"))
+    planted, zoo, architectures = (Store(Path(folder) / f"{name}.jsonl") for name in names)
     if not planted.path.is_file():
         return None
     real, made, trained = (list(store.newest().values()) for store in (zoo, planted, architectures))
-    data = Data.of(real, made, trained, known_of_zoo(), paired_by(Shared(zoo, planted)))
+    data = Data.of(real, made, trained, known_of(family), paired_by(Shared(zoo, planted)))
     return make_card(data, LENSES), [*real, *made, *trained]
 
 
-def marks(found: Judged | None) -> dict[str, list[str]]:
-    """The lenses that each property fails; none where nothing was judged."""
-    return failing(found[0]) if found is not None else {}
+def marks(folder: str | Path, board: str) -> dict[str, list[str]]:
+    """The lenses that each property fails: on the board's own family if there is a card of it, else on the embedded one."""
+    own = judged(folder, board) if board in families_in(folder) else judged(folder)
+    return failing(own[0]) if own is not None else {}
 
 
 class Shared(Store):
@@ -75,25 +93,29 @@ class Shared(Store):
             return self.other.load_items(score, *needed)
 
 
-def known_of_zoo() -> dict[str, dict[str, float]]:
-    """What the organism's report says of each SAE, by name."""
-    saes: dict[str, dict[str, Any]] = json.loads((organism_folder() / "report.json").read_text())["saes"]
-    return {f"{ORGANISM}/{name}": _facts(report) for name, report in saes.items()}
+def known_of(family: str) -> dict[str, dict[str, float]]:
+    """What the report of a family's zoo says of each SAE, by name."""
+    path = fixtures_dir() / family / "report.json"
+    saes: dict[str, dict[str, Any]] = json.loads(path.read_text())["saes"] if path.is_file() else {}
+    return {f"{family}/{name}": _facts(report) for name, report in saes.items()}
 
 
 def _facts(report: Mapping[str, Any]) -> dict[str, float]:
-    return {
-        "FVU": float(report["fvu"]),
-        "dead latents": 1 - float(report["alive"]),
-        "best latents' F1": float(report["best_latent_f1_mean"]),
-        "absorbed letters": float(len(report["absorbed_letters"])),
-    }
+    facts = {"FVU": float(report["fvu"]), "dead latents": 1 - float(report["alive"])}
+    if "absorbed_letters" in report:
+        facts["best latents' F1"] = float(report["best_latent_f1_mean"])
+        facts["absorbed letters"] = float(len(report["absorbed_letters"]))
+    return facts
 
 
-def render(card: Card, scores: Sequence[Score]) -> str:
+def render(family: str, card: Card, scores: Sequence[Score]) -> str:
     """Write the page: all verdicts in one table, then the numbers, lens by lens."""
-    parts = ["# Reliability", INTRO, _overview(card), *(_section(card, lens) for lens in LENSES), _cost(card), SOURCE]
-    return "\n\n".join([*parts, footer(scores, COMMAND, 0)]) + "\n"
+    own = family == ORGANISM
+    title = "# Reliability" if own else f"# Reliability: {family}"
+    intro = INTRO.format(subject="the embedded organism" if own else f"the model of `{family}`")
+    parts = [title, intro, _overview(card), *(_section(card, lens) for lens in LENSES), _cost(card), SOURCE]
+    command = "make reliability" + ("" if own else f" FAMILY={family}")
+    return "\n\n".join([*parts, footer(scores, command, 0)]) + "\n"
 
 
 def _overview(card: Card) -> str:

@@ -39,10 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.check:
         for source in sources:
             _copy(source, target)
-    found = reliability_card.judged(target)
-    failing = reliability_card.marks(found)
-    stale = [line for source in sources for line in _publish_one(source, target, failing, check=arguments.check)]
-    stale += _publish_card(target, reliability_card.card(found), check=arguments.check)
+    stale = [line for source in sources for line in _publish_one(source, target, check=arguments.check)]
+    for family in reliability_card.families_in(target):
+        stale += _publish_card(target, family, check=arguments.check)
     for line in stale:
         put(shown(line))
     return 1 if stale else 0
@@ -66,13 +65,14 @@ def _copy(source: Path, target: Path) -> None:
         Store(source).copy_to(target / source.name)
 
 
-def _publish_one(source: Path, target: Path, failing: Failing, *, check: bool) -> list[str]:
+def _publish_one(source: Path, target: Path, *, check: bool) -> list[str]:
     """Write one board's files; with `check`, return a line per file that differs instead."""
     store = Store(source)
     folder = target / f"{source.stem}.pictures"
     files: dict[str, File] = {path.relative_to(target).as_posix(): None for path in sorted(folder.rglob("*.svg"))}
     # What is planted there ranks no SAEs: it is for the card.
-    files |= {} if source.stem == reliability_card.NAME else _files(store, source.stem, failing)
+    if reliability_card.family_of(source.stem) is None:
+        files |= _files(store, source.stem, reliability_card.marks(target, source.stem))
     if check:
         files |= {source.name: compacted(list(store.newest().values()))} if _copied(source, target) else {}
         return [line for name, file in files.items() if (line := _difference(target / name, file))]
@@ -81,9 +81,10 @@ def _publish_one(source: Path, target: Path, failing: Failing, *, check: bool) -
     return []
 
 
-def _publish_card(target: Path, text: str | None, *, check: bool) -> list[str]:
-    """Write the reliability card, which is of all scores files of the folder together, if there is one."""
-    path = target / f"{reliability_card.NAME}.md"
+def _publish_card(target: Path, family: str, *, check: bool) -> list[str]:
+    """Write a family's reliability card, which is of several scores files of the folder together, if there is one."""
+    path = target / f"{reliability_card.name_of(family)}.md"
+    text = reliability_card.card(family, reliability_card.judged(target, family))
     if text is not None and not check:
         _write(path, text)
     line = "" if text is None else _difference(path, text)

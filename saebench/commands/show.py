@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     scores = list(store.newest().values())
     named = {s.sae: None for s in scores if s.sae == arguments.name or fnmatchcase(s.sae, arguments.name)}
     specs = {spec.name: spec for spec in _specs(arguments.name, [score.sae for score in scores], bool(named))}
-    board = Board(scores, paired_by(store), reliability_card.marks(reliability_card.judged(path.parent)))
+    board = Board(scores, paired_by(store), reliability_card.marks(path.parent, path.stem))
     for name in {**specs, **named}:
         put(overview(board, name, specs.get(name), everything=arguments.all))
         own = [score for score in scores if score.sae == name and score.seed == 0]

@@ -1,6 +1,6 @@
 """Control SAEs that have to be trained: with frozen directions, on shuffled activations, on random models.
 
-One of the embedded model's zoo is taken where it is as sparse as the SAE; else one is trained on the spot with the SAE's
+One of the model's own zoo is taken where it is as sparse as the SAE; else one is trained on the spot with the SAE's
 own architecture and size, within the run's budget, once: it is kept in the cache.
 """
 
@@ -15,12 +15,11 @@ from torch import Tensor
 
 from saebench.catalogue.architectures import ARCHITECTURES
 from saebench.catalogue.controls import CONTROLS
-from saebench.catalogue.registry import specs_of
+from saebench.catalogue.registry import families, specs_of
 from saebench.catalogue.spec import SAESpec
 from saebench.making.like import Like
 from saebench.making.training import Member, train_member
 from saebench.record.budget import BUDGETS, CONTEXT
-from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
 from saebench.saes.loaders import load_sae
 from saebench.saes.sae import LoadedSAE
@@ -53,7 +52,9 @@ def find_in_zoo(kind: str, like: Like, hook: str, model: str) -> SAESpec | None:
 
 @cache
 def _controls() -> list[SAESpec]:
-    return [spec for spec in specs_of(ORGANISM) if spec.control]
+    """SAEs of the packaged zoos that were made to be controls."""
+    zoos = [family.name for family in families() if family.table.get("controls")]
+    return [spec for zoo in zoos for spec in specs_of(zoo) if spec.control]
 
 
 def _kinds(spec: SAESpec) -> set[Any]:

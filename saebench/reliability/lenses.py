@@ -36,7 +36,7 @@ LENSES = (
     Lens(
         "ground truth", "Does it agree with what is known of the zoo's SAEs without any suite?",
         f"fails unless Spearman's ρ has the right sign beyond chance (by permutation; p corrected by Holm, {FALSE_FINDINGS})."
-        " What is known stands in `fixtures/organism/report.json`.",
+        " What is known stands in the `report.json` of the zoo, in `fixtures/`.",
         truth,
     ),
     Lens(

@@ -19,8 +19,8 @@ from saebench.zoo.zoo import Zoo
 
 FAMILY = "smollm2"
 DOCUMENTS_PER_BATCH = 64
-EXAMINED = 300
-"""Documents that the SAEs of the zoo are measured on, of those that none was trained on: 100,000 tokens."""
+EXAMINED = 160
+"""Documents that the SAEs of the zoo are measured on, of those that none was trained on: enough for 50,000 tokens."""
 WIDTH, L0 = 4096, 32
 FIRST = ("topk", "batchtopk", "matryoshka", "standard", "jumprelu", "gated")
 """The order in which they are trained, so that what is asked for most is there first."""

@@ -15,7 +15,7 @@ import pytest
 from factories import make_score
 from scipy import stats
 
-from saebench.boards.reliability_card import card, judged, known_of_zoo, render
+from saebench.boards.reliability_card import card, families_in, judged, known_of, marks, render
 from saebench.catalogue.registry import resolve_all
 from saebench.cli import main
 from saebench.record.columns import Column
@@ -344,17 +344,17 @@ def test_failing_names_lenses_by_property_and_parameters_where_only_some_fail() 
 
 
 def test_the_page_says_what_fails_and_why_what_is_not_judged_is_not() -> None:
-    text = render(make_card(data(backwards), LENSES), zoo(backwards))
+    text = render("organism", make_card(data(backwards), LENSES), zoo(backwards))
     (row,) = [line for line in text.splitlines() if line.startswith(f"| {PROPERTY}") and line.count("|") > 6]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[1:] == ["passes", "passes", "**fails**", "**fails**", "**fails**", "passes"]
-    assert text == render(make_card(data(backwards), LENSES), zoo(backwards))
+    assert text == render("organism", make_card(data(backwards), LENSES), zoo(backwards))
     for lens in LENSES:
         assert f"## {lens.name}\n\n{lens.question}" in text
 
 
 def test_a_name_cannot_break_the_page() -> None:
-    text = render(make_card(data(good, params={"rung": "a|b\n# c"}), LENSES), [])
+    text = render("organism", make_card(data(good, params={"rung": "a|b\n# c"}), LENSES), [])
     assert "a\\|b" in text
     assert "\n# c" not in text
 
@@ -366,12 +366,12 @@ def write(path: Path, scores: Iterable[Score]) -> None:
 
 def test_a_folder_without_planted_saes_has_no_card(tmp_path: Path) -> None:
     write(tmp_path / "organism.jsonl", zoo(good)[:1])
-    assert card(judged(tmp_path)) is None
+    assert card("organism", judged(tmp_path)) is None
 
 
 def test_a_folder_with_nothing_but_planted_saes_has_one(tmp_path: Path) -> None:
     write(tmp_path / "reliability.jsonl", planted(good)[:20])
-    text = card(judged(tmp_path))
+    text = card("organism", judged(tmp_path))
     assert text is not None
     assert text.startswith("# Reliability\n")
     assert "fewer than 6" in text
@@ -392,10 +392,31 @@ def test_all_three_files_of_a_folder_are_read_and_pairs_count(tmp_path: Path) ->
 
 def test_truths_are_those_of_the_organisms_report() -> None:
     report = json.loads((fixtures_dir() / "organism" / "report.json").read_text())["saes"]
-    known = known_of_zoo()
+    known = known_of("organism")
     assert set(known) == {f"organism/{name}" for name in report}
     assert known["organism/topk-16"]["FVU"] == report["topk-16"]["fvu"]
     assert known["organism/topk-16"]["absorbed letters"] == len(report["topk-16"]["absorbed_letters"])
+
+
+def test_another_family_has_a_card_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path / "reliability-smollm2.jsonl", planted(good)[:20])
+    write(tmp_path / "reliability.jsonl", planted(good)[:20])
+    assert families_in(tmp_path) == ["smollm2", "organism"]
+    text = card("smollm2", judged(tmp_path, "smollm2"))
+    assert text is not None
+    assert text.startswith("# Reliability: smollm2\n")
+    assert "measured on the model of `smollm2`" in text
+    assert "make reliability FAMILY=smollm2" in text
+    assert main(["publish", "--to", str(tmp_path)]) == 0
+    assert (tmp_path / "reliability-smollm2.md").read_text() == text
+    assert not (tmp_path / "reliability-smollm2.html").exists()
+
+
+def test_a_board_has_the_marks_of_its_own_family(tmp_path: Path) -> None:
+    write(tmp_path / "reliability.jsonl", planted(flat))
+    write(tmp_path / "reliability-smollm2.jsonl", planted(good))
+    own, other = marks(tmp_path, "smollm2"), marks(tmp_path, "organism")
+    assert other == marks(tmp_path, "gemmascope") != own
 
 
 def test_publish_writes_the_card_instead_of_a_board_and_checks_it(
