@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from saebench.boards.markdown import escaped, fenced
 from saebench.catalogue import registry
 from saebench.catalogue.architectures import trained_as
-from saebench.record.naming import natural, shown
+from saebench.record.naming import natural, shown, shown_model
 from saebench.record.score import Score
 from saebench.record.wording import DASH
 
@@ -22,7 +22,7 @@ def footer(scores: Sequence[Score], command: str, hidden: int) -> str:
         "Measured": " to ".join(dict.fromkeys(ends)) if (ends := _ends(scores)) else "",
         "Budget": _listed(scores, lambda score: score.budget),
         "Device": _listed(scores, lambda score: f"{score.device} in {score.dtype}"),
-        "Model": _listed(scores, lambda score: f"{score.model} ({score.model_digest[:12]})"),
+        "Model": _listed(scores, lambda score: f"{shown_model(score.model)} ({score.model_digest[:12]})"),
         "Corpus": _listed(scores, lambda score: score.corpus),
         "Commit": _listed(scores, lambda score: score.commit + " with uncommitted changes" * score.dirty),
         "Versions": ", ".join(sorted({f"{name} {v}" for score in scores for name, v in score.versions.items()})),

@@ -10,7 +10,7 @@ from saebench.boards.scatter import drawable, kind, looks
 from saebench.compare.pareto import front_of
 from saebench.compare.ranking import Compare, ranks, unpaired
 from saebench.record.columns import Column, current_scores
-from saebench.record.naming import shown
+from saebench.record.naming import shown, shown_model
 from saebench.record.score import Score
 from saebench.record.store import Store
 from saebench.record.wording import number, with_interval
@@ -53,7 +53,7 @@ def _model(
     marks = {column: _marks(table.column(column), compare) for table, column in places}
     names = found[0].rows
     return {
-        "name": shown(scores[0].model),
+        "name": shown(shown_model(scores[0].model)),
         "columns": [_column(table, column, defined, failing) for table, column in places],
         "saes": [_sae(store, name, [score for score in scores if score.sae == name], found, marks) for name in names],
     }
@@ -76,7 +76,7 @@ def _sae(
     return {
         "name": shown(name), "kind": kind(first), "control": first.control, "facts": found[0].facts(name),
         "axes": {"l0": coordinate(l0), "fvu": coordinate(fvu), "width": width},
-        "reads": shown(f"{first.hook} of {first.model}"), "texts": sorted({shown(score.corpus) for score in scores}),
+        "reads": shown(f"{first.hook} of {shown_model(first.model)}"), "texts": sorted({shown(score.corpus) for score in scores}),
         "cells": [
             _cell(table, name, column) | marks[column].get(name, {}) for table in found for column in table.columns
         ],

@@ -14,6 +14,7 @@ from saebench.hub import gguf
 from saebench.hub.hub import Repo
 from saebench.hub.wheels import is_packaged
 from saebench.record.json_files import read_json
+from saebench.record.naming import shown_model
 from saebench.record.places import ORGANISM, fixtures_dir, organism_folder
 
 CONFIG = "config.json"
@@ -51,11 +52,6 @@ def model_folder(name: str) -> Path:
     if path is None:
         raise OSError(f"the model {repo} is not in the cache: saebench fetch --sae-model {repo}")
     return path.parent
-
-
-def shown_model(name: str) -> str:
-    """A model's name as it is read: that of a file in a wheel without the wheel's digest."""
-    return name.partition("#")[0] if is_packaged(name) else name
 
 
 def missing_of_model(name: str) -> list[str]:

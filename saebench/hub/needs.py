@@ -16,12 +16,11 @@ from saebench.hub.models import (  # fmt: skip
     missing_of_model,
     repo_of_model,
     revision_of_model,
-    shown_model,
 )
 from saebench.hub.texts import HubSource, Source
 from saebench.hub.wheel_texts import WheelSource
 from saebench.hub.wheels import Packaged, is_packaged, packaged
-from saebench.record.naming import one_sentence
+from saebench.record.naming import one_sentence, shown_model
 
 Say = Callable[[str], None]
 ESSENTIAL = {CONFIG: {CONFIG}, "tokenizer": set(TOKENIZERS)}

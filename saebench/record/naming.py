@@ -45,6 +45,11 @@ def shown_lines(text: str, most: int = 100_000) -> str:
     return "\n".join(shown(line, most) for line in text.split("\n"))
 
 
+def shown_model(name: str) -> str:
+    """A model's name as it is read: that of a file in a wheel without the wheel's digest."""
+    return name.partition("#")[0] if name.startswith("pypi:") else name
+
+
 def one_sentence(function: Callable[P, T]) -> Callable[P, T]:
     """Let whatever is wrong with what a function reads be one line, as ValueError or OSError.
 

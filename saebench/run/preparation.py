@@ -12,7 +12,7 @@ from saebench.hub.hooks import unsaid
 from saebench.hub.hub import Unreachable
 from saebench.hub.needs import Need, Say, ensure, of_corpus, of_model, of_sae, of_tokenizer
 from saebench.hub.texts import Source, source_of
-from saebench.record.naming import one_sentence
+from saebench.record.naming import one_sentence, shown_model
 from saebench.run.architectures import Architectures
 from saebench.run.holder import Holder
 from saebench.run.models import Models
@@ -118,7 +118,7 @@ class Preparation:
     def needed(self) -> str:
         """What the run reads, in words."""
         sources = [source.name for source in self._sources() if source is not None]
-        return ", ".join([f"{len(self.readable())} SAEs", *self._models(), *sources])
+        return ", ".join([f"{len(self.readable())} SAEs", *map(shown_model, self._models()), *sources])
 
     def _own(self) -> list[SAESpec]:
         return [spec.own for spec in self.readable()]

@@ -14,6 +14,7 @@ from saebench.compare.demands import Demand, check_known
 from saebench.compare.judging import Gate
 from saebench.compare.settings import Settings, read_settings
 from saebench.hub.models import default_hook
+from saebench.record.naming import shown_model
 from saebench.record.places import ORGANISM, suites_dir
 from saebench.record.store import Store
 from saebench.record.version import __version__
@@ -75,7 +76,10 @@ def header(run: Run, gate: Gate, option: Option) -> list[str]:
     return [
         f"saebench {__version__}: {chosen}: {len(run.specs)} SAEs, budget {run.options.budget}{seeds}",
         f"scores: {run.store.path}{known}",
-        *(f"model: {model} in {dtype} on {run.models.device()}" for model, dtype in run.models.dtypes.items()),
+        *(
+            f"model: {shown_model(model)} in {dtype} on {run.models.device()}"
+            for model, dtype in run.models.dtypes.items()
+        ),
         *([_compared(gate, run.options.budget)] if option("sae_arch") else []),
     ]
 

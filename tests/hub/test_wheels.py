@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from saebench.hub import gguf
-from saebench.hub.models import missing_of_model, model_digest, model_folder, shown_model
+from saebench.hub.models import missing_of_model, model_digest, model_folder
 from saebench.hub.needs import ensure, of_corpus, of_model
 from saebench.hub.texts import source_of
 from saebench.hub.wheel_texts import ENDS, SHORTEST, chosen
 from saebench.hub.wheels import packaged
+from saebench.record.naming import shown_model
 from saebench.record.places import cache_dir
 from saebench.subject.subject import load_subject
 
