@@ -100,9 +100,7 @@ def pytest_suites(hub: Hub, folder: Path, *arguments: str, **more: str) -> subpr
 
 def process(hub: Hub, folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     env = {**smaller.environment(), **variables(hub, folder), **more}
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env=env, text=True, capture_output=True, check=False
-    )
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, text=True, capture_output=True, check=False)
 
 
 def scores(folder: Path) -> list[Any]:
