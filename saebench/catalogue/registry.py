@@ -30,8 +30,9 @@ def families(root: Path | None = None) -> list[Family]:
     paths = sorted((root or fixtures_dir()).glob("*.toml"))
     if root is not None:
         return [read_family(path) for path in paths]
-    # A new object, since which folders it names may have changed.
-    return [replace(_packaged(path, path.stat().st_mtime_ns)) for path in paths]
+    known = [_packaged(path, path.stat().st_mtime_ns) for path in paths]
+    # Which folders there are may have changed.
+    return [replace(family) if "path" in family.table else family for family in known]
 
 
 @cache
