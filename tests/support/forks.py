@@ -14,12 +14,12 @@ import random
 import runpy
 import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -56,12 +56,12 @@ def python() -> str:
     server = subprocess.Popen([sys.executable, __file__, address], stdin=pipe, stdout=pipe, env=own)
     assert server.stdout is not None
     assert server.stdout.readline() == b"ready\n"
+    atexit.register(server.communicate)
     return str(client)
 
 
 def serve(address: str) -> None:
     """Until the standard input ends."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for library in LIBRARIES:
         importlib.import_module(library)
     for plugin in PLUGINS & sys.modules.keys():
@@ -77,12 +77,20 @@ def serve(address: str) -> None:
                 listening.close()
                 answer(asked)
             asked.close()
+            forget_ended()
+    forget_ended()
     shutil.rmtree(Path(address).parent)
+
+
+def forget_ended() -> None:
+    """Processes that ended are kept by the system until somebody asks."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def answer(asked: socket.socket) -> None:
     """Run what is asked for in another fork, and say how it ended."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     size, files, _, _ = socket.recv_fds(asked, 20, 3)
     told = b""
     while len(told) < int(size):
