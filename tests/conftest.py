@@ -1,6 +1,7 @@
 """Tests check the shapes of arrays at the borders of `saebench.metrics` and `saebench.evidence`, as annotations say them."""
 
 import ast
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -16,6 +17,10 @@ import pytest
 # It checks one item of a list, drawn at random: not from the state that tests of the guard over SAEs compare.
 with patch("random.getrandbits", Random(0).getrandbits):
     from beartype import BeartypeConf, beartype
+
+# What is compiled is kept: tests start many processes, and each would compile all of this again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 CHECKED = ("saebench.metrics", "saebench.evidence")
 TOWER = BeartypeConf(is_pep484_tower=True)

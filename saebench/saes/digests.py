@@ -201,9 +201,16 @@ def of_user(module: object) -> bool:
     file = getattr(found, "__file__", None)
     if file is None:
         return found is not None and getattr(found, "__spec__", None) is None
+    return not _of_library(file)
+
+
+@functools.cache
+def _of_library(file: str) -> bool:
+    """Whether a file is a library's or saebench's."""
     place = Path(file).resolve()
-    return not {"site-packages", "dist-packages"} & set(place.parts) and not any(map(place.is_relative_to, _foreign()))
+    return bool({"site-packages", "dist-packages"} & set(place.parts)) or any(map(place.is_relative_to, _foreign()))
 
 
+@functools.cache
 def _foreign() -> list[Path]:
     return [package_dir().resolve(), *(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))]  # fmt: skip

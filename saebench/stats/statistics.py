@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +56,16 @@ def seed_of(purpose: str) -> int:
 
 def times_drawn(n: int, purpose: str, resamples: int) -> Floats:
     """(1 + resample, n) how often each of n is drawn in resamples of as many; the first time, once: the sample itself."""
-    drawn = np.random.default_rng(seed_of(purpose)).multinomial(n, np.full(n, 1 / n), size=resamples)
-    return np.concatenate([np.ones((1, n)), drawn])
+    return _times_drawn(n, seed_of(purpose), resamples)
+
+
+@lru_cache(maxsize=4)
+def _times_drawn(n: int, seed: int, resamples: int) -> Floats:
+    """The last few are kept, since scores of one kind that follow on each other are of the same resamples."""
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+    found = np.concatenate([np.ones((1, n)), drawn])
+    found.flags.writeable = False
+    return found
 
 
 def ratio_of_sums(numerator: Floats, denominator: Floats, *, purpose: str, n_unit: str = "document") -> Estimate:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from saebench.evidence.words.readings import remember, repeated
 from saebench.organism.lexicon import Entry
 from saebench.organism.spelling import statement
 from saebench.organism.world import World
@@ -22,6 +23,8 @@ TRAIN_SHARE = 0.7
 MIN_WORDS = 20
 """Letters with fewer words are left out of the mean over letters."""
 DOCUMENTS = 1024
+QUERIES = 256
+"""Words per pass."""
 PRECISE, HOLED = 0.9, 0.9
 """A latent that is at least so precise and has at most so much recall has the signature of absorption."""
 
@@ -68,26 +71,39 @@ def _shuffled_context_loss(subject: Subject, tokens: Tensor) -> float:
     return float(np.mean(found))
 
 
+@torch.no_grad()
 def word_activations(subject: Subject, world: World, hook: str) -> WordActivations:
     """Read every lexicon word once, after the same few in-context examples, of which none is the word itself."""
     words = world.lexicon.words
+    alike: dict[str, list[int]] = {}
     prompts = [_prompt(word, world) for word in words]
-    ids = [subject.tokenizer(before + after, add_special_tokens=False)["input_ids"] for before, after in prompts]
-    bos = subject.tokenizer.bos_token_id
-    length = max(map(len, ids)) + 1
-    padded = torch.tensor([[bos, *row] + [bos] * (length - 1 - len(row)) for row in ids])
-    last = torch.tensor([len(row) for row in ids])
-    at_word = torch.tensor([1 + len(subject.tokenizer(b, add_special_tokens=False)["input_ids"]) for b, _ in prompts])
+    for row, (before, _) in enumerate(prompts):
+        alike.setdefault(before, []).append(row)
+    found = [_after(subject, hook, before, [prompts[row][1] for row in rows]) for before, rows in alike.items()]
+    x, guess = (torch.cat(parts) for parts in zip(*found, strict=True))
+    order = torch.tensor([row for rows in alike.values() for row in rows]).argsort()
+    letters = subject.tokenizer([" " + word.letter for word in words], add_special_tokens=False)["input_ids"]
+    spelled = guess[order].numpy() == np.array(letters)[:, 0]
+    return WordActivations(words, x[order].float(), spelled, np.array([_is_train(w.text) for w in words]))
+
+
+def _after(subject: Subject, hook: str, before: str, queries: list[str]) -> tuple[Tensor, Tensor]:
+    """Activations (query, d) at the first token of queries that come after one text, and the next token's guess (query,).
+
+    The text before them, which is most of it, runs once.
+    """
+    ids = subject.tokenizer([before, *queries], add_special_tokens=False)["input_ids"]
+    memory, asked = remember(subject, torch.tensor([[subject.tokenizer.bos_token_id, *ids[0]]])), torch.tensor(ids[1:])
 
     def read(rows: slice) -> tuple[Tensor, Tensor]:
-        batch = torch.arange(len(padded[rows]))
-        x = subject.residual(padded[rows], hook)[batch, at_word[rows]].cpu()
-        return x, subject.logits(padded[rows])[batch, last[rows]].argmax(-1).cpu()
+        batch = asked[rows].to(subject.device)
+        logits, cache = subject.bridge.run_with_cache(
+            batch, names_filter=[hook], past_key_values=repeated(memory, len(batch)), use_cache=True
+        )
+        return subject.seen(cache[hook], hook)[:, 0].cpu(), logits[:, -1].argmax(-1).cpu()
 
-    x, guess = zip(*subject.batch.over(len(padded), read), strict=True)
-    letters = subject.tokenizer([" " + word.letter for word in words], add_special_tokens=False)["input_ids"]
-    spelled = torch.cat(guess).numpy() == np.array(letters)[:, 0]
-    return WordActivations(words, torch.cat(x).float(), spelled, np.array([_is_train(w.text) for w in words]))
+    x, guess = zip(*subject.batch.over(len(asked), read, QUERIES), strict=True)
+    return torch.cat(x), torch.cat(guess)
 
 
 def _prompt(word: Entry, world: World) -> tuple[str, str]:

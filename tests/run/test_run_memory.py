@@ -2,8 +2,8 @@
 
 import json
 import subprocess
-import sys
 
+import forks
 import pytest
 import smaller
 from paths import ROOT
@@ -89,7 +89,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     saes = ["--sae", "my_saes:first", "--sae", "my_saes:second", "--sae-budget", "smoke"]
     plugins = ["-p", "smaller", "-p", "conftest"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *plugins, str(suites), *saes, "-q", "--rootdir", str(folder)],
+        [forks.python(), "-m", "pytest", *plugins, str(suites), *saes, "-q", "--rootdir", str(folder)],
         cwd=folder, env=smaller.environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]

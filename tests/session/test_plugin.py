@@ -3,8 +3,8 @@
 
 import json
 import subprocess
-import sys
 
+import forks
 import pytest
 from paths import ROOT
 from project import SAES, SUITE, _ran, once, options, project, run  # noqa: F401
@@ -178,7 +178,7 @@ def test_fresh_computes_anew_and_gets_the_same_numbers(project):
 
 
 def test_killed_in_the_middle_no_score_is_lost_and_none_computed_twice(project, monkeypatch):
-    command = [sys.executable, "-m", "pytest", *options()]
+    command = [forks.python(), "-m", "pytest", *options()]
     monkeypatch.setenv("KILL", "1")
     monkeypatch.setenv("PYTHONPATH", f"{project.path}:{ROOT}")
     assert subprocess.run(command, capture_output=True, check=False, cwd=project.path).returncode == -9

@@ -1,6 +1,7 @@
 """Passes in parts: sizes of batches change no score, and memory that runs out costs time alone."""
 
 import itertools
+import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,9 +9,11 @@ from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 
+import forks
 import models
 import numpy as np
 import planted
+import preloaded  # noqa: F401
 import pytest
 import torch
 from factories import make_project
@@ -374,6 +377,7 @@ def test_cosine(trace, record):
 def project(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> pytest.Pytester:
+    monkeypatch.setattr(sys, "executable", forks.python())  # of which pytest-xdist makes workers
     made: pytest.Pytester = make_project(pytester, monkeypatch, tmp_path_factory, SAES, SUITE)
     return made
 

@@ -12,6 +12,7 @@ import models
 import numpy as np
 import planted
 import pytest
+import smaller
 import torch
 from subject_cases import NO_CACHE, SITES, corpus, hook_of, module_of, plain, read, scored, spliced, subject, tokens
 from torch import Tensor
@@ -20,6 +21,7 @@ from saebench.catalogue.spec import SAESpec, transcodes
 from saebench.evidence.words.readings import Readings
 from saebench.evidence.words.study import make_study
 from saebench.metrics import reconstruction
+from saebench.record.budget import BUDGETS
 from saebench.record.properties import Property
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
@@ -148,12 +150,13 @@ class Small:
 def gemma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
     """A tiny Gemma 2 with a tokenizer like its own, and English-like texts."""
     folder = tmp_path_factory.mktemp("gemma")
-    for name, content in hub_repos.gemma2_model(32, 3, heads=2, head_dim=12, positions=256).items():
+    for name, content in hub_repos.gemma2_model(32, 3, heads=2, head_dim=12, positions=160).items():
         (folder / name).write_bytes(content)
     texts = folder / "texts.txt"
     texts.write_text("\n\n".join(hub_repos.documents(60)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAEBENCH_CACHE", str(folder / "cache"))
+        patch.setitem(BUDGETS, "smoke", smaller.BUDGET)
         store = Store(folder / "scores.jsonl")
         yield Small(Run([], store, Options("smoke", device="cpu", model=str(folder), texts=str(texts))), folder)
 

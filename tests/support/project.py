@@ -1,10 +1,12 @@
 """A project with SAEs and a small suite of its own, and a run in it."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forks
 import preloaded  # noqa: F401
 import pytest
 from factories import make_project
@@ -82,6 +84,7 @@ models.CONTEXT = {CONTEXT}
 @pytest.fixture
 def project(pytester, monkeypatch, tmp_path_factory):
     monkeypatch.setattr(models, "CONTEXT", CONTEXT)
+    monkeypatch.setattr(sys, "executable", forks.python())  # of which pytest-xdist makes workers
     made = make_project(pytester, monkeypatch, tmp_path_factory, SAES, SUITE)
     made.makeconftest(SHORTER)  # for other processes, as workers are
     return made

@@ -31,7 +31,7 @@ REAL = "organism/batchtopk-16-telegrams"
 """Its data had a genre that the model never saw, so that every property has a value."""
 SMALLER = (
     (BUDGETS, "smoke", smaller.BUDGET),
-    (vars(models), "CONTEXT", 128), (vars(scene), "POOL", 10_000), (vars(lineup), "PER_PROMPT", 500), (vars(lineup), "ERRORS", 2),
+    (vars(models), "CONTEXT", smaller.CONTEXT), (vars(scene), "POOL", 10_000), (vars(lineup), "PER_PROMPT", 500), (vars(lineup), "ERRORS", 2),
     *((CONTROLS, name, replace(CONTROLS[name], competes=False)) for name in MODELS if name != "random_model"),
     (vars(games), "GAMES", 2000), (vars(games), "RESAMPLES", 400),
     # Among so few words no latent is clearly better than random directions.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import hub_repos
+import smaller
 from hub import Hub, environment
 from paths import ROOT
 from torch import Tensor
@@ -26,7 +27,7 @@ BASELINES = "adamkarvonen/saebench_gemma-2-2b_width-2pow12_date-0108"
 
 @cache
 def model() -> hub_repos.Files:
-    return hub_repos.gemma2_model(WIDTH, LAYERS, heads=2, positions=256)
+    return hub_repos.gemma2_model(WIDTH, LAYERS, heads=2, positions=160)
 
 
 def read(files: hub_repos.Files, layer: int) -> Tensor:
@@ -92,19 +93,14 @@ def variables(hub: Hub, folder: Path) -> dict[str, str]:
 
 
 def pytest_suites(hub: Hub, folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """`pytest suites/` with scores in the folder, as a user starts it."""
-    return process(
-        hub, folder, "-m", "pytest", "suites/", "--sae-scores", str(folder / "scores.jsonl"), *arguments, **more
-    )
+    """`pytest suites/` with scores in the folder, as a user starts it, but for how much is read at `smoke`."""
+    options = ["suites/", "--sae-scores", str(folder / "scores.jsonl"), *arguments]
+    return process(hub, folder, "-m", "pytest", "-p", "smaller", *options, **more)
 
 
 def process(hub: Hub, folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    import os
-
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env={**os.environ, **variables(hub, folder), **more}, text=True,
-        capture_output=True, check=False,
-    )  # fmt: skip
+    env = {**smaller.environment(), **variables(hub, folder), **more}
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, text=True, capture_output=True, check=False)
 
 
 def scores(folder: Path) -> list[Any]:

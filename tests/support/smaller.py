@@ -6,6 +6,7 @@ from pathlib import Path
 
 from saebench.record.budget import BUDGETS, Size
 
+CONTEXT = 128
 BUDGET = replace(BUDGETS["smoke"], documents=10, words=1400, game=Size(16, 3, 6))
 
 
@@ -16,4 +17,6 @@ def environment() -> dict[str, str]:
 
 
 def pytest_configure() -> None:
-    BUDGETS["smoke"] = BUDGET
+    from saebench.run import models
+
+    BUDGETS["smoke"], models.CONTEXT = BUDGET, CONTEXT

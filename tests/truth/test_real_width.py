@@ -24,7 +24,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @cache
 def model() -> hub_repos.Files:
-    return hub_repos.gemma2_model(D_MODEL, 2, heads=8, head_dim=256, positions=64)
+    return hub_repos.gemma2_model(D_MODEL, 1, heads=8, head_dim=256, positions=64)
 
 
 def test_gemma_scope_at_its_real_width(weights: Path, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_scores_say_what_they_were_measured_with(hub: Hub, whole: str, folder: P
         assert all(re.fullmatch("[0-9a-f]{40}", commit) for commit in score.revisions.values())
         assert (score.device, score.dtype, score.batch_size) == ("cpu", "float32", 16)
     corpora = {score.corpus for score in scope.scores(folder) if not score.corpus.startswith("words/")}
-    assert corpora == {f"NeelNanda/pile-10k@{score.revisions['corpus'][:12]}/train/16x256"}
+    assert corpora == {f"NeelNanda/pile-10k@{score.revisions['corpus'][:12]}/train/10x160"}
 
 
 def test_l0_is_that_of_the_sae(whole: str, folder: Path) -> None:

@@ -2,9 +2,9 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
+import forks
 import pytest
 import smaller
 from paths import ROOT
@@ -92,7 +92,7 @@ def run(folder: Path, names: tuple[str, ...], *arguments: str, file: str) -> sub
     saes = [argument for name in names for argument in ("--sae", f"my_saes:{name}")]
     options = [*saes, "--sae-budget", "smoke", "--sae-scores", file, "-k", CHOSEN, "-p", "no:cacheprovider"]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "smaller", *map(str, SUITES), "--rootdir", str(folder), *options, *arguments],
+        [forks.python(), "-m", "pytest", "-p", "smaller", *map(str, SUITES), "--rootdir", str(folder), *options, *arguments],
         cwd=folder, env=smaller.environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
 

@@ -8,10 +8,10 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import forks
 import pytest
 import torch
 from paths import ROOT
@@ -137,7 +137,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def python(house: Path, *arguments: str) -> str:
     """What a process in the changed house prints."""
     env = {**os.environ, "PYTHONPATH": str(house)}
-    done = subprocess.run([sys.executable, *arguments], cwd=house, capture_output=True, text=True, check=False, env=env)
+    done = subprocess.run([forks.python(), *arguments], cwd=house, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 

@@ -61,8 +61,9 @@ def _membership(scene: Scene) -> NDArray[np.bool_]:
     column = {name: i for i, name in enumerate(names)}
     rows = [(row, column[name]) for row, own in enumerate(labels) for name in own]
     member[tuple(np.array(rows, dtype=np.intp).reshape(-1, 2).T)] = True
-    _, first = np.unique(member, axis=1, return_index=True)  # a country and its language are one concept
-    return np.asarray(member[:, np.sort(first)])
+    # A country and its language are one concept. To find columns that are alike, NumPy's unique would sort them.
+    first = dict(reversed([(column.tobytes(), i) for i, column in enumerate(member.T)]))
+    return member[:, sorted(first.values())]
 
 
 def token_embeddings(scene: Scene) -> Known:

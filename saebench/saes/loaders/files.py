@@ -145,7 +145,7 @@ def _converted(form: str, spec: SAESpec, device: str) -> Any:
     from sae_lens import SAE
 
     release, _, sae_id = (spec.release or "").partition("/")
-    with _reading(partial(file_of, spec)), warnings.catch_warnings():
+    with _reading(partial(file_of, spec), listed=bool(release)), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         # sae-lens goes on without the scale that activations had in training, and only warns.
         warnings.filterwarnings("error", message="norm_scaling_factor not found")
@@ -190,11 +190,16 @@ def _shapes(path: Path, form: str) -> dict[str, int]:
 
 
 @contextmanager
-def _reading(find: Callable[[str], Path | None]) -> Iterator[None]:
-    """Let sae-lens's converters find their files on this machine, and only there."""
+def _reading(find: Callable[[str], Path | None], *, listed: bool) -> Iterator[None]:
+    """Let sae-lens's converters find their files on this machine, and only there.
+
+    Its registry, which takes it over a second to read, is empty to it unless the SAE is `listed` there.
+    """
     import torch
     from huggingface_hub.errors import LocalEntryNotFoundError
     from sae_lens.loading import pretrained_sae_loaders as converters
+    from sae_lens.loading import pretrained_saes_directory as registry
+    from sae_lens.saes import sae as in_saes
 
     def local(repo_id: str, filename: str, subfolder: str | None = None, **_: Any) -> str:
         path = find(f"{subfolder}/{filename}" if subfolder else filename)
@@ -209,4 +214,6 @@ def _reading(find: Callable[[str], Path | None]) -> Iterator[None]:
         patches.enter_context(patch.object(converters, "hf_hub_download", local))
         patches.enter_context(patch.object(converters, "get_safetensors_tensor_shapes", shapes))
         patches.enter_context(patch.object(torch, "load", checkpoint))
+        for module in () if listed else (converters, registry, in_saes):
+            patches.enter_context(patch.object(module, "get_pretrained_saes_directory", dict))
         yield

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from saebench.catalogue.registry import resolve
+from saebench.evidence.game import games, scene
 from saebench.evidence.game import lineup as lining
-from saebench.evidence.game import scene
 from saebench.evidence.game.answers import Lineup
 from saebench.evidence.game.dictionary import DENSEST, FEWEST_ACTIVE, Dictionary, read_dictionary
 from saebench.evidence.game.lineup import PARTS, active_parts, doubles, error, features_of, make_lineup
@@ -24,7 +24,7 @@ from saebench.metrics import distinguishability as metric
 from saebench.record.budget import BUDGETS, Size
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
-from saebench.run import control_saes
+from saebench.run import control_saes, models
 from saebench.run.options import Options
 from saebench.run.run import Run
 from saebench.saes.sae import LoadedSAE
@@ -33,7 +33,8 @@ torch.set_num_threads(1)
 REAL, RANDOM_MODEL = "organism/topk-16", "organism/batchtopk-16-random-model"
 D, LATENTS = 192, 1024
 SMALLER = (
-    (control_saes, "SAMPLE", 1024), (scene, "POOL", 10_000), (lining, "PER_PROMPT", 500), (lining, "ERRORS", 4),
+    (models, "CONTEXT", 96), (control_saes, "SAMPLE", 1024), (scene, "POOL", 10_000), (lining, "PER_PROMPT", 500),
+    (lining, "ERRORS", 4), (games, "GAMES", 2000), (games, "RESAMPLES", 400),
 )  # fmt: skip
 HEADLINES = (metric.auc, metric.accuracy)
 OTHERS = (metric.sensitivity_log_ratio, metric.noise_suppression_gap)

@@ -23,6 +23,7 @@ from saebench.evidence.words.vocabulary import token_texts
 from saebench.record.budget import BUDGETS, Budget, Size
 from saebench.record.score import Unscored
 from saebench.record.store import Store
+from saebench.run import models as served
 from saebench.run.options import Options
 from saebench.run.run import Run
 from saebench.subject.activations import Activations
@@ -37,6 +38,7 @@ SMALL = Size(16, 4, 12)
 def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAEBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(served, "CONTEXT", 96)
         activations()
         yield
 
