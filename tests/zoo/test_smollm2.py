@@ -94,7 +94,7 @@ def small(stop: int | None = None) -> Any:
         yield from islice(ORGANISM.windows(subject, data), stop)
         raise Interrupted
 
-    return replace(ORGANISM, rows=9000, windows=windows)
+    return replace(ORGANISM, rows=40_000, windows=windows)
 
 
 def test_what_is_interrupted_goes_on_where_it_stopped(
