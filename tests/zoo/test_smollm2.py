@@ -59,19 +59,20 @@ def test_an_sae_is_what_the_report_says(found: dict[str, Any], name: str) -> Non
     assert config.context_size == smollm2.ZOO.context
     assert config.control == name.endswith(CONTROLS)
     stated = json.loads((fixtures_dir() / "smollm2" / "saes" / name / "cfg.json").read_text())["metadata"]
-    assert {key: stated[key] for key in ("l0", "fvu", "alive", "loss_recovered")}.items() <= measured.items()
+    for key in ("l0", "fvu", "alive", "loss_recovered"):
+        assert stated.get(key) == measured.get(key)
     assert stated["tokens_seen"] == smollm2.ZOO.samples >= 4_000_000
 
 
 @pytest.mark.parametrize("member", smollm2.MEMBERS, ids=lambda member: member.name)
 def test_the_good_ones_are_good(found: dict[str, Any], member: Any) -> None:
     measured = found["saes"][member.name]
-    if member.name.endswith(CONTROLS):
-        assert measured["fvu"] > 0.5
-        return
     assert measured["alive"] >= 0.9
-    assert measured["loss_recovered"] >= 0.9
     assert measured["l0"] == pytest.approx(member.l0, rel=0.05)
+    if member.name.endswith(CONTROLS):
+        assert measured["fvu"] > 0.2 > found["saes"]["batchtopk-32"]["fvu"]
+        return
+    assert measured["loss_recovered"] >= 0.95
 
 
 def test_nothing_is_trained_on_what_scores_are_measured_on(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
