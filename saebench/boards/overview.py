@@ -14,7 +14,7 @@ from saebench.catalogue.spec import SAESpec
 from saebench.compare.ranking import Compare, against_floor, ranks, unpaired
 from saebench.record.columns import Column, current_scores
 from saebench.record.facts import FACTS, cells
-from saebench.record.naming import shown
+from saebench.record.naming import shown, shown_model
 from saebench.record.score import Score
 from saebench.record.wording import DASH, number, with_interval
 
@@ -66,8 +66,10 @@ def _heading(sae: str, spec: SAESpec | None, scores: Sequence[Score]) -> str:
     known = [_plain(own if own is not None else other) for own, other in zip(measured, said, strict=True)]
     what = [fact.phrase.format(value) for fact, value in zip(FACTS, known, strict=True) if value != DASH]
     what += ["a control"] if any(score.control for score in scores) or (spec and spec.control) else []
-    places: list[tuple[str | None, ...]] = [(score.model, score.hook, score.sae_digest) for score in scores]
-    places += [(spec.model, spec.hook, spec.digest)] if spec and not scores else []
+    places: list[tuple[str | None, ...]] = [
+        (shown_model(score.model), score.hook, score.sae_digest) for score in scores
+    ]
+    places += [(spec.model and shown_model(spec.model), spec.hook, spec.digest)] if spec and not scores else []
     where = [f"{model} at {hook}, digest {str(digest)[:12]}" for model, hook, digest in dict.fromkeys(places)]
     where += [f"trained on {spec.context_size} tokens per context"] if spec and spec.context_size else []
     return "\n".join(_cut(line) for line in (f"{sae}: {', '.join(what)}".removesuffix(": "), "  " + "; ".join(where)))

@@ -9,7 +9,7 @@ from saebench.catalogue.weights import header, inspect
 from saebench.hub.files import file_of, format_of, here, place_of
 from saebench.hub.models import TOKENIZERS, layers_of, model_folder, repo_of_model, width_of
 from saebench.record.json_files import read_json
-from saebench.record.naming import one_sentence
+from saebench.record.naming import one_sentence, shown_model
 
 FULL_WIDTH = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "hook_embed")
 """Hooks whose activation has the dimensions of the residual stream."""
@@ -56,12 +56,18 @@ def check_fit(spec: SAESpec, model: str, *, chosen: bool) -> None:
             raise ValueError(f"{spec.name}: {told}")
         layer = hook.split(".")[1] if hook.startswith("blocks.") else ""
         if layers is not None and layer.isdecimal() and int(layer) >= layers:
-            raise ValueError(f"{spec.name} reads {hook}, and {model} has {layers} layers, 0 to {layers - 1}")
+            raise ValueError(
+                f"{spec.name} reads {hook}, and {shown_model(model)} has {layers} layers, 0 to {layers - 1}"
+            )
     d_in = _d_in(spec)
     if width is not None and d_in is not None and str(spec.hook).endswith(FULL_WIDTH) and d_in != width:
-        raise ValueError(f"{spec.name} reads {d_in} dimensions, and {model} has {width}: it is an SAE of another model")
+        raise ValueError(
+            f"{spec.name} reads {d_in} dimensions, and {shown_model(model)} has {width}: it is an SAE of another model"
+        )
     if chosen and spec.model is not None and (own := _vocabulary(spec.model)) and own != (_vocabulary(model) or own):
-        raise ValueError(f"{spec.name} was trained on {spec.model}, whose tokenizer is not that of {model}")
+        raise ValueError(
+            f"{spec.name} was trained on {shown_model(spec.model)}, whose tokenizer is not that of {shown_model(model)}"
+        )
 
 
 def _d_in(spec: SAESpec) -> int | None:

@@ -6,6 +6,7 @@ from saebench.catalogue import registry
 from saebench.catalogue.spec import SAESpec
 from saebench.hub.files import here, missing
 from saebench.hub.hub import gigabytes
+from saebench.record.naming import shown_model
 from saebench.record.wording import DASH, number
 
 HEADER = ["name", "model", "hook", "width", "l0", "size", "cached"]
@@ -29,7 +30,7 @@ def listed(pattern: str) -> str:
 def _row(spec: SAESpec) -> list[str]:
     l0 = spec.facts.get("l0")
     hooks = " -> ".join(filter(None, (spec.hook, spec.hook_out)))
-    values = (spec.name, spec.model, hooks or None, spec.d_sae, l0)
+    values = (spec.name, spec.model and shown_model(spec.model), hooks or None, spec.d_sae, l0)
     return [*(DASH if v is None else number(v) if isinstance(v, float) else str(v) for v in values), *_storage(spec)]
 
 

@@ -115,7 +115,7 @@ def _whole(name: str, keys: Iterable[str]) -> int | None:
         if config.get(key) is not None:
             if type(config[key]) is not int or config[key] < 1:
                 raise ValueError(
-                    f"the model {name}: {key} is {config[key]!r:.80}, and should be a positive whole number"
+                    f"the model {shown_model(name)}: {key} is {config[key]!r:.80}, and should be a positive whole number"
                 )
             return int(config[key])
     return None

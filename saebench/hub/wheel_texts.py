@@ -40,7 +40,7 @@ class WheelSource:
     wanted: Packaged
 
     def __str__(self) -> str:
-        return str(self.wanted)
+        return f"of {self.wanted.requirement}"
 
     @property
     def name(self) -> str:

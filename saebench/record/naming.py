@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable
 from functools import wraps
+from pathlib import PurePosixPath
 from typing import ParamSpec, TypeVar
 
 from saebench.record.score import Unscored
@@ -46,8 +47,9 @@ def shown_lines(text: str, most: int = 100_000) -> str:
 
 
 def shown_model(name: str) -> str:
-    """A model's name as it is read: that of a file in a wheel without the wheel's digest."""
-    return name.partition("#")[0] if name.startswith("pypi:") else name
+    """A model's name as it is read: that of a file in a wheel is the file's, with the wheel's version."""
+    wheel, _, member = name.partition("#")[0].removeprefix("pypi:").partition("/")
+    return f"{PurePosixPath(member).stem} of {wheel}" if name.startswith("pypi:") else name
 
 
 def one_sentence(function: Callable[P, T]) -> Callable[P, T]:

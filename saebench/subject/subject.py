@@ -14,7 +14,7 @@ from torch import Tensor
 from saebench.catalogue.weights import header
 from saebench.hub.hub import gigabytes
 from saebench.hub.models import layers_of, model_folder, subject_digest
-from saebench.record.naming import nearest, one_sentence
+from saebench.record.naming import nearest, one_sentence, shown_model
 from saebench.record.places import ORGANISM
 from saebench.subject.batches import Batch, all_memory, free_memory
 from saebench.subject.special_tokens import forget_unknown
@@ -188,7 +188,7 @@ def load_subject(
         if isinstance(error, torch.OutOfMemoryError):
             raise
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"the model {name} cannot be loaded: {first}") from error
+        raise ValueError(f"the model {shown_model(name)} cannot be loaded: {first}") from error
     model = change(model.eval()) if change else model.eval()
     # The bridge moves no model that it is given.
     model.requires_grad_(False).to(device)
@@ -226,7 +226,7 @@ def check_room(name: str, device: str, dtype: str) -> None:
     if needed > free:
         advice = ": close what fills it, or choose --sae-dtype bfloat16" if dtype == "float32" else ""
         raise ValueError(
-            f"the model {name} takes {gigabytes(needed)} in {dtype}, and {gigabytes(free)} are free on {device}{advice}"
+            f"the model {shown_model(name)} takes {gigabytes(needed)} in {dtype}, and {gigabytes(free)} are free on {device}{advice}"
         )
 
 
@@ -234,5 +234,7 @@ def _size(name: str) -> int:
     """Bytes of a model's weights in float32. Raises ValueError where it promises more layers than its files can hold."""
     sizes = [array.size for path in model_folder(name).glob("*.safetensors") for array in header(path).values()]
     if (layers := layers_of(name) or 0) > len(sizes):
-        raise ValueError(f"the model {name} says that it has {layers} layers, and its files hold {len(sizes)} arrays")
+        raise ValueError(
+            f"the model {shown_model(name)} says that it has {layers} layers, and its files hold {len(sizes)} arrays"
+        )
     return sum(sizes)
