@@ -17,22 +17,22 @@ from saebench.subject.subject import load_subject
 from saebench.zoo.harvest import harvest
 from saebench.zoo.zoo import Zoo
 
-SIDE_BY_SIDE = 4
-"""Members that are trained at a time where there is a GPU."""
-
 
 def missing(zoo: Zoo) -> list[Member]:
     return [member for member in zoo.members if not (zoo.folder(member) / "cfg.json").exists()]
 
 
 def train_all(zoo: Zoo, work: Path) -> None:
-    """One process with one thread per member, so that weights do not depend on how many run at a time."""
+    """One process with one thread per member, so that weights do not depend on how many run at a time.
+
+    A GPU has one at a time: several were no faster together.
+    """
 
     def train(member: Member) -> None:
         command = [sys.executable, "-m", "saebench.zoo", zoo.family, "--member", member.name, "--work", str(work)]
         subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
-    with ThreadPoolExecutor(SIDE_BY_SIDE if torch.cuda.is_available() else os.cpu_count() or 2) as pool:
+    with ThreadPoolExecutor(1 if torch.cuda.is_available() else os.cpu_count() or 2) as pool:
         list(pool.map(train, missing(zoo)))
 
 
