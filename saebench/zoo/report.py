@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saebench.evidence.words.readings import remember, repeated
 from saebench.organism.lexicon import Entry
 from saebench.organism.spelling import statement
 from saebench.organism.world import World
 from saebench.saes.sae import LoadedSAE
 from saebench.subject.corpora import WorldTexts
+from saebench.subject.prefix import remember, repeated
 from saebench.subject.subject import Subject
 
 EXAMPLES = 10

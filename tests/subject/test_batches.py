@@ -22,13 +22,13 @@ from torch import Tensor
 
 from saebench.evidence.game.perturb import Perturber
 from saebench.evidence.trace import Trace, trace
-from saebench.evidence.words.readings import after_prefix
 from saebench.evidence.words.study import make_study
 from saebench.metrics import context_length, reconstruction
 from saebench.record.score import Unscored
 from saebench.record.store import Store
 from saebench.subject.activations import compute_activations
 from saebench.subject.batches import MOST, Batch, contexts_that_fit, out_of_memory
+from saebench.subject.prefix import after_prefix
 from saebench.subject.subject import Subject
 
 torch.set_num_threads(1)
@@ -238,7 +238,7 @@ def test_a_trace_does_not_depend_on_the_size_of_batches(size: int) -> None:
 def test_readings_do_not_depend_on_the_size_of_batches(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model, prefix, ids = subject("llama"), tokens(1, 6), tokens(19, 1)
     expected = after_prefix(model, "blocks.1.hook_resid_post", prefix, ids)
-    monkeypatch.setattr("saebench.evidence.words.readings.BATCH", rows)
+    monkeypatch.setattr("saebench.subject.prefix.BATCH", rows)
     found = after_prefix(model, "blocks.1.hook_resid_post", prefix, ids)
     assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
 

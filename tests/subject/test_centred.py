@@ -12,7 +12,7 @@ from subject_cases import EDITED, LAYERS, hook_of, like, network, plain, subject
 from torch import Tensor
 
 from saebench.evidence.game.perturb import Perturber
-from saebench.evidence.words.readings import after_prefix
+from saebench.subject.prefix import after_prefix
 from saebench.subject.subject import load_subject
 
 torch.set_num_threads(1)

@@ -1,5 +1,6 @@
 """Reading a word after remembered keys and values is reading it in the whole prompt, in every architecture."""
 
+from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -9,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from saebench.evidence.words import readings
 from saebench.evidence.words.concepts import ConceptSet, Plan, prefixes
-from saebench.evidence.words.readings import Readings, after_prefix, read_words, remember, repeated
+from saebench.evidence.words.readings import Readings, read_words
 from saebench.evidence.words.vocabulary import WordFilter, words_of
+from saebench.subject import prefix
+from saebench.subject.prefix import after_prefix, remember, repeated
 from saebench.subject.subject import Subject
 
 HOOKS = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "attn.hook_z")
@@ -105,7 +107,7 @@ def test_every_token_of_the_prefix_counts(architecture: str, position: int) -> N
 @pytest.mark.parametrize("architecture", models.NETWORKS)
 def test_batch_size_moves_nothing(architecture: str, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model, hook = models.shared(architecture), "blocks.1.hook_resid_post"
-    monkeypatch.setattr(readings, "BATCH", batch)
+    monkeypatch.setattr(prefix, "BATCH", batch)
     found = after_prefix(model, hook, drawn(1, PREFIX), drawn(TOKENS, 1))
     assert close(found, everything(architecture)[hook][:, PREFIX])
 
@@ -236,3 +238,49 @@ def test_cache_tells_hooks_and_plans_apart(other: dict[str, Any]) -> None:
 def test_every_word_has_a_reading_of_its_own() -> None:
     result = read(reader("gpt2", "byte-level"), plan_for(count=1))
     assert len({tuple(x.tolist()) for x in result.x[:, 0]}) == len(result.words)
+
+
+# Beside each other
+
+
+def seen_shapes(model: Subject, run: Callable[[], object]) -> set[tuple[int, int]]:
+    """Shapes of the token ids that passes are given."""
+    shapes = set[tuple[int, int]]()
+    handle = model.bridge.embed.register_forward_pre_hook(lambda module, args: shapes.add(tuple(args[0].shape)))
+    run()
+    handle.remove()
+    return shapes
+
+
+@pytest.mark.parametrize("layer", range(models.LAYERS))
+@pytest.mark.parametrize("architecture, name", present())
+def test_words_beside_each_other_do_not_see_each_other(
+    architecture: str, name: str, layer: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefix, "LARGE", 0)
+    model, hook = models.shared(architecture), f"blocks.{layer}.{name}"
+    expected = everything(architecture)[hook][:, PREFIX].flatten(1)
+    assert close(after_prefix(model, hook, drawn(1, PREFIX), drawn(TOKENS, 1)), expected)
+
+
+@pytest.mark.parametrize("architecture", models.NETWORKS)
+def test_they_are_put_there_where_that_gives_the_same(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, hook = models.shared(architecture), f"blocks.{LAST}.hook_resid_post"
+
+    def run() -> object:
+        return after_prefix(model, hook, drawn(1, PREFIX), drawn(TOKENS, 1))
+
+    monkeypatch.setattr(prefix, "TRIED", 2)
+    assert (1, TOKENS) not in seen_shapes(model, run)
+    monkeypatch.setattr(prefix, "LARGE", 0)
+    assert PREFIX >= models.WINDOW
+    assert ((1, TOKENS) in seen_shapes(model, run)) is (architecture != "gemma2-window")
+
+
+@pytest.mark.parametrize("some", [1, 2, 5])
+def test_how_many_go_beside_each_other_moves_nothing(some: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefix, "LARGE", 0)
+    model, hook = models.shared("llama"), "blocks.1.hook_resid_post"
+    monkeypatch.setattr(prefix, "ABREAST", some)
+    found = after_prefix(model, hook, drawn(1, PREFIX), drawn(TOKENS, 1))
+    assert close(found, everything("llama")[hook][:, PREFIX])

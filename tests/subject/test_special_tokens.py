@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from saebench.evidence.words.concepts import ConceptSet, Plan
-from saebench.evidence.words.readings import prompts, read_words, remember
+from saebench.evidence.words.readings import prompts, read_words
 from saebench.evidence.words.vocabulary import WordFilter
 from saebench.hub.texts import FileSource
 from saebench.subject.activations import compute_activations
 from saebench.subject.corpora import Texts
+from saebench.subject.prefix import remember
 from saebench.subject.subject import Subject, load_subject
 
 NO_CACHE: Any = SimpleNamespace(get=lambda inputs, compute, **_: compute())

@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saebench.evidence.game.responses import Response
-from saebench.evidence.words.readings import remember, repeated
 from saebench.subject.partial import skipping
+from saebench.subject.prefix import abreast, is_worthwhile, remember, repeated
 from saebench.subject.subject import Subject, layer_of
 
-BATCH = 1024
-"""Moved activations per forward pass; results do not depend on it."""
+BATCH, ABREAST = 1024, 256
+"""Moved activations per forward pass, and how many of them go beside each other; results do not depend on it."""
 CLOSE = 1e-3
 """Largest difference of logits, as a share of their spread, between a pass from the hook's layer and a whole one."""
 
@@ -35,6 +35,8 @@ class Perturber:
     x: Float[Tensor, "prompt d"] = field(init=False)
     start: int = field(init=False)
     """The first layer that is run."""
+    abreast: bool = field(init=False, default=False)
+    """Whether points go beside each other in one sequence, and not each in one of its own."""
     _held: "dict[int, _Prompt]" = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -52,6 +54,8 @@ class Perturber:
             self.start = 0
             if not self._same_as_whole():
                 raise ValueError(f"{self.subject.name} does not give the same logits from remembered keys and values")
+        self.abreast = is_worthwhile(self._prompt(0).memory)
+        self.abreast = self.abreast and self._same_as_whole()
 
     def __call__(
         self, prompt: int, points: Float[Tensor, "point d"], centre: Float[Tensor, " d"] | None = None
@@ -59,7 +63,9 @@ class Perturber:
         """Answers to points (point, d), against that to the prompt's own activation or to another `centre` (d,)."""
         held = self._prompt(prompt)
         clean = held.clean if centre is None else self._clean(held, centre)
-        parts = self.subject.batch.over(len(points), lambda at: self._batch(held, points[at], *clean), BATCH)
+        parts = self.subject.batch.over(
+            len(points), lambda at: self._batch(held, points[at], *clean), ABREAST if self.abreast else BATCH
+        )
         kl, l2 = (torch.cat([part[i] for part in parts]).cpu() for i in (0, 1))
         return Response(kl, l2)
 
@@ -106,33 +112,37 @@ class Perturber:
     def _run(self, held: "_Prompt", points: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (point, vocabulary) and last residual stream (point, d)."""
         n, seen = len(points), list[Tensor]()
-        tokens = torch.full((n, 1), held.token, device=self.subject.device)
+        tokens = torch.full((1, n) if self.abreast else (n, 1), held.token, device=self.subject.device)
         put = {self._points[0]: held.entry.expand(n, -1)} if self.start else {}
         handles = [point.register_forward_hook(_putting(value)) for point, value in put.items()]
         # After the entry, which may be the same place.
         handles += [self._known[name].register_forward_hook(_with(change)) for name, change in self._splices(points)]
-        handles.append(self._points[1].register_forward_hook(lambda _, __, out: seen.append(out[:, -1].float())))
+        handles.append(self._points[1].register_forward_hook(lambda _, __, out: seen.append(out.flatten(0, 1).float())))
         try:
             with skipping(self.subject, self.start):
-                memory = repeated(held.memory, n)
-                out = self.subject.bridge(tokens, return_type="logits", past_key_values=memory, use_cache=True)
+                out = self.subject.bridge(tokens, return_type="logits", **self._after(held.memory, n))
         finally:
             for handle in handles:
                 handle.remove()
-        return (out[0] if isinstance(out, tuple) else out)[:, -1].float(), seen[-1]
+        return (out[0] if isinstance(out, tuple) else out).flatten(0, 1).float(), seen[-1]
+
+    def _after(self, memory: Any, count: int) -> dict[str, Any]:
+        if self.abreast:
+            return abreast(self.subject, memory, count)
+        return {"past_key_values": repeated(memory, count), "use_cache": True}
 
     def _splices(self, points: Tensor) -> list[tuple[str, Any]]:
         return self.subject.splices(self.hook, lambda seen: points.to(seen).reshape(seen.shape))
 
     def _same_as_whole(self) -> bool:
-        """Whether a pass from the hook's layer gives the first prompt's logits."""
+        """Whether a pass from the hook's layer gives the first prompt's logits, also beside something else."""
         whole = self.subject.logits(torch.tensor([list(self.prompts[0])]))[0, -1].float().cpu()
         try:
-            found = self._prompt(0).clean[0].cpu()
+            found = self._run(self._prompt(0), torch.stack([self.x[0], -self.x[0], self.x[0]]))[0][::2].cpu()
         except Exception:  # whatever the architecture's own code raises
             found = torch.full_like(whole, float("nan"))
         self._held.clear()
-        return bool(((found - whole.log_softmax(-1)).abs() <= CLOSE * whole.std()).all())
+        return bool(((found - whole).abs() <= CLOSE * whole.std()).all())
 
 
 def _putting(value: Tensor) -> Any:

@@ -1,6 +1,5 @@
 """Activations at words: each word as one token after a few in-context prefixes, whose keys and values are computed once."""
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,10 +16,9 @@ from saebench.evidence.words.vocabulary import Split, Word, one_reading_each, to
 from saebench.record.score import Unscored
 from saebench.subject.cache import Inputs, Tensors
 from saebench.subject.corpora import reference_texts, token_ids
-from saebench.subject.subject import Subject, layer_of
+from saebench.subject.prefix import after_prefix
+from saebench.subject.subject import Subject
 
-BATCH = 512
-"""Words per forward pass; scores do not depend on it."""
 VERSION = 1
 """Of how words are read: another one where readings would change."""
 FEWEST_READ = 40
@@ -182,50 +180,3 @@ def _read(subject: Subject, hook: str, plan: Plan) -> Tensors:
     length = max(map(len, prefix_tokens))
     padded = torch.tensor([[*ids, *[-1] * (length - len(ids))] for ids in prefix_tokens])
     return {"x": torch.stack(read, dim=1), "token": tokens[:, 0], "prefix": padded}
-
-
-@torch.no_grad()
-def after_prefix(
-    subject: Subject, hook: str, prefix: Int[Tensor, "1 position"], tokens: Int[Tensor, "word 1"]
-) -> Float[Tensor, "word d"]:
-    """Activation (word, d) at the hook of each one-token word (word, 1) right after a prefix (1, position).
-
-    It depends on nothing that follows the word. The prefix runs once, its keys and values serve all words, and
-    layers after the hook do not run.
-    """
-    stop = layer_of(hook) + 1
-    memory = remember(subject, prefix, stop)
-
-    def read(rows: slice) -> Tensor:
-        batch = tokens[rows].to(subject.device)
-        _, found = subject.bridge.run_with_cache(
-            batch, names_filter=[hook], stop_at_layer=stop, past_key_values=repeated(memory, len(batch)), use_cache=True
-        )
-        return subject.seen(found[hook], hook)[:, 0].cpu()
-
-    return torch.cat(subject.batch.over(len(tokens), read, BATCH))
-
-
-@torch.no_grad()
-def remember(subject: Subject, prefix: Int[Tensor, "1 position"], stop: int | None = None) -> Any:
-    """Keys and values of a prefix (1, position), up to layer `stop`."""
-    from transformers.cache_utils import DynamicCache
-
-    subject.check(prefix)
-    memory = DynamicCache(config=subject.bridge.original_model.config)
-    options = {} if stop is None else {"stop_at_layer": stop}
-    subject.bridge(prefix.to(subject.device), past_key_values=memory, use_cache=True, **options)
-    return memory
-
-
-def repeated(memory: Any, times: int) -> Any:
-    """The keys and values for a batch, which a forward pass appends to: one prefix, seen by every row."""
-    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
-
-    copied = copy.deepcopy(memory)
-    for layer in copied.layers:
-        if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer):
-            layer.batch_repeat_interleave(times)
-        elif layer.get_seq_length():
-            layer.keys, layer.values = (of.expand(times, *of.shape[1:]) for of in (layer.keys, layer.values))
-    return copied

@@ -11,11 +11,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from saebench.evidence.words.probes import Probe
-from saebench.evidence.words.readings import Keeping, Readings, inputs_of, remember, repeated, tokens_around
+from saebench.evidence.words.readings import Keeping, Readings, inputs_of, tokens_around
 from saebench.evidence.words.vocabulary import EDITED, Split, in_turn, turn
 from saebench.stats.statistics import Ints
 from saebench.subject.cache import Inputs
 from saebench.subject.partial import skipping, unembedding
+from saebench.subject.prefix import remember, repeated
 from saebench.subject.subject import Subject, layer_of
 
 BATCH = 64

@@ -364,3 +364,24 @@ def test_a_prompt_of_one_token_is_answered_or_refused_in_a_sentence(prompts: lis
     except (ValueError, Unscored) as refused:
         sentence = str(refused)
     assert "token" in sentence if sentence else close(found, expected(model, MIDDLE, prompts[-1], points))
+
+
+# Beside each other
+
+
+@pytest.mark.parametrize("name", ["hook_resid_pre", "hook_resid_post", "hook_mlp_out", "attn.hook_z"])
+@pytest.mark.parametrize("architecture", models.NETWORKS)
+def test_points_beside_each_other_are_answered_as_each_alone(
+    architecture: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, hook = models.subject(architecture), f"blocks.1.{name}"
+    alone = Perturber(model, hook, PROMPTS)
+    monkeypatch.setattr("saebench.subject.prefix.LARGE", 0)
+    beside = Perturber(model, hook, PROMPTS)
+    assert not alone.abreast
+    assert beside.abreast is (architecture != "gemma2-window" or len(PROMPTS[0]) <= models.WINDOW)
+    for prompt in range(len(PROMPTS)):
+        points = moved(alone.x[prompt], 7)
+        assert close(beside(prompt, points), alone(prompt, points))
+        monkeypatch.setattr(perturb, "ABREAST", 3)
+        assert close(beside(prompt, points), alone(prompt, points))
