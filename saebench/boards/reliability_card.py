@@ -73,10 +73,14 @@ def judged(folder: str | Path, family: str = ORGANISM) -> Judged | None:
     return make_card(data, LENSES), [*real, *made, *trained]
 
 
-def marks(folder: str | Path, board: str) -> dict[str, list[str]]:
-    """The lenses that each property fails: on the board's own family if there is a card of it, else on the embedded one."""
-    own = judged(folder, board) if board in families_in(folder) else judged(folder)
-    return failing(own[0]) if own is not None else {}
+def card_for(folder: str | Path, board: str) -> str:
+    """The family whose card a board bears the marks of: its own if there is a card of it, else the embedded one."""
+    return board if board in families_in(folder) else ORGANISM
+
+
+def marks(found: Judged | None) -> dict[str, list[str]]:
+    """The lenses that each property fails; none where nothing was judged."""
+    return failing(found[0]) if found is not None else {}
 
 
 class Shared(Store):

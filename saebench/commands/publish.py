@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 from saebench.boards import reliability_card
@@ -39,9 +40,12 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.check:
         for source in sources:
             _copy(source, target)
-    stale = [line for source in sources for line in _publish_one(source, target, check=arguments.check)]
+    judged, stale = cache(partial(reliability_card.judged, target)), list[str]()
+    for source in sources:
+        failing = reliability_card.marks(judged(reliability_card.card_for(target, source.stem)))
+        stale += _publish_one(source, target, failing, check=arguments.check)
     for family in reliability_card.families_in(target):
-        stale += _publish_card(target, family, check=arguments.check)
+        stale += _publish_card(target, family, reliability_card.card(family, judged(family)), check=arguments.check)
     for line in stale:
         put(shown(line))
     return 1 if stale else 0
@@ -65,14 +69,14 @@ def _copy(source: Path, target: Path) -> None:
         Store(source).copy_to(target / source.name)
 
 
-def _publish_one(source: Path, target: Path, *, check: bool) -> list[str]:
+def _publish_one(source: Path, target: Path, failing: Failing, *, check: bool) -> list[str]:
     """Write one board's files; with `check`, return a line per file that differs instead."""
     store = Store(source)
     folder = target / f"{source.stem}.pictures"
     files: dict[str, File] = {path.relative_to(target).as_posix(): None for path in sorted(folder.rglob("*.svg"))}
     # What is planted there ranks no SAEs: it is for the card.
     if reliability_card.family_of(source.stem) is None:
-        files |= _files(store, source.stem, reliability_card.marks(target, source.stem))
+        files |= _files(store, source.stem, failing)
     if check:
         files |= {source.name: compacted(list(store.newest().values()))} if _copied(source, target) else {}
         return [line for name, file in files.items() if (line := _difference(target / name, file))]
@@ -81,10 +85,9 @@ def _publish_one(source: Path, target: Path, *, check: bool) -> list[str]:
     return []
 
 
-def _publish_card(target: Path, family: str, *, check: bool) -> list[str]:
+def _publish_card(target: Path, family: str, text: str | None, *, check: bool) -> list[str]:
     """Write a family's reliability card, which is of several scores files of the folder together, if there is one."""
     path = target / f"{reliability_card.name_of(family)}.md"
-    text = reliability_card.card(family, reliability_card.judged(target, family))
     if text is not None and not check:
         _write(path, text)
     line = "" if text is None else _difference(path, text)

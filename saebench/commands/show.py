@@ -34,7 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     scores = list(store.newest().values())
     named = {s.sae: None for s in scores if s.sae == arguments.name or fnmatchcase(s.sae, arguments.name)}
     specs = {spec.name: spec for spec in _specs(arguments.name, [score.sae for score in scores], bool(named))}
-    board = Board(scores, paired_by(store), reliability_card.marks(path.parent, path.stem))
+    judged = reliability_card.judged(path.parent, reliability_card.card_for(path.parent, path.stem))
+    board = Board(scores, paired_by(store), reliability_card.marks(judged))
     for name in {**specs, **named}:
         put(overview(board, name, specs.get(name), everything=arguments.all))
         own = [score for score in scores if score.sae == name and score.seed == 0]

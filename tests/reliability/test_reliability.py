@@ -15,7 +15,7 @@ import pytest
 from factories import make_score
 from scipy import stats
 
-from saebench.boards.reliability_card import card, families_in, judged, known_of, marks, render
+from saebench.boards.reliability_card import card, card_for, families_in, judged, known_of, marks, render
 from saebench.catalogue.registry import resolve_all
 from saebench.cli import main
 from saebench.record.columns import Column
@@ -415,8 +415,12 @@ def test_another_family_has_a_card_of_its_own(tmp_path: Path) -> None:
 def test_a_board_has_the_marks_of_its_own_family(tmp_path: Path) -> None:
     write(tmp_path / "reliability.jsonl", planted(flat))
     write(tmp_path / "reliability-smollm2.jsonl", planted(good))
-    own, other = marks(tmp_path, "smollm2"), marks(tmp_path, "organism")
-    assert other == marks(tmp_path, "gemmascope") != own
+
+    def of(board: str) -> dict[str, list[str]]:
+        return marks(judged(tmp_path, card_for(tmp_path, board)))
+
+    own, other = of("smollm2"), of("organism")
+    assert other == of("gemmascope") != own
 
 
 def test_publish_writes_the_card_instead_of_a_board_and_checks_it(
