@@ -9,6 +9,18 @@ from torch.nn.functional import linear
 
 from saebench.subject.subject import Subject
 
+CLOSE = 1e-3
+"""Largest difference of logits, as a share of their spread, between a pass that leaves something out and a whole one."""
+
+
+def agrees(shorter: Callable[[], Tensor], whole: Tensor) -> bool:
+    """Whether a pass that leaves something out gives what a whole one gave; one that raises anything does not."""
+    try:
+        found = shorter()
+    except Exception:  # whatever the architecture's own code raises
+        return False
+    return bool(((found - whole).abs() <= CLOSE * whole.std()).all())
+
 
 @contextmanager
 def skipping(subject: Subject, layers: int) -> Iterator[None]:

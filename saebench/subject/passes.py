@@ -11,11 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saebench.subject.partial import before_unembedding, skipping, unembedding_of
+from saebench.subject.partial import agrees, before_unembedding, skipping, unembedding_of
 from saebench.subject.subject import Subject, layer_of
 
-CLOSE = 1e-3
-"""Largest difference of logits, as a share of their spread, between a pass that leaves something out and a whole one."""
 TABLE = {"cpu": 64 << 20, "cuda": 2 << 30}
 """Bytes of logits that are looked at at a time: on a CPU, more no longer fit into its caches."""
 CHECKED = 8
@@ -132,11 +130,7 @@ def _same(passes: Passes, tokens: Tensor) -> bool:
     other = torch.cat([activation[:, :1], torch.zeros_like(activation[:, 1:])], dim=1)
     entering = subject.residual(tokens, passes.entry) if passes.entry else None
     whole = subject.logits(tokens, passes.hook, other)[0].float()
-    try:
-        found = passes.logits(passes.spliced(tokens, other, entering)[0])
-    except Exception:  # whatever the architecture's own code raises
-        return False
-    return bool(((found - whole).abs() <= CLOSE * whole.std()).all())
+    return agrees(lambda: passes.logits(passes.spliced(tokens, other, entering)[0]), whole)
 
 
 def losses_against(clean: Tensor, spliced: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:

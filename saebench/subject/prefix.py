@@ -5,20 +5,19 @@ most of the work, and there they go beside each other in one sequence, blind to 
 """
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from saebench.subject.partial import agrees
 from saebench.subject.subject import Subject, layer_of
 
 BATCH, ABREAST = 512, 256
 """Words per forward pass, and how many of them go beside each other; scores do not depend on it."""
-TRIED, CLOSE = 3, 1e-3
-"""Words on which it is found out whether they can go beside each other, and how far they may be from what they are alone,
-as a share of the spread."""
+TRIED = 3
+"""Words on which it is found out whether they can go beside each other."""
 LARGE = 16_384
 """Bytes of keys and values per position from which on copies of them are avoided. Smaller models are as fast with them."""
 
@@ -70,18 +69,9 @@ def after_prefix(
         batch = tokens[rows].T
         return run(batch, **abreast(subject, memory, batch.shape[1]))
 
-    together = is_worthwhile(memory) and _same(each, beside)
+    first = slice(0, TRIED)
+    together = is_worthwhile(memory) and agrees(lambda: beside(first), each(first))
     return torch.cat(subject.batch.over(len(tokens), *((beside, ABREAST) if together else (each, BATCH))))
-
-
-def _same(one: Callable[[slice], Tensor], other: Callable[[slice], Tensor]) -> bool:
-    """Whether both give the same for the first words."""
-    expected = one(slice(0, TRIED))
-    try:
-        found = other(slice(0, TRIED))
-    except Exception:  # whatever the architecture's own code raises
-        return False
-    return bool(((found - expected).abs() <= CLOSE * expected.std()).all())
 
 
 @torch.no_grad()

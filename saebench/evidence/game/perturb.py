@@ -10,14 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saebench.evidence.game.responses import Response
-from saebench.subject.partial import skipping
+from saebench.subject.partial import agrees, skipping
 from saebench.subject.prefix import abreast, is_worthwhile, remember, repeated
 from saebench.subject.subject import Subject, layer_of
 
 BATCH, ABREAST = 1024, 256
 """Moved activations per forward pass, and how many of them go beside each other; results do not depend on it."""
-CLOSE = 1e-3
-"""Largest difference of logits, as a share of their spread, between a pass from the hook's layer and a whole one."""
 
 
 @dataclass
@@ -55,7 +53,7 @@ class Perturber:
             if not self._same_as_whole():
                 raise ValueError(f"{self.subject.name} does not give the same logits from remembered keys and values")
         self.abreast = is_worthwhile(self._prompt(0).memory)
-        self.abreast = self.abreast and self._same_as_whole()
+        self.abreast = self.abreast and self._same_as_whole()  # which runs them so
 
     def __call__(
         self, prompt: int, points: Float[Tensor, "point d"], centre: Float[Tensor, " d"] | None = None
@@ -137,12 +135,10 @@ class Perturber:
     def _same_as_whole(self) -> bool:
         """Whether a pass from the hook's layer gives the first prompt's logits, also beside something else."""
         whole = self.subject.logits(torch.tensor([list(self.prompts[0])]))[0, -1].float().cpu()
-        try:
-            found = self._run(self._prompt(0), torch.stack([self.x[0], -self.x[0], self.x[0]]))[0][::2].cpu()
-        except Exception:  # whatever the architecture's own code raises
-            found = torch.full_like(whole, float("nan"))
+        points = torch.stack([self.x[0], -self.x[0], self.x[0]])
+        same = agrees(lambda: self._run(self._prompt(0), points)[0][::2].cpu(), whole)
         self._held.clear()
-        return bool(((found - whole).abs() <= CLOSE * whole.std()).all())
+        return same
 
 
 def _putting(value: Tensor) -> Any:

@@ -15,7 +15,7 @@ from saebench.evidence.words.readings import Keeping, Readings, inputs_of, token
 from saebench.evidence.words.vocabulary import EDITED, Split, in_turn, turn
 from saebench.stats.statistics import Ints
 from saebench.subject.cache import Inputs
-from saebench.subject.partial import skipping, unembedding
+from saebench.subject.partial import agrees, skipping, unembedding
 from saebench.subject.prefix import remember, repeated
 from saebench.subject.subject import Subject, layer_of
 
@@ -25,8 +25,6 @@ ASKED = 2
 """Prefixes that words are asked for after, in turn: fewer than they are read after, so that batches are larger."""
 ROUNDS = 4
 """How often as many words of a concept are asked for as are edited, until so many are spelled rightly."""
-CLOSE = 1e-3
-"""Largest difference of logits, as a share of their spread, between a short pass and a whole one."""
 VERSION = 2
 """Of how the model is asked: another one where margins would change."""
 
@@ -111,11 +109,7 @@ class Speller:
         prefix, x = int(self._prefix(first)[0]), self.readings.x[0, :1].to(self.subject.device)
         with torch.no_grad():
             whole = self._pass(prefix, first, x, short=False)
-            try:
-                found = self._pass(prefix, first, x, short=True)
-            except Exception:  # whatever the architecture's own code raises
-                return False
-        return bool(((found - whole).abs() <= CLOSE * whole.std()).all())
+            return agrees(lambda: self._pass(prefix, first, x, short=True), whole)
 
     def _pass(self, prefix: int, words: Ints, x: Tensor, *, short: bool) -> Tensor:
         """Logits (n, concept) after the prompt, with x (n, d) at the word."""
