@@ -19,7 +19,7 @@ from filelock import FileLock
 from saebench.hub.hub import gigabytes, one_line
 from saebench.hub.wheels import copy_member, fetched, is_packaged, packaged, sha256_of
 from saebench.record.atomic import locked
-from saebench.record.naming import one_sentence, shown
+from saebench.record.naming import one_sentence, shown, shown_model
 from saebench.record.places import cache_dir
 
 SUFFIX = ".gguf"
@@ -27,6 +27,8 @@ CONFIG, WEIGHTS, SEAL = "config.json", "model.safetensors", "sha256"
 MAGIC = b"GGUF"
 UNSAID = ("quantization_config", "transformers_version", "_name_or_path")
 """What is not true of the dequantised model, or would make it another one with another version of transformers."""
+WRONG = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+"""What the libraries raise over files that are not what they should be."""
 ROOM = 10
 """Bytes that a dequantised model takes, at most, for each of a quantised one's."""
 
@@ -74,7 +76,7 @@ def bring(name: str) -> None:
     with fetched(wanted) as wheel, tempfile.TemporaryDirectory(dir=cache_dir()) as folder:
         file = Path(folder) / f"model{SUFFIX}"
         copy_member(wheel, wanted.member, file)
-        dequantise(file, folder_of(name), f"the model {wanted}")
+        dequantise(file, folder_of(name), f"the model {shown_model(name)}")
 
 
 @one_sentence
@@ -93,7 +95,6 @@ def dequantise(file: Path, folder: Path, what: str) -> None:
             with _sentences(what):
                 _write(file, unfinished)
             unfinished.chmod(0o755)  # temporary folders are their maker's alone
-            unfinished.chmod(0o755)
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(unfinished, folder)
         finally:
@@ -124,16 +125,7 @@ def _sentences(what: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ValueError(f"{what} needs the package `gguf`: {one_line(error)}") from error
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        MemoryError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as e:
+    except WRONG as e:
         told = e.args[0] if isinstance(e, ValueError) and e.args and str(e.args[0]).startswith("it ") else None
         raise ValueError(shown(f"{what} cannot be read as GGUF: {told or f'{type(e).__name__}: {one_line(e)}'}")) from e
 

@@ -137,12 +137,11 @@ def _losses(
 ) -> dict[str, Tensor]:
     def some(at: slice) -> dict[str, Tensor]:
         entry = None if entering is None else entering[at]
-        put = {"clean": None, "zero": torch.zeros_like(target[at]), "mean": mean.expand_as(target[at])}
+        put = {"zero": torch.zeros_like(target[at]), "mean": mean.expand_as(target[at])}
         clean = last[at].to(passes.subject.device)
-        found = {}
+        found = {"clean": passes.losses(clean, clean, tokens[at])}
         for name, value in put.items():
-            kept = None if value is None else keep_bos(value, target[at]).to(passes.subject.device)
-            spliced = clean if kept is None else passes.spliced(tokens[at], kept, entry)
+            spliced = passes.spliced(tokens[at], keep_bos(value, target[at]).to(passes.subject.device), entry)
             found[name] = passes.losses(clean, spliced, tokens[at])
         ce = {f"{name}_ce": losses[0] for name, losses in found.items()}
         return to_cpu({**ce, "mean_kl": found["mean"][1]})
