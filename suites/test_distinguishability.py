@@ -7,12 +7,12 @@ from saebench.metrics import dataset_shift, distinguishability
 CHANCE = {"floor": 0.5, "ceiling": 1.0}
 
 
-@pytest.mark.score("distinguishability.auc", 2, "higher", "AUC", tolerance=0.05, **CHANCE)
+@pytest.mark.score("distinguishability.auc", 3, "higher", "AUC", tolerance=0.05, **CHANCE)
 def test_auc(lineup, record):
     record(distinguishability.auc(lineup))
 
 
-@pytest.mark.score("distinguishability.accuracy", 2, "higher", "fraction", tolerance=0.05, **CHANCE)
+@pytest.mark.score("distinguishability.accuracy", 3, "higher", "fraction", tolerance=0.05, **CHANCE)
 def test_accuracy(lineup, record):
     record(distinguishability.accuracy(lineup))
 
@@ -22,10 +22,10 @@ def test_angle(lineup, record):
     record(distinguishability.angle(lineup))
 
 
-@pytest.mark.score("distinguishability.rung_auc", 2, "higher", "AUC", tolerance=0.05, **CHANCE)
+@pytest.mark.score("distinguishability.rung_auc", 3, "higher", "AUC", tolerance=0.05, **CHANCE)
 @pytest.mark.parametrize("rung", [*distinguishability.LADDER, *distinguishability.ACTIVE])
 def test_rung(lineup, record, rung):
-    record(distinguishability.rung_auc(lineup.rungs, rung))
+    record(distinguishability.ladder_auc(lineup, rung))
 
 
 @pytest.mark.score("distinguishability.control_auc", 2, "neither", "AUC", **CHANCE)
@@ -34,12 +34,12 @@ def test_control(control_rungs, record, control):
     record(distinguishability.rung_auc(control_rungs, control))
 
 
-@pytest.mark.score("distinguishability.sensitivity_log_ratio", 2, "higher", "ln", tolerance=0.05, floor=0.0)
+@pytest.mark.score("distinguishability.sensitivity_log_ratio", 3, "higher", "ln", tolerance=0.05, floor=0.0)
 def test_sensitivity_log_ratio(lineup, record):
     record(distinguishability.sensitivity_log_ratio(lineup))
 
 
-@pytest.mark.score("distinguishability.noise_suppression_gap", 2, "higher", "convexity", tolerance=0.02, floor=0.0)
+@pytest.mark.score("distinguishability.noise_suppression_gap", 3, "higher", "convexity", tolerance=0.02, floor=0.0)
 def test_noise_suppression_gap(lineup, record):
     record(distinguishability.noise_suppression_gap(lineup))
 

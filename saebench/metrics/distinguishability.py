@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from saebench.evidence.game import games
-from saebench.evidence.game.answers import MIXTURE, Lineup, Rungs, built
-from saebench.evidence.game.responses import SIGNS, STATISTICS
+from saebench.evidence.game.answers import MIXTURE, POSITIVE, Lineup, Rungs, built, counted
+from saebench.evidence.game.responses import STATISTICS
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import Floats, least, never_certain, ratio_of_sums, ratio_of_tails
 
@@ -24,8 +24,6 @@ LADDER = (
     "whitened_decomposition", "euclidean_decomposition",
 )  # fmt: skip
 ACTIVE = ("active_covariance_mixture", "active_real_mixture")
-POSITIVE = ("difference_of_means", "token_embeddings")
-"""Controls that no SAE has a part in."""
 CONTROLS = (*POSITIVE, "halves", "dead_latents", "random_model")
 FEWEST_STRICT = 3
 """Strict rungs that must have an answer, covariance mixtures among them: else the least of them is no bound."""
@@ -33,13 +31,15 @@ WORST_FVU = 0.5
 """Beyond it what is asked about a reconstruction is asked about half of something else."""
 
 
-def counted(rungs: Rungs, name: str) -> Rung:
-    """A rung that counts. Raises Unscored for one that could not be built or whose fakes are not like the features."""
-    rung = built(rungs, name)
-    if rung.imbalance is not None:
-        told = games.point_auc(rung.table())
-        raise Unscored(f"the fakes are not like the features: {rung.imbalance} (AUC {told:.2f} unmatched)")
-    return rung
+def ladder_auc(lineup: Lineup, name: str) -> Estimate:
+    """`rung_auc` of one of an SAE's rungs. Raises Unscored where the model tells no known directions either."""
+    _check_told(lineup)
+    return rung_auc(lineup.rungs, name)
+
+
+def _check_told(lineup: Lineup) -> None:
+    if lineup.untold is not None:
+        raise Unscored(lineup.untold)
 
 
 def rung_auc(rungs: Rungs, name: str) -> Estimate:
@@ -47,15 +47,13 @@ def rung_auc(rungs: Rungs, name: str) -> Estimate:
 
     Sensitivity is 1 / the angle (for active features: the share of their own size) at which the KL reaches what
     covariance mixtures reach at the middle of the grid. Inactive features are turned on, active ones turned down.
-    Beside it stand the other statistics, the other sign, and the balance of the match.
+    Beside it stand the other statistics and the balance of the match.
     """
     rung = counted(rungs, name)
     estimate = games.auc(rung.table())
     others = {statistic: games.point_auc(rung.table(statistic)) for statistic in STATISTICS[1:]}
-    opposite = next(sign for sign in SIGNS if sign != rung.sign)
     controls = {
-        **estimate.controls, **others, opposite: games.point_auc(rung.table(sign=opposite)),
-        "matched": float(rung.matched), "candidates": float(rung.candidates),
+        **estimate.controls, **others, "matched": float(rung.matched), "candidates": float(rung.candidates),
         **{f"imbalance in {trait}": gap for trait, gap in rung.balance.items()},
     }  # fmt: skip
     known = {key: value for key, value in controls.items() if np.isfinite(value)}
@@ -67,9 +65,8 @@ def _items(rung: Rung) -> dict[str, Any]:
     table = rung.table()
     columns: dict[str, Any] = {"step": rung.real.steps}
     for side, curves in (("real", rung.real), ("fake", rung.fake)):
-        for at, sign in enumerate(SIGNS):
-            low, middle, high = band(curves.kl[:, :, at])
-            columns |= {f"{side}_{sign}": middle, f"{side}_{sign}_low": low, f"{side}_{sign}_high": high}
+        low, middle, high = band(curves.kl)
+        columns |= {side: middle, f"{side}_low": low, f"{side}_high": high}
     asked = np.isfinite(table.real)
     columns |= {"prompt": np.nonzero(asked)[0], "feature": table.real_id[asked], "sensitivity": table.real[asked]}
     asked = np.isfinite(table.fake)
@@ -93,7 +90,7 @@ def auc(lineup: Lineup) -> Estimate:
     """The least AUC over the strict rungs: what features have that the most careful fakes have not.
 
     Its interval is that of the least of several. Raises Unscored where fewer than three strict rungs count, or not that
-    of covariance mixtures.
+    of covariance mixtures, and where the model tells no known directions either.
     """
     lowest, each = _strict(lineup)
     low, high = least(np.stack(list(each.values())))
@@ -110,6 +107,7 @@ def auc(lineup: Lineup) -> Estimate:
 
 def _strict(lineup: Lineup) -> tuple[str, dict[str, Floats]]:
     """The hardest of the strict rungs that count, and the resampled AUC of all that do. Raises Unscored as `auc` does."""
+    _check_told(lineup)
     each: dict[str, Floats] = {}
     missing: dict[str, str] = {}
     for name in STRICT:
@@ -156,7 +154,7 @@ def _pictured(rungs: Rungs) -> dict[str, Any]:
         sides = {name: rung.fake} if axis in columns else {"features": rung.real, name: rung.fake}
         columns.setdefault(axis, steps)
         for side, curves in sides.items():
-            ends = band(curves.kl[:, :, SIGNS.index(rung.sign)])
+            ends = band(curves.kl)
             columns |= {f"{axis}:{side}{end}": curve for end, curve in zip((":low", "", ":high"), ends, strict=True)}
     return columns
 
@@ -166,6 +164,7 @@ def sensitivity_log_ratio(lineup: Lineup) -> Estimate:
 
     Means of logarithms; an angle that is not reached counts as the largest.
     """
+    _check_told(lineup)
     rung = counted(lineup.rungs, MIXTURE)
     table = rung.table()
     least = 1.0 / rung.real.steps[-1]
@@ -176,6 +175,7 @@ def sensitivity_log_ratio(lineup: Lineup) -> Estimate:
 
 def noise_suppression_gap(lineup: Lineup) -> Estimate:
     """Mean convexity of the response to features minus that to covariance mixtures; 0 = no difference."""
+    _check_told(lineup)
     return games.difference(counted(lineup.rungs, MIXTURE).table("convexity"))
 
 

@@ -47,7 +47,7 @@ class Game:
 
     def rungs(self, sae: "LoadedSAE", control: str) -> "Rungs":
         """Those among which a control of the game is; no line-up is made for one that no SAE has a part in."""
-        from saebench.metrics.distinguishability import POSITIVE
+        from saebench.evidence.game.answers import POSITIVE
 
         return self.positive(sae) if control in POSITIVE else self.lineup(sae).controls
 

@@ -66,6 +66,13 @@ class Activations:
         own = own_positions(self.length, self.tokens.shape[1])[:, 1:end]
         return self.residual[:, 1:end][own], self.tokens[:, 1:end][own]
 
+    def following(self, end: int) -> Tensor:
+        """Ids (token,) of what comes next at the same positions; -1 where the document ends."""
+        positions = self.tokens.shape[1]
+        known = torch.nn.functional.pad(self.tokens[:, 1:], (0, 1), value=-1)
+        known = torch.where(own_positions(self.length - 1, positions), known, -1)
+        return known[:, 1:end][own_positions(self.length, positions)[:, 1:end]]
+
 
 def own_positions(length: Tensor, positions: int) -> Tensor:
     """(document, position) whether a position is the document's own."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saebench.evidence.game import fakes, ladder
-from saebench.evidence.game.answers import Lineup
+from saebench.evidence.game.answers import POSITIVE, Lineup
 from saebench.evidence.game.fakes import Cloud
 from saebench.evidence.game.games import Table
 from saebench.evidence.game.ladder import Parts
@@ -194,7 +194,9 @@ def lineup(name: Name, **changed: Rung | Unscored) -> Lineup:
     rungs |= {each: rung(name, each) for each in ("covariance_mixture", "real_mixture")}
     rungs["whitened_decomposition"] = decomposed(name)
     ones = np.ones(PROMPTS)
-    return Lineup(rungs | changed, {}, ones, ones, 0.1, (ones, ones))
+    return Lineup(
+        rungs | changed, {POSITIVE[0]: rung("thresholded", "covariance_mixture")}, ones, ones, 0.1, (ones, ones)
+    )
 
 
 def point(table: Table) -> float:

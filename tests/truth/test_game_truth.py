@@ -1,8 +1,10 @@
 """The game is won where a network computes with the features, and is a draw where no direction is special."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import planted_networks as planted
@@ -166,12 +168,18 @@ def test_full_ablation_does_not() -> None:
     assert point(rung.effect(len(ladder.SHARES) - 1)) < 0.55
 
 
-def test_neither_do_positive_steps() -> None:
+def test_neither_do_positive_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is on stays on; other parts turn something else on."""
-    rung = planted.decomposed("thresholded")
-    assert all(point(rung.effect(share, "plus")) < 0.5 for share in range(len(ladder.SHARES)))
-    assert games.auc(rung.table(sign="plus")).ci_low < 0.5
-    assert point(rung.table(sign="plus")) < 0.55
+
+    def forward(respond: Any, directions: Any, sizes: Any, asked: Any, shares: Any) -> Any:
+        return responses.stepped(respond, directions, -sizes, asked, shares)
+
+    monkeypatch.setattr(ladder, "stepped", forward)
+    own = planted.parts("thresholded")
+    rung = Parts(own.respond, own.traits, own.parts, own.ids).decomposed("whitened_decomposition", whiten)
+    assert all(point(rung.effect(share)) < 0.5 for share in range(len(ladder.SHARES)))
+    assert games.auc(rung.table()).ci_low < 0.5
+    assert point(rung.table()) < 0.55
 
 
 def test_parts_are_told_from_mixtures_that_are_matched_one_by_one() -> None:
@@ -238,6 +246,31 @@ def test_the_headline_is_a_draw_where_no_direction_is_special_and_won_where_they
     assert thresholded.value > 0.75
 
 
+GAME = (
+    metric.auc, metric.accuracy, metric.sensitivity_log_ratio, metric.noise_suppression_gap,
+    partial(metric.ladder_auc, name="covariance_mixture"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("score", GAME)
+def test_where_known_directions_are_not_told_the_game_says_nothing(score: Callable[[metric.Lineup], Estimate]) -> None:
+    told = planted.lineup("thresholded")
+    untold = {"token_means": planted.rung("linear", "covariance_mixture"), "token_embeddings": Unscored("too few")}
+    score(told)
+    for controls in (untold, {"token_embeddings": Unscored("too few")}, {}):
+        with pytest.raises(Unscored, match=r"does not tell known directions either \((token_|none)"):
+            score(replace(told, controls=controls))
+    # One kind that is told is enough.
+    assert score(replace(told, controls=untold | dict(told.controls))).value == score(told).value
+
+
+def test_why_known_directions_are_not_told_is_said() -> None:
+    controls = {"token_means": planted.rung("linear", "covariance_mixture"), "token_embeddings": Unscored("too few")}
+    said = replace(planted.lineup("thresholded"), controls=controls).untold
+    assert said is not None
+    assert re.fullmatch(r".*either \(token_means: AUC 0\.[45]\d; token_embeddings: too few\)", said)
+
+
 def test_the_headline_is_the_least_of_the_strict_rungs() -> None:
     for name in BOTH:
         lineup = planted.lineup(name)
@@ -275,9 +308,7 @@ def test_companion_scores_are_zero_where_no_direction_is_special(score: Callable
 
 def test_a_rungs_score_shows_the_other_statistics_and_the_match() -> None:
     estimate = metric.rung_auc(planted.lineup("thresholded").rungs, "covariance_mixture")
-    assert {"sensitivity_l2", "plateau", "convexity", "slope", "minus", "matched", "candidates"} <= set(
-        estimate.controls
-    )
+    assert {"sensitivity_l2", "plateau", "convexity", "slope", "matched", "candidates"} <= set(estimate.controls)
     assert estimate.controls["matched"] == planted.MOST
     assert all(abs(estimate.controls[f"imbalance in {trait}"]) < 0.1 for trait in NAMES)
     assert estimate.controls["sensitivity_l2"] == pytest.approx(estimate.value, abs=0.02)
@@ -389,7 +420,7 @@ def test_fakes_that_contain_the_activation_are_matched_at_every_prompt() -> None
     pools = torch.stack([fakes.towards_normal(planted.cloud(), x, 4000, generator) for x in planted.x()])
     rung = climb_per_prompt(planted.features("thresholded"), "covariance_gaussian", pools, np.arange(FEW))
     assert rung.fake.kl.shape[:2] == (planted.PROMPTS, FEW)
-    assert np.isfinite(rung.fake.kl).all(axis=(2, 3)).mean() > 0.5
+    assert np.isfinite(rung.fake.kl).all(axis=2).mean() > 0.5
     assert scored(rung).ci_low > 0.9
 
 
@@ -496,8 +527,8 @@ def test_each_feature_is_asked_about_once() -> None:
 
 def test_features_are_not_asked_about_where_they_are_active() -> None:
     curves = planted.features("linear").curves(np.arange(planted.N))
-    np.testing.assert_array_equal(np.isnan(curves.kl).any(axis=(2, 3)), planted.active())
-    np.testing.assert_array_equal(np.isnan(curves.kl).all(axis=(2, 3)), planted.active())
+    np.testing.assert_array_equal(np.isnan(curves.kl).any(axis=2), planted.active())
+    np.testing.assert_array_equal(np.isnan(curves.kl).all(axis=2), planted.active())
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -666,7 +697,7 @@ def test_pictures_of_features_that_were_never_asked_about_make_no_noise() -> Non
     asked = np.ones(known.fake_id.shape, dtype=bool)
     asked[:, 4] = False
     estimate = metric.rung_auc({"mixture": replace(known, fake=known.fake.only(asked))}, "mixture")
-    assert np.isfinite(estimate.items["fake_plus"]).all()
+    assert np.isfinite(estimate.items["fake"]).all()
 
 
 # Matching

@@ -13,7 +13,7 @@ import torch
 from rewritten import DEAD, KINDS, SMALLER, Case, Evidence, Outcome, cases, outcome, outcomes, real, whole_run
 from torch import Tensor
 
-from saebench.metrics.distinguishability import POSITIVE
+from saebench.evidence.game.answers import POSITIVE
 from saebench.record.score import Estimate
 
 torch.set_num_threads(1)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,8 +17,10 @@ from saebench.record.score import Unscored
 
 FEWEST_TOKENS = 30
 """Tokens of a concept that a mean is taken of."""
-MOST_EMBEDDINGS = 400
-"""Tokens, the most frequent first, whose embeddings are directions that the model surely knows."""
+FEWEST_TIMES = 10
+"""Occurrences of a single token that a mean is taken of."""
+MOST_TOKENS = 400
+"""Tokens, the most frequent first, whose directions the model surely knows."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,31 @@ def differences_of_means(scene: Scene) -> Known:
     at = torch.from_numpy(member[scene.cloud_token.numpy()]).float()
     count = at.sum(dim=0)
     kept = ((count >= FEWEST_TOKENS) & (len(at) - count >= FEWEST_TOKENS)).nonzero()[:, 0]
-    at, count = at[:, kept], count[kept, None]
-    total, x = scene.cloud.x.sum(dim=0), scene.cloud.x
+    return _differences(scene, at[:, kept], member[scene.token.numpy()][:, kept.numpy()])
+
+
+def token_means(scene: Scene) -> Known:
+    """Mean activation at a token minus that at all others, of the most frequent tokens: the model knows what it reads."""
+    return _of_tokens(scene, scene.cloud_token, scene.token)
+
+
+def next_token_means(scene: Scene) -> Known:
+    """Mean activation before a token minus that before all others: what comes next is what the model computes."""
+    return _of_tokens(scene, scene.cloud_following, scene.following)
+
+
+def _of_tokens(scene: Scene, there: Int[Tensor, " token"], at_prompts: Int[Tensor, " prompt"]) -> Known:
+    times = torch.bincount(there[there >= 0])
+    tokens = times.argsort(descending=True, stable=True)[:MOST_TOKENS]
+    tokens = tokens[(times[tokens] >= FEWEST_TIMES) & (len(there) - times[tokens] >= FEWEST_TIMES)]
+    return _differences(scene, (there[:, None] == tokens).float(), (at_prompts[:, None] == tokens).numpy())
+
+
+def _differences(scene: Scene, at: Float[Tensor, "token concept"], active: Bool[np.ndarray, "prompt concept"]) -> Known:
+    """Mean activation where a concept is there minus that where it is not; `at` is 1 at its tokens."""
+    count, total, x = at.sum(dim=0)[:, None], scene.cloud.x.sum(dim=0), scene.cloud.x
     directions = at.T @ x / count - (total - at.T @ x) / (len(x) - count)
-    active = member[scene.token.numpy()][: scene.size.prompts, kept.numpy()]
-    return Known(directions, at.mean(dim=0).double().numpy(), active)
+    return Known(directions, at.mean(dim=0).double().numpy(), active[: scene.size.prompts])
 
 
 def _membership(scene: Scene) -> NDArray[np.bool_]:
@@ -72,7 +94,7 @@ def token_embeddings(scene: Scene) -> Known:
     if weight.shape[1] != scene.cloud.x.shape[1]:
         raise Unscored(f"embeddings have {weight.shape[1]} dimensions, the hook {scene.cloud.x.shape[1]}")
     counts = torch.bincount(scene.cloud_token, minlength=len(weight))[: len(weight)]
-    tokens = counts.argsort(descending=True, stable=True)[:MOST_EMBEDDINGS]
+    tokens = counts.argsort(descending=True, stable=True)[:MOST_TOKENS]
     tokens = tokens[counts[tokens] > 0]
     rate = (counts[tokens].double() / counts.sum()).numpy()
     active = (scene.token[: scene.size.prompts, None] == tokens).numpy()

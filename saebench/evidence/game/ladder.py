@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from saebench.evidence.game.fakes import covariance_mixture
 from saebench.evidence.game.likeness import CALIPER, NAMES, Traits, balance, match, scale_of
 from saebench.evidence.game.responses import Curves, Responder, stepped, turned
-from saebench.evidence.game.rungs import SHARES, Features, Pool, Rung
+from saebench.evidence.game.rungs import SHARES, Features, Pool, Rung, middle
 from saebench.record.score import Unscored
 from saebench.stats.statistics import Bools, Floats, seed_of
 
@@ -138,13 +138,15 @@ class Parts:
         self.level = self._level()
 
     def stepped(self, directions: Float[Tensor, "prompt part d"], asked: Bool[np.ndarray, "prompt part"]) -> Curves:
-        """Curves over steps along directions (prompt, part, d), as large as the parts."""
-        return stepped(self.respond, directions, self.parts.norm(dim=2), asked, self.shares)
+        """Curves over steps against directions (prompt, part, d), as large as the parts."""
+        return stepped(self.respond, directions, -self.parts.norm(dim=2), asked, self.shares)
 
     def _level(self) -> tuple[Floats, Floats]:
         generator = torch.Generator().manual_seed(seed_of("ladder.level"))
-        mixtures = covariance_mixture(self.traits.cloud, self.ids.size, generator)
-        return self.stepped(mixtures.view(self.parts.shape), self.everywhere).at_middle()
+        mixtures = covariance_mixture(self.traits.cloud, self.ids.size, generator).view(self.parts.shape)
+        both, sizes = torch.cat([mixtures, -mixtures], dim=1), self.parts.norm(dim=2).repeat(1, 2)
+        asked = np.ones(sizes.shape, dtype=bool)
+        return stepped(self.respond, both, sizes, asked, middle(self.shares)).at_middle()
 
     def against(
         self, name: str, fakes: Float[Tensor, "prompt part d"], asked: Bool[np.ndarray, "prompt part"] | None = None

@@ -70,7 +70,7 @@ def make_lineup(
 
 
 def positive_controls(scene: Scene) -> Rungs:
-    """Directions of known concepts and of token embeddings, which no SAE has a part in."""
+    """Directions of known tokens and concepts, which no SAE has a part in."""
 
     def rung(find: Callable[[Scene], known.Known]) -> Rung:
         found = find(scene)
@@ -78,6 +78,8 @@ def positive_controls(scene: Scene) -> Rungs:
         return ladder.climb(features, scene.tempered, scene.size.features)
 
     return Tried({
+        "token_means": lambda: rung(known.token_means),
+        "next_token_means": lambda: rung(known.next_token_means),
         "difference_of_means": lambda: rung(known.differences_of_means),
         "token_embeddings": lambda: rung(known.token_embeddings),
     })  # fmt: skip

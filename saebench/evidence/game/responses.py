@@ -1,4 +1,4 @@
-"""Response curves: a model's answers to one activation, moved along many directions, by many steps, both ways."""
+"""Response curves: a model's answers to one activation, moved along many directions, by many steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from saebench.stats.statistics import Bools, Floats
 if TYPE_CHECKING:
     from torch import Tensor
 
-SIGNS = ("plus", "minus")
 STATISTICS = ("sensitivity", "sensitivity_l2", *curves.SHAPES)
 """Higher for what a model computes with, if there is such a thing; the first is the one that scores are of."""
 
@@ -51,26 +50,25 @@ class Curves:
 
     steps: Float[np.ndarray, " step"]
     """Angles in radians, or shares of a step's full size."""
-    kl: Float[np.ndarray, "prompt slot sign step"]
-    l2: Float[np.ndarray, "prompt slot sign step"]
+    kl: Float[np.ndarray, "prompt slot step"]
+    l2: Float[np.ndarray, "prompt slot step"]
 
     def at_middle(self) -> tuple[Float[np.ndarray, " prompt"], Float[np.ndarray, " prompt"]]:
-        """(prompt,) median KL and distance at the middle step, over slots and signs."""
+        """(prompt,) median KL and distance at the middle step, over slots."""
         middle = len(self.steps) // 2
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # prompts without answers
-            kl, l2 = (np.nanmedian(each[..., middle], axis=(1, 2)) for each in (self.kl, self.l2))
+            kl, l2 = (np.nanmedian(each[..., middle], axis=1) for each in (self.kl, self.l2))
         return kl, l2
 
     def statistic(
-        self, name: str, sign: str, level: tuple[Float[np.ndarray, " prompt"], Float[np.ndarray, " prompt"]]
+        self, name: str, level: tuple[Float[np.ndarray, " prompt"], Float[np.ndarray, " prompt"]]
     ) -> Float[np.ndarray, "prompt slot"]:
         """(prompt, slot) one of `STATISTICS`; `level` (prompt,) of KL and distance is what sensitivity is about."""
-        at = SIGNS.index(sign)
         if name in curves.SHAPES:
-            return curves.SHAPES[name](self.steps, self.kl[:, :, at])
+            return curves.SHAPES[name](self.steps, self.kl)
         response, wanted = (self.l2, level[1]) if name == "sensitivity_l2" else (self.kl, level[0])
-        return curves.sensitivity(self.steps, response[:, :, at], np.broadcast_to(wanted[:, None], self.kl.shape[:2]))
+        return curves.sensitivity(self.steps, response, np.broadcast_to(wanted[:, None], self.kl.shape[:2]))
 
     def slots(self, chosen: Int[np.ndarray, " chosen"]) -> Curves:
         """The same of some slots."""
@@ -78,7 +76,7 @@ class Curves:
 
     def only(self, asked: Bool[np.ndarray, "prompt slot"]) -> Curves:
         """The same with nothing known of slots (prompt, slot) that are not asked about."""
-        kl, l2 = (np.where(asked[:, :, None, None], side, np.nan) for side in (self.kl, self.l2))
+        kl, l2 = (np.where(asked[:, :, None], side, np.nan) for side in (self.kl, self.l2))
         return Curves(self.steps, kl, l2)
 
 
@@ -95,7 +93,7 @@ def turned(
 
     def points(prompt: int, rows: Tensor) -> Tensor:
         own = (directions if directions.ndim == 2 else directions[prompt])[rows]
-        return torch.stack([moves.rotated(respond.x[prompt], sign * own, steps) for sign in (1, -1)], dim=1)
+        return moves.rotated(respond.x[prompt], own, steps)
 
     return _answers(respond, asked, angles, points)
 
@@ -107,14 +105,13 @@ def stepped(
     asked: Bool[np.ndarray, "prompt slot"],
     shares: Float[np.ndarray, " share"],
 ) -> Curves:
-    """Curves over steps of shares of sizes (prompt, slot) along directions (prompt, slot, d)."""
+    """Curves over steps of shares of sizes (prompt, slot) along directions (prompt, slot, d); negative sizes go back."""
     import torch
 
     steps = torch.from_numpy(shares).float()
 
     def points(prompt: int, rows: Tensor) -> Tensor:
-        own, size = directions[prompt][rows], sizes[prompt][rows][:, None] * steps
-        return torch.stack([moves.stepped(respond.x[prompt], own, sign * size) for sign in (1, -1)], dim=1)
+        return moves.stepped(respond.x[prompt], directions[prompt][rows], sizes[prompt][rows][:, None] * steps)
 
     return _answers(respond, asked, shares, points)
 
@@ -122,11 +119,11 @@ def stepped(
 def _answers(respond: Responder, asked: Bools, steps: Floats, points: Callable[[int, Tensor], Tensor]) -> Curves:
     import torch
 
-    kl, l2 = (np.full((*asked.shape, len(SIGNS), len(steps)), np.nan) for _ in range(2))
+    kl, l2 = (np.full((*asked.shape, len(steps)), np.nan) for _ in range(2))
     for prompt in np.flatnonzero(asked.any(axis=1)).tolist():
         rows = np.flatnonzero(asked[prompt])
         moved = points(prompt, torch.from_numpy(rows))
-        answer = respond(prompt, moved.flatten(0, 2))
-        kl[prompt, rows] = answer.kl.view(moved.shape[:3]).double().numpy()
-        l2[prompt, rows] = answer.l2.view(moved.shape[:3]).double().numpy()
+        answer = respond(prompt, moved.flatten(0, 1))
+        kl[prompt, rows] = answer.kl.view(moved.shape[:2]).double().numpy()
+        l2[prompt, rows] = answer.l2.view(moved.shape[:2]).double().numpy()
     return Curves(steps, kl, l2)

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from saebench.evidence.game.fakes import covariance_mixture
 from saebench.evidence.game.games import Table
 from saebench.evidence.game.likeness import IMBALANCE, Traits, scale_of
-from saebench.evidence.game.responses import SIGNS, STATISTICS, Curves, Responder, turned
+from saebench.evidence.game.responses import STATISTICS, Curves, Responder, turned
 from saebench.stats.statistics import Floats, seed_of
 
 if TYPE_CHECKING:
@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 
 ANGLES = np.radians([5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 65.0, 90.0])
 SHARES = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
-"""Of the part's own size: at 1 and minus it is ablated, at 1 and plus doubled."""
+"""Of the part's own size: at 1 it is ablated."""
 REFERENCES = 24
 """Covariance mixtures whose answers at the middle step set the level that sensitivity is about."""
+
+
+def middle(steps: Float[np.ndarray, " step"]) -> Float[np.ndarray, 1]:
+    """The step at which the level is set."""
+    at = len(steps) // 2
+    return steps[at : at + 1]
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Rung:
 
     name: str
     sign: str
-    """Which way features are told from fakes, if they are: `plus` turns a feature on, `minus` an active one down."""
+    """Which way directions are moved along: `plus` turns a feature on, `minus` an active one down."""
     real: Curves
     fake: Curves
     level: tuple[Float[np.ndarray, " prompt"], Float[np.ndarray, " prompt"]]
@@ -50,15 +56,14 @@ class Rung:
         name, gap = max(self.balance.items(), key=lambda item: (np.isnan(item[1]), abs(item[1])), default=("", 0.0))
         return None if abs(gap) <= IMBALANCE else f"{name} differs by {gap:+.2f} standard deviations"
 
-    def table(self, statistic: str = STATISTICS[0], sign: str | None = None) -> Table:
+    def table(self, statistic: str = STATISTICS[0]) -> Table:
         """One of `STATISTICS` of every curve."""
-        values = [side.statistic(statistic, sign or self.sign, self.level) for side in (self.real, self.fake)]
+        values = [side.statistic(statistic, self.level) for side in (self.real, self.fake)]
         return Table(values[0], values[1], self.real_id, self.fake_id)
 
-    def effect(self, step: int, sign: str | None = None) -> Table:
+    def effect(self, step: int) -> Table:
         """The KL at one step of every curve."""
-        at = SIGNS.index(sign or self.sign)
-        return Table(self.real.kl[:, :, at, step], self.fake.kl[:, :, at, step], self.real_id, self.fake_id)
+        return Table(self.real.kl[:, :, step], self.fake.kl[:, :, step], self.real_id, self.fake_id)
 
 
 @dataclass
@@ -82,11 +87,12 @@ class Features:
         self.level = self._level()
 
     def _level(self) -> tuple[Floats, Floats]:
-        """Median answers to covariance mixtures at the middle angle: set without a look at any feature or its fakes."""
+        """Median answers to covariance mixtures, both ways, at the middle angle: no feature and no fake is looked at."""
         generator = torch.Generator().manual_seed(seed_of("ladder.level"))
         mixtures = covariance_mixture(self.traits.cloud, REFERENCES, generator)
-        asked = np.ones((len(self.respond.x), REFERENCES), dtype=bool)
-        return turned(self.respond, mixtures, asked, self.angles).at_middle()
+        both = torch.cat([mixtures, -mixtures])
+        asked = np.ones((len(self.respond.x), len(both)), dtype=bool)
+        return turned(self.respond, both, asked, middle(self.angles)).at_middle()
 
     def curves(self, chosen: Int[np.ndarray, " slot"]) -> Curves:
         """Curves (prompt, slot) of some features."""

@@ -41,12 +41,16 @@ class Scene:
     """At the first `prompts` of them."""
     token: Int[Tensor, " prompt"]
     """Id of each prompt's last token."""
+    following: Int[Tensor, " prompt"]
+    """Id of the token that came after it; -1 where the document ends."""
     cloud: Cloud
     """What fakes are drawn from."""
     traits: Traits
     """By which they are matched, measured on other tokens."""
     cloud_token: Int[Tensor, " token"]
     """Ids of the tokens that the cloud was taken at."""
+    cloud_following: Int[Tensor, " token"]
+    """Ids of those that came next, likewise."""
 
     @cached_property
     def mixtures(self) -> Pool:
@@ -83,7 +87,7 @@ def make_scene(activations: Activations, inside: int, size: Size) -> Scene:
     ends = activations.length[torch.from_numpy(documents)].numpy().clip(max=inside)
     last = rng.integers(EARLIEST, ends)
     ids = [activations.tokens[d, : p + 1].tolist() for d, p in zip(documents, last, strict=True)]
-    x, tokens = activations.inside(inside)
+    (x, tokens), following = activations.inside(inside), activations.following(inside)
     # Fakes that are drawn from the tokens on which their variance is measured would seem to have more of it.
     order, half = torch.randperm(len(x), generator=generator("tokens")), min(len(x) // 2, TOKENS)
     rows, others = order[:half], order[half : 2 * half]
@@ -92,8 +96,14 @@ def make_scene(activations: Activations, inside: int, size: Size) -> Scene:
         ask = Perturber(subject, hook, ids)
     except ValueError as error:  # an architecture that cannot be asked: other suites may well be scored
         raise Unscored(str(error)) from error
-    last_token = torch.tensor([i[-1] for i in ids])
-    return Scene(subject, size, ask, ask.some(range(size.prompts)), last_token, cloud, traits, tokens[rows])
+    after = [
+        int(activations.tokens[d, p + 1]) if p + 1 < activations.length[d] else -1
+        for d, p in zip(documents, last, strict=True)
+    ]
+    return Scene(
+        subject, size, ask, ask.some(range(size.prompts)), torch.tensor([i[-1] for i in ids]), torch.tensor(after), cloud,
+        traits, tokens[rows], following[rows],
+    )  # fmt: skip
 
 
 def unembedding(subject: Subject, hook: str, d: int) -> Float[Tensor, "{d} {d}"]:

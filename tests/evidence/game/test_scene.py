@@ -15,6 +15,7 @@ from torch import Tensor
 
 from saebench.catalogue.registry import resolve
 from saebench.evidence.game import known, scene
+from saebench.evidence.game.answers import POSITIVE
 from saebench.evidence.game.fakes import Cloud
 from saebench.evidence.game.lineup import positive_controls
 from saebench.evidence.game.rungs import Features
@@ -213,7 +214,8 @@ def on(cloud_token: Tensor, x: Tensor | None = None, token: Tensor | None = None
     """The scene with other tokens in the cloud and at the ends of prompts."""
     noise = torch.randn(len(cloud_token), D, generator=scene.generator("noise"))
     last = small().token if token is None else token
-    return replace(small(), cloud=Cloud(noise if x is None else x), cloud_token=cloud_token, token=last)
+    cloud = Cloud(noise if x is None else x)
+    return replace(small(), cloud=cloud, cloud_token=cloud_token, cloud_following=cloud_token, token=last)
 
 
 @cache
@@ -274,8 +276,62 @@ def test_a_concept_is_not_asked_about_where_it_is_present() -> None:
     rows = np.flatnonzero(found.active.any(axis=0))[:5]
     kl = features.curves(rows).kl
     assert found.active[:, rows].any()
-    assert np.array_equal(np.isnan(kl).all(axis=(2, 3)), found.active[:, rows])
-    assert np.array_equal(np.isnan(kl).any(axis=(2, 3)), found.active[:, rows])
+    assert np.array_equal(np.isnan(kl).all(axis=2), found.active[:, rows])
+    assert np.array_equal(np.isnan(kl).any(axis=2), found.active[:, rows])
+
+
+# What token is there, and what comes next
+
+
+@cache
+def planted_token(next_: bool) -> tuple[Scene, Tensor]:
+    """Three tokens in turn at random, and a direction in all activations at, or before, the first of them."""
+    where = torch.randint(3, (3000,), generator=scene.generator("tokens")) + 7
+    direction = torch.nn.functional.normalize(torch.randn(D, generator=scene.generator("token")), dim=0)
+    noise = torch.randn(3000, D, generator=scene.generator("noise"))
+    where[:100] = -1 if next_ else 11
+    cloud = Cloud(noise + 8 * (where == 7)[:, None] * direction)
+    elsewhere, last = torch.full_like(where, 5), torch.tensor([7, 8, -1] * 4)
+    made = replace(small(), cloud=cloud, cloud_token=where, cloud_following=elsewhere, token=last, following=last * 0)
+    if next_:
+        made = replace(made, cloud_token=elsewhere, cloud_following=where, token=last * 0, following=last)
+    return made, direction
+
+
+@pytest.mark.parametrize(("find", "next_"), [(known.token_means, False), (known.next_token_means, True)])
+def test_the_direction_of_a_token_is_found_where_it_stands_and_where_it_follows(find: Any, next_: bool) -> None:
+    made, direction = planted_token(next_)
+    found = find(made)
+    cosine = torch.nn.functional.cosine_similarity(found.directions, direction, dim=1)
+    best = int(cosine.argmax())
+    assert float(cosine[best]) > 0.9
+    assert float(found.directions[best] @ direction) == pytest.approx(8, abs=0.5)
+    where = made.cloud_following if next_ else made.cloud_token
+    assert found.rate[best] == pytest.approx(float((where == 7).double().mean()))
+    assert found.active[:, best].tolist() == [token == 7 for token in ([7, 8, -1] * 4)[: SMALL.prompts]]
+    # Where a document ends nothing follows, and that is no token.
+    assert len(found.directions) == (3 if next_ else 4)
+
+
+def test_tokens_that_are_there_too_seldom_have_no_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = planted_token(False)
+    monkeypatch.setattr(known, "FEWEST_TIMES", 101)
+    assert len(known.token_means(made).directions) == 3
+    monkeypatch.setattr(known, "FEWEST_TIMES", 2500)
+    assert len(known.token_means(made).directions) == 0
+
+
+def test_what_follows_is_the_next_token_of_the_same_document() -> None:
+    own = activations()
+    _, here = own.inside(12)
+    following = own.following(12)
+    assert len(following) == len(here)
+    at = 0
+    for row, length in zip(own.tokens.tolist(), own.length.tolist(), strict=True):
+        for position in range(1, min(12, length)):
+            assert int(following[at]) == (row[position + 1] if position + 1 < length else -1)
+            at += 1
+    assert at == len(here)
 
 
 # Token embeddings
@@ -288,7 +344,7 @@ def test_token_embeddings_are_of_the_most_frequent_tokens_and_not_asked_about_at
     cosine = torch.nn.functional.normalize(found.directions, dim=1) @ torch.nn.functional.normalize(wanted, dim=1).T
     tokens = cosine.argmax(dim=1)
     assert torch.allclose(found.directions, wanted[tokens], atol=1e-6)
-    assert len(set(tokens.tolist())) == len(tokens) == min(int((counts > 0).sum()), known.MOST_EMBEDDINGS)
+    assert len(set(tokens.tolist())) == len(tokens) == min(int((counts > 0).sum()), known.MOST_TOKENS)
     assert found.rate.tolist() == pytest.approx((counts[tokens] / len(small().cloud_token)).tolist())
     assert (np.diff(found.rate) <= 0).all()
     assert found.active.tolist() == (small().token[: SMALL.prompts, None] == tokens).tolist()
@@ -296,7 +352,7 @@ def test_token_embeddings_are_of_the_most_frequent_tokens_and_not_asked_about_at
 
 def test_only_so_many_embeddings_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     everything = known.token_embeddings(small())
-    monkeypatch.setattr(known, "MOST_EMBEDDINGS", 20)
+    monkeypatch.setattr(known, "MOST_TOKENS", 20)
     few = known.token_embeddings(small())
     assert few.directions.equal(everything.directions[:20])
     assert few.active.shape == (SMALL.prompts, 20)
@@ -311,7 +367,7 @@ def controls() -> Any:
 
 
 def test_known_directions_are_asked_about_or_unscored_with_a_reason() -> None:
-    assert set(controls()) == {"difference_of_means", "token_embeddings"}
+    assert tuple(controls()) == POSITIVE
     for rung in controls().values():
         reason = rung.reason if isinstance(rung, Unscored) else None
         assert reason is None or re.search(r"\d+ (are|of each are) needed", reason)
