@@ -1,5 +1,6 @@
 """Scores computed once more, by pytest in a process of its own, with nothing taken from earlier runs."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -56,12 +57,18 @@ class Recomputing:
         tests = dict.fromkeys(test for score in scores for test in self.tests[score.property])
         options = {
             "sae": self.names.get(first.sae, first.sae), "sae-model": first.model, "sae-budget": first.budget, "sae-scores": path,
-            "sae-corpus": self.texts,
+            "sae-corpus": self.texts, "sae-context": _context(first.corpus),
         }  # fmt: skip
         # With an equals sign, a name cannot pass for an option.
         given = [f"--{name}={value}" for name, value in options.items() if value is not None]
         workers = [] if self.workers is None else ["-n", self.workers]
         return [sys.executable, "-m", "pytest", *tests, *given, "--sae-fresh", "-p", "no:cacheprovider", *workers]
+
+
+def _context(corpus: str) -> str | None:
+    """Tokens per document, as the name of a corpus says."""
+    found = re.search(r"/\d+x(\d+)", corpus)
+    return found and found[1]
 
 
 def _verdict(score: Score, here: Sequence[Score], why: str) -> Recomputed:

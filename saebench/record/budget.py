@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 CONTEXT = 256
 """Tokens per document, or twice the SAE's training context where that is more; never more than the model has."""
+SHORTEST = 16
+"""Least number of tokens that a user may ask for: in fewer, a language model knows nothing yet."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from saebench.hub.fit import model_of
 from saebench.hub.models import context_of, default_hook, lies_here, subject_digest
 from saebench.hub.texts import DEFAULT, WORLD, Source, source_of
 from saebench.record.budget import CONTEXT
+from saebench.record.naming import shown_model
 from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
 from saebench.run.options import Options
@@ -62,9 +63,16 @@ class Models:
 
         source, documents = self.source(spec), self.options.sizes.documents
         if source is None:
-            return WorldTexts(documents, CONTEXT)
-        context = max(CONTEXT, 2 * (spec.context_size or 0))
-        return Texts(source, documents, min(context, context_of(self.name(spec)) or context), spec.prepend_bos)
+            return WorldTexts(documents, self.context(spec))
+        return Texts(source, documents, self.context(spec), spec.prepend_bos)
+
+    def context(self, spec: SAESpec) -> int:
+        """Tokens per document: never more than the model has positions. Raises ValueError where more are asked for."""
+        positions, asked = context_of(self.name(spec)), self.options.context
+        if asked is not None and positions is not None and asked > positions:
+            raise ValueError(f"--sae-context {asked}: {shown_model(self.name(spec))} has {positions} positions")
+        context = asked or max(CONTEXT, 2 * (spec.context_size or 0))
+        return min(context, positions or context)
 
     def device(self) -> str:
         """What `--sae-device` says, else a GPU where there is one."""

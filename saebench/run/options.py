@@ -17,6 +17,8 @@ class Options:
     """What `--sae-corpus` says."""
     dtype: str | None = None
     """Of the language model."""
+    context: int | None = None
+    """Tokens per document."""
 
     @property
     def sizes(self) -> Budget:

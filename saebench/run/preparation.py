@@ -50,6 +50,7 @@ class Preparation:
         ensure([*models, *(need for source in self._sources() for need in of_corpus(source))], say)
         self._compare_tokenizers(say)
         self._each(lambda spec: check_fit(spec, self.models.name(spec), chosen=self.models.options.model is not None))
+        self._each(self.models.context)
         self._check_room()  # last, since it imports torch
         for sentence in dict.fromkeys(self.holder.unreadable.values()):
             say(sentence)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from saebench.hub.models import DTYPES
-from saebench.record.budget import BUDGETS
+from saebench.record.budget import BUDGETS, CONTEXT
 
 DEFAULT = "organism"
 
@@ -33,4 +33,7 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--sae-model", metavar="NAME", help="language model to run, by name or folder. Default: the SAE's own")
     add("--sae-corpus", metavar="TEXTS", help=(
         "texts to read: a .txt or .jsonl file, or ORG/DATASET of the hub. Default: what the SAE's family says"))  # fmt: skip
+    add("--sae-context", type=int, metavar="TOKENS", help=(
+        "tokens of a document that are read: how far beyond its training context an SAE is followed. "
+        f"Default: {CONTEXT}, or twice the training context if that is more"))  # fmt: skip
     add("--sae-fresh", action="store_true", help="compute scores anew that the scores file already has. Default: off")

@@ -14,6 +14,7 @@ from saebench.compare.demands import Demand, check_known
 from saebench.compare.judging import Gate
 from saebench.compare.settings import Settings, read_settings
 from saebench.hub.models import default_hook
+from saebench.record.budget import SHORTEST
 from saebench.record.naming import shown_model
 from saebench.record.places import ORGANISM, suites_dir
 from saebench.record.store import Store
@@ -29,13 +30,15 @@ def requested_run(option: Option) -> Run:
     """The run that the options ask for. Raises ValueError or OSError with one sentence."""
     if option("sae_seeds") < 1:
         raise ValueError(f"--sae-seeds {option('sae_seeds')}: expected 1 or more repetitions")
+    if (context := option("sae_context")) is not None and context < SHORTEST:
+        raise ValueError(f"--sae-context {context}: expected {SHORTEST} or more tokens")
     architectures = option("sae_arch") or []
     hook = default_hook(option("sae_model") or DEFAULT)
     trained = resolve_architectures(architectures, option("sae_model"), hook, option("sae_budget"))
     specs = resolve_all(option("sae") or ([] if architectures else [DEFAULT]))
     options = Options(
         option("sae_budget"), option("sae_device"), option("sae_model"), option("sae_fresh"), option("sae_corpus"),
-        option("sae_dtype"),
+        option("sae_dtype"), option("sae_context"),
     )  # fmt: skip
     run = Run([*specs, *trained], Store(option("sae_scores")), options)
     run.open()

@@ -317,3 +317,9 @@ def test_a_name_cannot_pass_for_an_option():
     command = Recomputing({"reconstruction.fvu": ["suites/x.py::test_fvu"]}).command([score], Path("s.jsonl"))
     assert "--sae=--sae-scores=/etc/passwd" in command
     assert "--sae-scores=/etc/passwd" not in command
+
+
+def test_documents_are_as_long_again_as_they_were():
+    score = make_score(property="reconstruction.fvu", budget="quick", corpus="org/texts@1234567/96x1024/without-bos")
+    command = Recomputing({"reconstruction.fvu": ["suites/x.py::test_fvu"]}).command([score], Path("s.jsonl"))
+    assert "--sae-context=1024" in command

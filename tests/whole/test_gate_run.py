@@ -182,3 +182,21 @@ def test_no_repetitions_is_exit_code_4(gated: Any) -> None:
     result = run(gated, "--sae-seeds", "0", file="b.jsonl")
     assert result.ret == 4
     assert "expected 1 or more repetitions" in result.stderr.str() + result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("context", "told"),
+    [
+        ("3", "--sae-context 3: expected 16 or more tokens"),
+        ("257", "--sae-context 257: organism has 256 positions"),
+    ],
+)
+def test_more_positions_than_the_model_has_are_exit_code_4(gated: Any, context: str, told: str) -> None:
+    result = run(gated, "--sae-context", context, file="b.jsonl")
+    assert result.ret == 4
+    assert told in result.stderr.str() + result.stdout.str()
+
+
+def test_documents_are_read_as_far_as_is_asked_for(gated: Any) -> None:
+    assert run(gated, "--sae-context", "40", file="short.jsonl").ret == 0
+    assert {score.corpus.endswith("x40") for score in Store(gated.path / "short.jsonl").read()} == {True}

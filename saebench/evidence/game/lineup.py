@@ -100,6 +100,9 @@ class Tried(Mapping[str, Rung | Unscored]):
                 self._built[name] = Unscored(reason.reason, broken=reason.broken)
         return self._built[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._builders  # to look whether it is there builds nothing
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._builders)
 

@@ -18,7 +18,7 @@ from saebench.evidence.game import games, scene
 from saebench.evidence.game import lineup as lining
 from saebench.evidence.game.answers import Lineup
 from saebench.evidence.game.dictionary import DENSEST, FEWEST_ACTIVE, Dictionary, read_dictionary
-from saebench.evidence.game.lineup import PARTS, active_parts, doubles, error, features_of, make_lineup
+from saebench.evidence.game.lineup import PARTS, Tried, active_parts, doubles, error, features_of, make_lineup
 from saebench.evidence.game.scene import Scene
 from saebench.making.controls import control_sae
 from saebench.metrics import distinguishability as metric
@@ -382,3 +382,12 @@ def test_a_control_that_is_missing_or_has_no_latents_takes_no_other_rung_down() 
     gone = {"shuffled_sae", "soft_frozen_sae", "random_model", "token_embeddings"}
     assert all(mine[name] == wanted[name] for name in set(mine) - gone - {"auc", "accuracy"})
     assert isinstance(mine["auc"], tuple)
+
+
+def test_rungs_are_built_when_they_are_read_and_not_when_they_are_looked_for() -> None:
+    built: list[str] = []
+    rungs = Tried({name: lambda name=name: built.append(name) for name in ("a", "b")})  # type: ignore[misc, func-returns-value]
+    assert "a" in rungs
+    assert "c" not in rungs
+    assert (list(rungs), len(rungs), built) == (["a", "b"], 2, [])
+    assert (rungs["b"], rungs["b"], built) == (None, None, ["b"])
