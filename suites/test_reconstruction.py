@@ -45,7 +45,9 @@ def test_ce_increase(trace, record):
     record(reconstruction.ce_increase(trace))
 
 
-@pytest.mark.score("reconstruction.recovered_zero", 1, "higher", "fraction", tolerance=0.005, floor=0.0, ceiling=1.0)
+@pytest.mark.score(
+    "reconstruction.recovered_zero", 1, "higher", "fraction", headline=1, tolerance=0.005, floor=0.0, ceiling=1.0
+)
 def test_loss_recovered_from_zero_ablation(trace, record):
     record(reconstruction.loss_recovered(trace, "zero"))
 

@@ -1,89 +1,110 @@
 """Scores to a Markdown page, deterministically: equal scores give an equal page, so CI can compare the two."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from saebench.boards.board import ARROWS, Table, tables
+from saebench.boards.board import Table, tables
 from saebench.boards.board_footer import footer
-from saebench.boards.board_notes import Marks, notes
+from saebench.boards.board_notes import grouped, notes
+from saebench.boards.first_screen import FAILS, cell, first_table, heading, summarised
 from saebench.boards.floors import floor_columns, reference_cell
 from saebench.boards.markdown import escaped, pipe_table
 from saebench.boards.questions import questions_section
 from saebench.compare.ranking import Compare, ranks, unpaired
-from saebench.record.columns import Column, current_scores
+from saebench.record.columns import current_scores
 from saebench.record.facts import FACTS
 from saebench.record.score import Score
-from saebench.record.wording import DASH, with_interval
+from saebench.record.wording import DASH
 
-FAILS = "⚠"
 CARD = "[reliability card](reliability.md)"
 LEGEND = f"""\
-- Value ±half of its 95% interval. ↑ higher is better, ↓ lower is better, no arrow: a description, not ranked.
-- In parentheses the rank: 1 + how many SAEs are clearly better. Clearly means that the difference is beyond noise, at a \
-level of 5% for all pairs of a column together (Holm), item by item where both were measured on the same; what noise \
-cannot tell apart can share a rank. **Bold**: rank 1.
+- ↑ higher is better, ↓ lower is better, no arrow: a description, not ranked.
+- Clearly better means that the difference is beyond noise, at a level of 5% for all pairs of a column together (Holm), \
+item by item where both were measured on the same.
 - Without rank: controls, and an SAE whose interval reaches the *floor*, which is what a useless SAE gets. A value \
 beyond the *ceiling* counts as the ceiling.
 - {DASH}: no score, and no rank; the small number says why, below the table. `saebench show SAE` has the numbers of each.
-- L0 differs between rows, and with it most scores: compare SAEs of like L0, or look at the pictures of scores against L0.
-- There is no composite score."""
+- L0 differs between rows, and with it most scores: compare SAEs of like L0, or look at the pictures of scores against L0."""
 
 
 def render(
     scores: Sequence[Score], *, title: str, command: str, columns: Sequence[str] | None = None,
     questions: Mapping[str, str] | None = None, defined: Mapping[str, str] | None = None,
     pictures: Mapping[str, str] | None = None, failing: Mapping[str, Sequence[str]] | None = None,
-    compare: Compare = unpaired,
+    headlines: Sequence[str] = (), first_picture: str = "", compare: Compare = unpaired,
 ) -> str:  # fmt: skip
-    """Write the page: one table per property family and model, the questions behind them, how it was made.
+    """Write the page: a first screen, then folded a table per property family, what they ask, and how it was made.
 
     `columns` keeps only these properties; `questions` and `pictures` map a property family to the question it asks
     and to Markdown that shows pictures of it, `defined` a property to its definition, and `failing` a property to the
-    lenses of the reliability card that it fails. An SAE that was scored with several weights appears with the newest.
+    lenses of the reliability card that it fails. `headlines` are the columns of the first table, and `first_picture`
+    stands above it. An SAE that was scored with several weights appears with the newest.
     """
     current = [score for score in current_scores(scores) if columns is None or score.property in columns]
-    parts = [f"# {escaped(title)}", LEGEND]
     models = list(dict.fromkeys((score.model, score.model_digest) for score in current))
+    of_model = {
+        model: tables([score for score in current if (score.model, score.model_digest) == model]) for model in models
+    }
+    suffixes = {model: f" on {escaped(model[0])}" if len(models) > 1 else "" for model in models}
+    parts = [f"# {escaped(title)}", *filter(None, [first_picture])]
     for model in models:
-        of_model = [score for score in current if (score.model, score.model_digest) == model]
-        suffix = f" on {escaped(model[0])}" if len(models) > 1 else ""
-        for table in tables(of_model):
-            parts += [f"## {escaped(table.name)}{suffix}", *_section(table, failing or {}, compare)]
-            parts += [pictures[table.name]] if pictures and table.name in pictures else []
-            parts += _floors(table)
+        if table := summarised(of_model[model], headlines):
+            parts += [f"## SAEs{suffixes[model]}"] if suffixes[model] else []
+            parts += [*first_table(table, failing or {}, compare), *_warnings(table, failing or {})]
+    parts += [*folded("How to read the tables", [LEGEND])]
+    for model in models:
+        for table in of_model[model]:
+            shown = [*_section(table, failing or {}, compare), *filter(None, [(pictures or {}).get(table.name)])]
+            parts += [f"## {escaped(table.name)}{suffixes[model]}", *folded(_counted(table), [*shown, *_floors(table)])]
     parts += [questions_section(current, questions or {}, defined or {})]
     return "\n\n".join([*parts, footer(current, command, len(scores) - len(current))]) + "\n"
 
 
-def _section(table: Table, failing: Mapping[str, Sequence[str]], compare: Compare) -> list[str]:
+def folded(summary: str, parts: Sequence[str]) -> list[str]:
+    """Markdown that a reader opens."""
+    return [f"<details><summary>{escaped(summary)}</summary>", *parts, "</details>"]
+
+
+def _counted(table: Table) -> str:
+    controls = table.controls()
+    saes, columns = len(table.rows) - controls, len(table.columns)
+    both = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((saes, "SAE"), (controls, "control")) if n]
+    return f"{' and '.join(both)}, {columns} column{'s' * (columns != 1)}"
+
+
+def _section(whole: Table, failing: Mapping[str, Sequence[str]], compare: Compare) -> list[str]:
+    table, empty = _without_empty(whole)
     marks, reasons = notes(table)
     ranked = {column: ranks(table.column(column), compare) for column in table.columns}
-    header = ["SAE", *(fact.name for fact in FACTS), *(_header(column, table, failing) for column in table.columns)]
-    cells = {row: [_cell(table, row, column, ranked[column], marks) for column in table.columns] for row in table.rows}
+    header = ["SAE", *(fact.name for fact in FACTS), *(heading(column, table, failing) for column in table.columns)]
+    cells = {row: [cell(table, row, column, ranked[column], marks) for column in table.columns] for row in table.rows}
     body = [[escaped(row), *map(escaped, table.facts(row)), *cells[row]] for row in table.rows]
     controls = table.controls()
     if 0 < controls < len(body):
         body.insert(len(body) - controls, ["*controls*", *[""] * (len(header) - 1)])
     grid = pipe_table(header, [*_reference(table, "floor"), *body, *_reference(table, "ceiling")], left=2)
-    return [grid, *_warnings(table, failing), *reasons]
+    return [grid, *_warnings(table, failing), *reasons, *empty]
 
 
-def _cell(table: Table, row: str, column: Column, ranked: Mapping[str, int], marks: Marks) -> str:
-    if (row, column) in marks:
-        return DASH + marks[row, column]
-    score = table.cells[row, column]
-    text = with_interval(score.value or 0.0, score.half_width() or 0.0)
-    text = f"**{text}**" if ranked.get(row) == 1 else text
-    return f"{text} ({ranked[row]})" if row in ranked else text
+def _without_empty(table: Table) -> tuple[Table, list[str]]:
+    """The columns in which any SAE has a score, and a line with the reasons for each of the others.
+
+    All columns, where there is no such one.
+    """
+    scored = [c for c in table.columns if any(score.value is not None for score in table.column(c))]
+    if not scored:
+        return table, []
+    lines = []
+    for column in table.columns:
+        if column not in scored:
+            reasons = [reason for reason, _ in grouped(table.rows, lambda row, c=column: table.missing(row, c) or "")]  # type: ignore[misc]
+            lines.append(f"No SAE has a score of **{escaped(table.short(column))}**: {escaped('; '.join(reasons))}")
+    return replace(table, columns=scored), lines
 
 
 def _reference(table: Table, which: str) -> list[list[str]]:
     cells = [reference_cell(table.column(column), which) for column in table.columns]
     return [[f"*{which}*", *[DASH] * len(FACTS), *cells]] if set(cells) != {DASH} else []
-
-
-def _header(column: Column, table: Table, failing: Mapping[str, Sequence[str]]) -> str:
-    mark = f" {FAILS}" if failing.get(column.name) else ""
-    return escaped(table.short(column)) + ARROWS[table.column(column)[0].better] + mark
 
 
 def _warnings(table: Table, failing: Mapping[str, Sequence[str]]) -> list[str]:

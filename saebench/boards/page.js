@@ -157,7 +157,7 @@ function scoreCell(one) {
 }
 
 function follow(name) {
-  const button = [...document.querySelectorAll("button.name")].find((one) => one.textContent === name);
+  const button = [...document.querySelectorAll("#table button.name")].find((one) => one.textContent === name);
   if (!button) return;
   if (button.getAttribute("aria-expanded") === "false") button.click();
   button.focus();
@@ -167,6 +167,7 @@ function follow(name) {
 // All together
 
 function refresh() {
+  drawFirst();
   drawHead();
   drawBody();
   return drawChart();

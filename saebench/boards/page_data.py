@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saebench.boards.board import Table, tables
+from saebench.boards.first_screen import summarised
 from saebench.boards.page_items import charts, grids
 from saebench.boards.plot import CONFIG, coordinate
 from saebench.boards.scatter import drawable, kind, looks
@@ -26,7 +27,7 @@ CHARTS: Json = {
 def page_data(
     store: Store, scores: Sequence[Score], *, title: str, questions: Mapping[str, str] | None = None,
     defined: Mapping[str, str] | None = None, failing: Mapping[str, Sequence[str]] | None = None,
-    compare: Compare = unpaired,
+    headlines: Sequence[str] = (), compare: Compare = unpaired,
 ) -> Json:  # fmt: skip
     """Models, and of each its columns and SAEs, whose cells stand in the order of the columns.
 
@@ -40,13 +41,13 @@ def page_data(
         "title": shown(title), "config": CHARTS,
         "looks": {name: {"colour": colour, "shape": shape} for name, (colour, shape) in looks(current).items()},
         "questions": {shown(family): (questions or {}).get(family, "") for family in families},
-        "models": [_model(store, of_model, defined or {}, failing or {}, compare) for of_model in by_model],
+        "models": [_model(store, of_model, defined or {}, failing or {}, headlines, compare) for of_model in by_model],
     }  # fmt: skip
 
 
 def _model(
     store: Store, scores: Sequence[Score], defined: Mapping[str, str], failing: Mapping[str, Sequence[str]],
-    compare: Compare,
+    headlines: Sequence[str], compare: Compare,
 ) -> Json:  # fmt: skip
     found = tables(scores)
     places = [(table, column) for table in found for column in table.columns]
@@ -54,9 +55,16 @@ def _model(
     names = found[0].rows
     return {
         "name": shown(shown_model(scores[0].model)),
+        "first": _first_columns(found, [column for _, column in places], headlines),
         "columns": [_column(table, column, defined, failing) for table, column in places],
         "saes": [_sae(store, name, [score for score in scores if score.sae == name], found, marks) for name in names],
     }
+
+
+def _first_columns(found: Sequence[Table], columns: Sequence[Column], headlines: Sequence[str]) -> list[int]:
+    """Places of the columns of the first table."""
+    table = summarised(found, headlines)
+    return [columns.index(column) for column in table.columns] if table else []
 
 
 def _column(table: Table, column: Column, defined: Mapping[str, str], failing: Mapping[str, Sequence[str]]) -> Json:

@@ -8,6 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from saebench.boards.board import Table, tables
+from saebench.boards.first_screen import summarised
+from saebench.boards.forest import forest
 from saebench.boards.markdown import escaped
 from saebench.boards.plot import Series, Spec, line_chart, side_by_side, stacked, styled, svg
 from saebench.boards.scatter import CONTROL, Looks, Panel, drawable, kind, looks, scatter
@@ -51,6 +53,20 @@ def pictures(store: Store, scores: Sequence[Score], name: str) -> Pictures:
         sentence = f"Mean response curves of features and of every fake: {listed}."
         shown.setdefault("distinguishability", []).append(sentence)
     return files, {table: "\n\n".join(parts) for table, parts in shown.items()}
+
+
+def first_picture(scores: Sequence[Score], name: str, headlines: Sequence[str]) -> Pictures:
+    """The picture above the first table, of the first model where there are several; nothing where it would be empty."""
+    current = current_scores(scores)
+    first = [
+        score for score in current if (score.model, score.model_digest) == (current[0].model, current[0].model_digest)
+    ]
+    table = summarised(tables(first), headlines) if first else None
+    saes = [score for score in current if table and score.sae in table.rows]
+    spec = forest(table, looks(saes)) if table else None
+    path = f"{name}.pictures/questions.svg"
+    words = f"![Every SAE under every question, with intervals]({quote(path)})"
+    return ({path: drawing(spec)}, {"": words}) if spec else ({}, {})
 
 
 def drawing(spec: Spec) -> Sealed:

@@ -28,6 +28,19 @@ def definitions(suites_dir: str | Path, metrics_dir: str | Path | None = None) -
     return {name: " ".join(text.split()) for name, text in found.items() if text}
 
 
+def headlines(suites_dir: str | Path) -> list[str]:
+    """Properties that stand for what their suites ask, `mark.score(NAME, …, headline=PLACE)`, by their places."""
+    found: dict[str, int] = {}
+    for path in sorted(Path(suites_dir).glob("test_*.py")):
+        for mark in (mark for test in _functions(path) for mark in test.decorator_list):
+            match mark:
+                case ast.Call(func=ast.Attribute(attr="score"), args=[ast.Constant(value=str(name)), *_]):
+                    given = {keyword.arg: keyword.value for keyword in mark.keywords}
+                    if isinstance(place := given.get("headline"), ast.Constant) and isinstance(place.value, int):
+                        found[name] = place.value
+    return sorted(found, key=lambda name: (found[name], name))
+
+
 def tests(suites_dir: str | Path) -> dict[str, list[str]]:
     """Map property to the node ids of the tests that score it."""
     found: dict[str, list[str]] = {}

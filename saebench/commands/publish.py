@@ -10,9 +10,9 @@ from saebench.boards.board_footer import run_command
 from saebench.boards.leaderboard import render
 from saebench.boards.page import page
 from saebench.boards.page_data import page_data
-from saebench.boards.pictures import pictures
+from saebench.boards.pictures import first_picture, pictures
 from saebench.boards.sealed import Sealed
-from saebench.catalogue.suites import definitions, suite_questions
+from saebench.catalogue.suites import definitions, headlines, suite_questions
 from saebench.commands import Commands, put
 from saebench.compare.ranking import paired_by
 from saebench.record.naming import shown
@@ -117,10 +117,14 @@ def _files(store: Store, name: str, failing: Failing) -> dict[str, File]:
     scores = list(store.newest().values())
     title, compare = f"Leaderboard: {name}", paired_by(store)
     questions, defined = suite_questions(suites_dir()), definitions(suites_dir())
+    asked = headlines(suites_dir())
     drawn, shown = pictures(store, scores, name)
+    first, words = first_picture(scores, name, asked)
     markdown = render(
         scores, title=title, command=run_command(scores, name), questions=questions, defined=defined, pictures=shown,
-        failing=failing, compare=compare,
+        failing=failing, headlines=asked, first_picture=words.get("", ""), compare=compare,
     )  # fmt: skip
-    data = page_data(store, scores, title=title, questions=questions, defined=defined, failing=failing, compare=compare)
-    return {**drawn, f"{name}.html": page(data), f"{name}.md": markdown}
+    data = page_data(
+        store, scores, title=title, questions=questions, defined=defined, failing=failing, headlines=asked, compare=compare
+    )  # fmt: skip
+    return {**drawn, **first, f"{name}.html": page(data), f"{name}.md": markdown}

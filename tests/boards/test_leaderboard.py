@@ -43,6 +43,8 @@ def test_golden_table() -> None:
     expected = """\
 ## reconstruction
 
+<details><summary>2 SAEs, 2 columns</summary>
+
 | SAE                | architecture   |   width |   L0 |   FVU |                fvu ↓ |         ce ↑ |
 |:-------------------|:---------------|--------:|-----:|------:|---------------------:|-------------:|
 | *floor*            | —              |       — |    — |     — |                1.000 |        0.000 |
@@ -52,7 +54,11 @@ def test_golden_table() -> None:
 
 ¹ no clean loss
 
+</details>
+
 ## throughput
+
+<details><summary>2 SAEs, 1 column</summary>
 
 | SAE                | architecture   |   width |   L0 |   FVU |     tokens |
 |:-------------------|:---------------|--------:|-----:|------:|-----------:|
@@ -60,6 +66,8 @@ def test_golden_table() -> None:
 | organism/topk-k128 | —              |       — | 16.0 | 0.200 |         —¹ |
 
 ¹ not measured
+
+</details>
 """
     assert expected in page(*scores)
     assert page(*(Score.from_line(score.to_line()) for score in scores)) == page(*scores)

@@ -1,0 +1,75 @@
+"""What a reader sees first: one picture, and one table of the SAEs with a column per question."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from saebench.boards.board import ARROWS, Table
+from saebench.boards.board_notes import Marks, notes
+from saebench.boards.markdown import escaped, pipe_table
+from saebench.compare.ranking import Compare, ranks, unpaired
+from saebench.record.columns import Column
+from saebench.record.score import Score
+from saebench.record.wording import DASH, with_interval
+
+MOST_ROWS = 20
+"""SAEs of the first table: a screen has 40 lines."""
+FAILS = "⚠"
+HEADING = (
+    "A column per question, and of each the property that stands for it: value ±half of its 95% interval, and in"
+    " parentheses the rank, 1 + how many SAEs are clearly better. **Bold** is rank 1; what noise cannot tell apart can"
+    f" share a rank, and {DASH} is *not evaluable*, for the reason below. There is no composite score."
+)
+
+
+def summarised(found: Sequence[Table], headlines: Sequence[str]) -> Table | None:
+    """The headline columns of one model's tables, in the order of `headlines`, and the SAEs that are no controls.
+
+    Where there are nothing but controls, they are the rows. None where no headline was asked for.
+    """
+    known = {column.name: column for table in reversed(found) for column in table.columns}
+    columns = [known[name] for name in headlines if name in known]
+    if not columns:
+        return None
+    rows = [row for row in found[0].rows if not _is_control(found[0], row)] or found[0].rows
+    return replace(found[0], name="", rows=rows, columns=columns)
+
+
+def first_table(table: Table, failing: Mapping[str, Sequence[str]], compare: Compare = unpaired) -> list[str]:
+    """The table, how many SAEs it leaves out, and why cells are empty."""
+    ranked = {column: ranks(_all(table, column), compare) for column in table.columns}
+    table, left_out = replace(table, rows=table.rows[:MOST_ROWS]), len(table.rows[MOST_ROWS:])
+    marks, reasons = notes(table)
+    header = ["SAE", "L0", *(heading(column, table, failing) for column in table.columns)]
+    body = [
+        [escaped(row), escaped(table.facts(row)[2]), *(cell(table, row, c, ranked[c], marks) for c in table.columns)]
+        for row in table.rows
+    ]
+    more = [f"… and {left_out} more SAEs: below."] if left_out else []
+    return [HEADING, pipe_table(header, body), *more, *reasons]
+
+
+def heading(column: Column, table: Table, failing: Mapping[str, Sequence[str]]) -> str:
+    """Name, direction, and whether the property fails on the reliability card."""
+    mark = f" {FAILS}" if failing.get(column.name) else ""
+    return (
+        escaped(column.name if not table.name else table.short(column)) + ARROWS[_all(table, column)[0].better] + mark
+    )
+
+
+def cell(table: Table, row: str, column: Column, ranked: Mapping[str, int], marks: Marks) -> str:
+    """Value, interval and rank of one SAE; a dash with the number of its reason where there is none."""
+    if (row, column) in marks:
+        return DASH + marks[row, column]
+    score = table.cells[row, column]
+    text = with_interval(score.value or 0.0, score.half_width() or 0.0)
+    text = f"**{text}**" if ranked.get(row) == 1 else text
+    return f"{text} ({ranked[row]})" if row in ranked else text
+
+
+def _all(table: Table, column: Column) -> list[Score]:
+    """Controls too, whatever rows are shown."""
+    return [score for (_, other), score in table.cells.items() if other == column]
+
+
+def _is_control(table: Table, row: str) -> bool:
+    return any(score.control for (name, _), score in table.cells.items() if name == row)
