@@ -14,8 +14,20 @@ from saebench.saes.sparsity import MOST_ACTIVE, stacked, to_sparse
 from saebench.subject.activations import Activations, keep_bos, mean_of, own_positions
 
 
-@dataclass(frozen=True)
-class Trace:
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """What an SAE's latents do within its training context; no model runs for it."""
+
+    fired: Float[Tensor, " d_sae"]
+    """Number of tokens on which a latent is active."""
+    latents: sparse.csr_array | None
+    """(token, d_sae) latents; None where they are too dense to be kept."""
+    tokens: Int[Tensor, " token"]
+    """Ids of those tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace(Encoded):
     """Per-token values; position 0 is BOS and is left out by every statistic.
 
     The last position of a context predicts nothing and is not here. Where `counted` is 0, all values are 0.
@@ -42,12 +54,6 @@ class Trace:
     zero_ce: Float[Tensor, "document position"]
     mean_ce: Float[Tensor, "document position"]
     mean_kl: Float[Tensor, "document position"]
-    fired: Float[Tensor, " d_sae"]
-    """Number of tokens within the training context on which a latent is active."""
-    latents: sparse.csr_array | None
-    """(token, d_sae) latents within the training context; None where they are too dense to be kept."""
-    tokens: Int[Tensor, " token"]
-    """Ids of those tokens."""
     counted: Float[Tensor, "document position"]
     """1 where a token of the document follows, 0 from its last one on."""
     inside: int
@@ -56,15 +62,43 @@ class Trace:
     """Whether the SAE says which context it was trained on; if not, all positions count as inside."""
 
 
+def encode(sae: LoadedSAE, activations: Activations) -> Encoded:
+    """Encode every activation within the SAE's training context once."""
+    inside, counted = _read(sae, activations)
+
+    def batch(rows: slice) -> Tensor:
+        x = activations.residual[rows].to(activations.subject.device)
+        return _inner(sae.encode(x.flatten(0, 1)).view(*x.shape[:2], -1), counted[rows], inside)
+
+    found = activations.subject.batch.over(len(counted), lambda rows: _counts(batch(rows)))
+    fired = torch.stack([part["fired"] for part in found]).sum(0).to("cpu", torch.float64)
+    latents, tokens = _kept([part["latents"] for part in found]), activations.tokens[:, 1:inside][counted[:, 1:inside]]
+    return Encoded(fired=fired, latents=latents, tokens=tokens)
+
+
+def _counts(inner: Tensor) -> dict[str, Any]:
+    """Of latents (token, latent), how often each is active, and themselves."""
+    return {"fired": (inner != 0).sum(0), "latents": to_sparse(inner)}
+
+
+def _inner(latents: Tensor, counted: Tensor, inside: int) -> Tensor:
+    """(token, latent) of (document, position, latent) within the training context."""
+    return latents[:, 1:inside][counted[:, 1:inside].to(latents.device)]
+
+
+def _read(sae: LoadedSAE, activations: Activations) -> tuple[int, Tensor]:
+    """End of the training context, and which positions (document, position) count. Raises Unscored for another width."""
+    residual = activations.residual
+    if sae.spec.d_in not in (None, residual.shape[-1]):
+        name = activations.subject.name
+        raise Unscored(f"the SAE reads {sae.spec.d_in} dimensions, {name} has {residual.shape[-1]}", broken=True)
+    inside = min(sae.spec.context_size or residual.shape[1], residual.shape[1])
+    return inside, own_positions(activations.length - 1, residual.shape[1])
+
+
 def trace(sae: LoadedSAE, activations: Activations) -> Trace:
     """Encode and decode every activation once and run the model once with the result spliced in."""
-    residual, subject = activations.residual, activations.subject
-    if sae.spec.d_in not in (None, residual.shape[-1]):
-        raise Unscored(
-            f"the SAE reads {sae.spec.d_in} dimensions, {subject.name} has {residual.shape[-1]}", broken=True
-        )
-    inside = min(sae.spec.context_size or residual.shape[1], residual.shape[1])
-    counted = own_positions(activations.length - 1, residual.shape[1])
+    (inside, counted), residual, subject = _read(sae, activations), activations.residual, activations.subject
     mean = mean_of(activations.target[:, : min(inside, residual.shape[1] - 1)], activations.length - 1)
     parts: list[dict[str, Any]] = subject.batch.over(
         len(residual), lambda rows: _batch(sae, activations, rows, mean, counted[rows], inside)
@@ -101,13 +135,13 @@ def _batch(
     spliced = activations.passes.spliced(tokens, keep_bos(y, x), entering)
     ce, kl = activations.passes.losses(activations.last[rows], spliced, tokens)
     xc, yc = x - mean.to(x.device), y - mean.to(x.device)
-    inner = latents[:, 1:inside][counted[:, 1:inside].to(latents.device)]
+    counts = _counts(_inner(latents, counted, inside))
     values = {
         "error": (x - y).square().sum(-1), "signal": xc.square().sum(-1), "output": yc.square().sum(-1),
-        "product": (xc * yc).sum(-1), "l0": (latents != 0).sum(-1), "ce": ce, "kl": kl, "fired": (inner != 0).sum(0),
+        "product": (xc * yc).sum(-1), "l0": (latents != 0).sum(-1), "ce": ce, "kl": kl, "fired": counts["fired"],
     }  # fmt: skip
     if bad := [name for name, value in values.items() if not torch.isfinite(value).all()]:
         raise Unscored(f"the reconstruction is so large that {', '.join(bad)} overflow", broken=True)
     return {
-        **{name: value.to("cpu", torch.float64) for name, value in values.items()}, "latents": to_sparse(inner),
+        **{name: value.to("cpu", torch.float64) for name, value in values.items()}, "latents": counts["latents"],
     }  # fmt: skip

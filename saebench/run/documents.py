@@ -7,7 +7,7 @@ from saebench.run.models import Models
 from saebench.run.shelf import Shelf
 
 if TYPE_CHECKING:
-    from saebench.evidence.trace import Trace
+    from saebench.evidence.trace import Encoded, Trace
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.activations import Activations
     from saebench.subject.subject import Subject
@@ -29,6 +29,14 @@ class Documents:
         from saebench.evidence.trace import trace
 
         return self.shelf.sae.get((sae.digest, "trace"), lambda: trace(sae, self.activations(sae)), random=False)
+
+    def encoded_in(self, sae: "LoadedSAE", subject: "Subject") -> "Encoded":
+        """What the latents of a control do there, without a pass of the model."""
+        from saebench.evidence.trace import encode
+
+        key = ("encoded", sae.digest, subject.digest, sae.spec.context_size)
+        make = lambda: encode(sae, self.models.activations(subject, sae.spec))  # noqa: E731
+        return self.shelf.of(sae).get(key, make, random=False)
 
     def trace_in(self, sae: "LoadedSAE", subject: "Subject") -> "Trace":
         """The same for a control or a twin, also in a model with random weights."""

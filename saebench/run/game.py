@@ -86,5 +86,5 @@ class Game:
             raise Unscored("the SAE is itself this control")
         key = ("dictionary", other.digest, scene.subject.digest, scene.ask.hook, sae.spec.context_size)
         return self.shelf.of(other).get(
-            key, lambda: read_dictionary(other, scene, self.documents.trace_in(other, subject))
+            key, lambda: read_dictionary(other, scene, self.documents.encoded_in(other, subject))
         )

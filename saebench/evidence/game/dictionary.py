@@ -11,7 +11,7 @@ from torch import Tensor
 
 from saebench.evidence.game.rungs import Pool
 from saebench.evidence.game.scene import Scene, generator
-from saebench.evidence.trace import Trace
+from saebench.evidence.trace import Encoded
 from saebench.saes.sae import LoadedSAE
 from saebench.saes.sparsity import sides, to_sparse
 from saebench.stats.statistics import Bools
@@ -76,15 +76,15 @@ class Dictionary:
         return Pool(name, self.directions[self.live], self.rate[self.live], self.active[:prompts, self.live])
 
 
-def read_dictionary(sae: LoadedSAE, scene: Scene, trace: Trace, *more: sparse.csr_array) -> Dictionary:
+def read_dictionary(sae: LoadedSAE, scene: Scene, encoded: Encoded, *more: sparse.csr_array) -> Dictionary:
     """What the one pass over the corpus has counted already, and the latents at the prompts.
 
     Latents are turned to the side that they are on in the corpus, or in `more` latents (token, d_sae) of other texts.
     """
-    fired = trace.fired.double().numpy()
+    fired = encoded.fired.double().numpy()
     latents = sae.encode(scene.ask.x.to(sae.device)).float().cpu()
     directions, norms = sae.directions(len(fired))
     seldom = (fired > 0) & (fired < FEWEST_ACTIVE)
-    rate = np.where(seldom, np.nan, fired / len(trace.tokens))
-    side = torch.from_numpy(sides(to_sparse(latents) if trace.latents is None else trace.latents, *more))
+    rate = np.where(seldom, np.nan, fired / len(encoded.tokens))
+    side = torch.from_numpy(sides(to_sparse(latents) if encoded.latents is None else encoded.latents, *more))
     return Dictionary(sae, directions * side[:, None], norms, rate, latents * side, side)

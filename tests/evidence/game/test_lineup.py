@@ -397,3 +397,13 @@ def test_rungs_are_built_when_they_are_read_and_not_when_they_are_looked_for() -
     assert (list(rungs), len(rungs), built) == (["a", "b"], 2, [])
     assert rungs["b"] is rungs["b"]
     assert built == ["b"]
+
+
+def test_without_a_pass_of_the_model_the_latents_are_the_same() -> None:
+    """Of a control, the game asks for no more."""
+    for sae in (real(), nothing("dead"), nothing("dense"), nothing("random")):
+        whole, own = run().documents.trace(sae), run().documents.encoded_in(sae, run().models.subject(real().spec))
+        assert own.fired.equal(whole.fired)
+        assert own.tokens.equal(whole.tokens)
+        assert (own.latents is None) == (whole.latents is None)
+        assert own.latents is None or (own.latents != whole.latents).nnz == 0
