@@ -9,6 +9,7 @@ from saebench.compare.judging import Judgement, nothing_compared
 from saebench.record.naming import shown
 from saebench.record.score import Score
 from saebench.session.errors import is_worker
+from saebench.session.reasons import Reasons
 from saebench.session.reported import judgement_of, notes_of, score_of, unreadable_of
 from saebench.session.summary import status_word, summary
 
@@ -22,6 +23,7 @@ class Reports:
     def __init__(self, suite_run: "SuiteRun") -> None:
         self.suite_run = suite_run
         self.scores: list[Score] = []
+        self.reasons = Reasons()
         self.judgements: list[Judgement] = []
         self.notes: dict[str, None] = {}
         self.unreadable: dict[str, None] = {}
@@ -33,7 +35,7 @@ class Reports:
         if score is None or report.when != "call" or report.outcome == "failed":
             return None
         if score.value is None:
-            return "unscored", "u", (shown(f"unscored: {score.unscored_reason}"), {"yellow": True})
+            return "unscored", "u", (shown(self.reasons.word(score.unscored_reason or "")), {"yellow": True})
         judgement = judgement_of(report)
         if judgement is not None and judgement.word == "acknowledged":
             return "acknowledged", "a", (f"{status_word(score)}  {judgement.line}", {"yellow": True})

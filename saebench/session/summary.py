@@ -9,6 +9,7 @@ from saebench.compare.judging import Judgement, counted, nothing_compared
 from saebench.record.naming import shown
 from saebench.record.score import Score
 from saebench.record.wording import number, tenths, with_interval
+from saebench.session.reasons import reason_lines
 
 MOST_LINES = 60
 """Lines about the noise of random stages: a property of an SAE each."""
@@ -33,7 +34,7 @@ def summary(
 ) -> list[str]:
     """Reasons of what is unscored, notes, what the gate found, and the line that counts."""
     unscored = [score for score in scores if score.value is None]
-    lines = [f"unscored {score.property}[{score.sae}]: {score.unscored_reason}" for score in unscored if not score.seed]
+    lines = reason_lines([score for score in unscored if not score.seed])
     lines += [f"saebench: {note}" for note in notes]
     lines += reseed_lines(scores)
     lines += [f"saebench: {note}" for note in dict.fromkeys(judgement.note for judgement in judgements) if note]

@@ -32,7 +32,7 @@ def test_nan_is_unscored_with_its_reason_and_not_green(project):
     result = run(project, sae="my_saes:nan")
     assert result.ret == 1
     result.stdout.fnmatch_lines(
-        ["*unscored: decode returned * NaN or infinite*", "saebench: * 0 recorded * 3 unscored*"]
+        ["*unscored*: decode returned * NaN or infinite*", "saebench: * 0 recorded * 3 unscored*"]
     )
     assert "Traceback" not in result.stdout.str()
     again = run(project, sae="my_saes:nan")
@@ -42,7 +42,7 @@ def test_nan_is_unscored_with_its_reason_and_not_green(project):
 def test_what_an_object_lacks_leaves_a_property_unscored_and_a_run_of_nothing_is_not_green(project):
     result = run(project, sae="my_saes:encode_only")
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["*unscored: the SAE has neither decode nor W_dec*"])
+    result.stdout.fnmatch_lines(["*unscored*: the SAE has neither decode nor W_dec*"])
 
 
 @pytest.mark.parametrize(
