@@ -8,6 +8,7 @@ from saebench.session.errors import usage_errors
 from saebench.session.options import add_options
 from saebench.session.reports import Reports
 from saebench.session.suite_run import RUN, SuiteRun
+from saebench.session.waiting import Waiting
 from saebench.session.workers import Workers
 
 pytest_plugins = ["saebench.session.fixtures"]
@@ -35,7 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN] = suite_run
     config.pluginmanager.register(suite_run, "saebench.run.run")
     config.pluginmanager.register(Workers(suite_run), "saebench.workers")
-    config.pluginmanager.register(Reports(suite_run), "saebench.reports")
+    reports = Reports(suite_run)
+    config.pluginmanager.register(reports, "saebench.reports")
+    config.pluginmanager.register(Waiting(suite_run, reports), "saebench.waiting")
     if suite_run.asked_for:
         suite_run.prepare()
 

@@ -13,7 +13,7 @@ def test_suppression_ratio(study, detectors, concepts, record):
     record(absorption.suppression_ratio(study, detectors))
 
 
-@pytest.mark.score("absorption.full_rate_0_6_0", 2, "lower", "fraction", headline=4, **SHARE)
+@pytest.mark.score("absorption.full_rate_0_6_0", 2, "lower", "fraction", headline=True, **SHARE)
 def test_full_rate(study, detectors, record):
     record(absorption.full_rate(study, detectors))
 

@@ -10,7 +10,7 @@ def test_kl_inside(trace, record):
     record(context_length.kl_inside(trace))
 
 
-@pytest.mark.score("context_length.kl_beyond", 1, "lower", "nat", headline=2, tolerance=0.02, ceiling=0.0)
+@pytest.mark.score("context_length.kl_beyond", 1, "lower", "nat", headline=True, tolerance=0.02, ceiling=0.0)
 def test_kl_beyond(trace, record):
     record(context_length.kl_beyond(trace))
 

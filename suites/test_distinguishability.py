@@ -7,7 +7,7 @@ from saebench.metrics import dataset_shift, distinguishability
 CHANCE = {"floor": 0.5, "ceiling": 1.0}
 
 
-@pytest.mark.score("distinguishability.auc", 3, "higher", "AUC", headline=6, tolerance=0.05, **CHANCE)
+@pytest.mark.score("distinguishability.auc", 3, "higher", "AUC", headline=True, tolerance=0.05, **CHANCE)
 def test_auc(lineup, record):
     record(distinguishability.auc(lineup))
 

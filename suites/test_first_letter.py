@@ -15,7 +15,7 @@ def test_recall(study, detectors, record):
     record(first_letter.recall(study, detectors))
 
 
-@pytest.mark.score("first_letter.f1", 2, "higher", "F1", headline=3, tolerance=0.05, ceiling=1.0)
+@pytest.mark.score("first_letter.f1", 2, "higher", "F1", headline=True, tolerance=0.05, ceiling=1.0)
 def test_f1(study, detectors, record):
     record(first_letter.f1(study, detectors))
 

@@ -17,7 +17,7 @@ def test_cosine(trace, controls, record):
     record(marginal_structure.of_trace("cosine", trace, controls))
 
 
-@pytest.mark.score("marginal_structure.kl", 2, "higher", "share", headline=5, **SHARE)
+@pytest.mark.score("marginal_structure.kl", 2, "higher", "share", headline=True, **SHARE)
 def test_kl(trace, controls, record):
     record(marginal_structure.of_trace("kl", trace, controls))
 

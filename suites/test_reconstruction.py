@@ -46,7 +46,7 @@ def test_ce_increase(trace, record):
 
 
 @pytest.mark.score(
-    "reconstruction.recovered_zero", 1, "higher", "fraction", headline=1, tolerance=0.005, floor=0.0, ceiling=1.0
+    "reconstruction.recovered_zero", 1, "higher", "fraction", headline=True, tolerance=0.005, floor=0.0, ceiling=1.0
 )
 def test_loss_recovered_from_zero_ablation(trace, record):
     record(reconstruction.loss_recovered(trace, "zero"))

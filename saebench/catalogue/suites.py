@@ -4,6 +4,11 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+ORDER = (
+    "reconstruction", "context_length", "throughput", "first_letter", "absorption", "marginal_structure", "distinguishability",
+)  # fmt: skip
+"""Suites from the cheapest and surest to the dearest: in this order they run, and their questions stand on a board."""
+
 
 def suite_questions(suites_dir: str | Path) -> dict[str, str]:
     """Map property family to the docstring of `test_<family>.py`."""
@@ -29,16 +34,21 @@ def definitions(suites_dir: str | Path, metrics_dir: str | Path | None = None) -
 
 
 def headlines(suites_dir: str | Path) -> list[str]:
-    """Properties that stand for what their suites ask, `mark.score(NAME, …, headline=PLACE)`, by their places."""
-    found: dict[str, int] = {}
+    """Properties that stand for what their suites ask, `mark.score(NAME, …, headline=True)`, in the order of suites."""
+    found: list[str] = []
     for path in sorted(Path(suites_dir).glob("test_*.py")):
         for mark in (mark for test in _functions(path) for mark in test.decorator_list):
             match mark:
                 case ast.Call(func=ast.Attribute(attr="score"), args=[ast.Constant(value=str(name)), *_]):
                     given = {keyword.arg: keyword.value for keyword in mark.keywords}
-                    if isinstance(place := given.get("headline"), ast.Constant) and isinstance(place.value, int):
-                        found[name] = place.value
-    return sorted(found, key=lambda name: (found[name], name))
+                    if isinstance(chosen := given.get("headline"), ast.Constant) and chosen.value is True:
+                        found.append(name)
+    return sorted(found, key=lambda name: place(name.partition(".")[0]))
+
+
+def place(family: str) -> int:
+    """Where a suite comes among all: those that `ORDER` does not name come last."""
+    return ORDER.index(family) if family in ORDER else len(ORDER)
 
 
 def tests(suites_dir: str | Path) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from saebench.catalogue.architectures import ARCHITECTURES
 from saebench.catalogue.controls import Decoder
+from saebench.record.stages import progress
 
 if TYPE_CHECKING:
     from sae_lens import SAETrainer
@@ -187,6 +188,7 @@ class SteeredBatches:
     def __next__(self) -> Tensor:
         self.hold()
         step = self.trainer.n_training_steps
+        progress(step, self.steps)
         if step and step % CONTROL_EVERY == 0:
             self._steer(step / self.steps)
         return self.activations[next(self.rows)].float()

@@ -28,8 +28,8 @@ class Property:
     """What a perfect SAE gets."""
     machine: bool = False
     """The score holds for the machine that it was measured on, which then is part of its identity."""
-    headline: int | None = None
-    """Its place in a board's first table, where it stands for what its suite asks."""
+    headline: bool = False
+    """It stands for what its suite asks: it has a column of the first table of a board."""
 
     def __post_init__(self) -> None:
         if (

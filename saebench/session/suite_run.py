@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from saebench.catalogue.suites import place
 from saebench.compare.judging import Gate, Judgement
 from saebench.record.naming import shown
 from saebench.record.properties import Property, from_marker
@@ -61,9 +62,12 @@ class SuiteRun:
         lines = header(self.run, self.gate, self.config.getoption) if self.run is not None else []
         return [shown(line, 2_000) for line in lines]
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_collection_modifyitems"""
+        if self.asked_for:
+            items.sort(key=lambda item: place(item.path.stem.removeprefix("test_")))  # before pytest puts SAEs together
+        yield
         for item in items:
             marker = item.get_closest_marker("score")
             if marker is not None:

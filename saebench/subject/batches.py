@@ -10,6 +10,7 @@ import torch
 
 from saebench.record.naming import shown
 from saebench.record.score import Unscored
+from saebench.record.stages import progress
 
 T = TypeVar("T")
 MOST = 16
@@ -37,6 +38,8 @@ class Batch:
             try:
                 done.append(run(slice(start, min(start + now, count))))
                 start += now
+                if size is None:
+                    progress(min(start, count), count)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError, Unscored) as error:
                 if not out_of_memory(error):
                     raise

@@ -105,9 +105,9 @@ def test_every_suite_but_that_of_speed_has_a_headline_and_it_is_a_property_of_it
 
 def test_headlines_are_read_from_the_suites_in_their_order(tmp_path: Path) -> None:
     mark = '@pytest.mark.score("{}", 1, "lower", "x", headline={})\ndef test_{}(): ...\n'
-    (tmp_path / "test_a.py").write_text(mark.format("a.late", 7, "a") + mark.format("a.none", None, "b"))
-    (tmp_path / "test_b.py").write_text(mark.format("b.early", 2, "c"))
-    assert headlines(tmp_path) == ["b.early", "a.late"]
+    (tmp_path / "test_a.py").write_text(mark.format("own.late", True, "a") + mark.format("own.none", False, "b"))
+    (tmp_path / "test_b.py").write_text(mark.format("reconstruction.early", True, "c"))
+    assert headlines(tmp_path) == ["reconstruction.early", "own.late"]
 
 
 # The picture

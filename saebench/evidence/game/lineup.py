@@ -18,6 +18,7 @@ from saebench.evidence.game.moves import rotated
 from saebench.evidence.game.rungs import ANGLES, Features, Pool, Rung
 from saebench.evidence.game.scene import Scene, generator
 from saebench.record.score import Unscored
+from saebench.record.stages import stage
 from saebench.stats.statistics import Bools, Floats, Ints
 
 ERRORS = 8
@@ -94,7 +95,8 @@ class Tried(Mapping[str, Rung | Unscored]):
     def __getitem__(self, name: str) -> Rung | Unscored:
         if name not in self._built:
             try:
-                self._built[name] = self._builders[name]()
+                with stage(f"asking the model about {name.replace('_', ' ')}"):
+                    self._built[name] = self._builders[name]()
             except Unscored as reason:
                 # Not the exception that was raised: its traceback holds all that was in memory then.
                 self._built[name] = Unscored(reason.reason, broken=reason.broken)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from saebench.evidence.game import curves, moves
+from saebench.record.stages import progress
 from saebench.stats.statistics import Bools, Floats
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def _answers(respond: Responder, asked: Bools, steps: Floats, points: Callable[[
 
     kl, l2 = (np.full((*asked.shape, len(steps)), np.nan) for _ in range(2))
     for prompt in np.flatnonzero(asked.any(axis=1)).tolist():
+        progress(prompt, len(asked))
         rows = np.flatnonzero(asked[prompt])
         moved = points(prompt, torch.from_numpy(rows))
         answer = respond(prompt, moved.flatten(0, 1))
