@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from saebench.commands import compare, export, fetch, ls, merge, publish, show, verify
+from saebench.commands import compare, doctor, export, fetch, frame, ls, merge, publish, show, verify
 from saebench.record.naming import shown
 from saebench.record.version import __version__
 
@@ -29,6 +29,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"saebench {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (ls, fetch, show, compare, merge, verify, publish, export):
+    for command in (doctor, ls, fetch, show, compare, frame, merge, verify, publish, export):
         command.add(commands)
     return parser

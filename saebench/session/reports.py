@@ -11,6 +11,7 @@ from saebench.record.score import Score
 from saebench.session.errors import is_worker
 from saebench.session.reasons import Reasons
 from saebench.session.reported import judgement_of, notes_of, score_of, unreadable_of
+from saebench.session.step_summary import write_summary
 from saebench.session.summary import status_word, summary
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Reports:
         run = self.suite_run.run
         if run is not None and self.scores and not is_worker(session.config):
             self.lost = run.store.lost(self.scores)
+        if not is_worker(session.config):
+            write_summary(self.scores, self.judgements)
         if (
             (nothing or self.lost)
             and session.exitstatus == pytest.ExitCode.OK
