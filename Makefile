@@ -1,18 +1,24 @@
-# Two commands do everything: `make bench` and `make test`; `make check` is the quick half of the tests. Both set up what they need in .venv.
+# `make bench` benchmarks a few SAEs, `make board` all of the embedded model's, `make test` tests saebench itself; `make check`
+# is the quick half of that. All set up what they need in .venv.
 PYTHON ?= python3.11
 VENV ?= .venv
 BUDGET ?= quick
-SAES ?= organism
-SCORES ?= .saebench/organism.jsonl
-BOARDS ?= leaderboards
+# Each architecture once, two widths, one control.
+BENCH = batchtopk-16 topk-16 topk-16-wide standard-16 gated-16 jumprelu-16 matryoshka-16 batchtopk-16-random-model
+SAES ?= $(BENCH:%=organism/%)
+SCORES ?= .saebench/bench.jsonl
+BOARDS ?= .saebench/boards
 export WANDB_MODE = disabled
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: bench check test pinned real lint organism smollm2 benchmarks reliability
+.PHONY: bench board check test pinned real lint organism smollm2 benchmarks reliability
 bench: $(VENV)/installed
-	$(VENV)/bin/pytest suites/ $(foreach sae,$(SAES),--sae '$(sae)') --sae-budget $(BUDGET) --sae-scores $(SCORES)
+	$(VENV)/bin/pytest suites/ -n 2 $(foreach sae,$(SAES),--sae '$(sae)') --sae-budget $(BUDGET) --sae-scores $(SCORES)
 	$(VENV)/bin/saebench publish $(SCORES) --to $(BOARDS)
 	@cat $(BOARDS)/$(notdir $(SCORES:.jsonl=.md))
+
+board:
+	$(MAKE) bench SAES=organism SCORES=.saebench/organism.jsonl BOARDS=leaderboards
 
 # What a reliability card is made of: two SAEs five times over and at every dose of damage, the oracle, and four more SAEs
 # with one dose and random directions, since an order is judged over several SAEs. FAMILY=smollm2 is that of the real model.
@@ -27,7 +33,7 @@ RUN = $(VENV)/bin/pytest suites/ --sae-budget $(BUDGET) --sae-scores $(RELIABILI
 reliability: $(VENV)/installed
 	$(RUN) $(REPEATED:%=--sae $(FAMILY)/%) --sae-seeds 5
 	$(RUN) $(patsubst %,--sae '$(FAMILY)/%',topk-$(AT)~oracle $(PLANTED))
-	$(VENV)/bin/saebench publish $(RELIABILITY) --to $(BOARDS)
+	$(VENV)/bin/saebench publish $(RELIABILITY) --to leaderboards
 
 test: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest $(LONGEST:%=tests/%) tests --ignore tests/real -n auto --dist loadfile

@@ -12,7 +12,7 @@ from saebench.record.version import __version__
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 is success, 1 a page or a score that does not hold, 4 a bad name or file."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
@@ -23,12 +23,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 4
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """All commands with their arguments."""
+    found = argparse.ArgumentParser(
         prog="saebench", description="What SAEs there are, what was measured on them, and the pages that show it."
     )
-    parser.add_argument("--version", action="version", version=f"saebench {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    found.add_argument("--version", action="version", version=f"saebench {__version__}")
+    commands = found.add_subparsers(required=True, metavar="COMMAND")
     for command in (doctor, ls, fetch, show, compare, frame, merge, verify, publish, export):
         command.add(commands)
-    return parser
+    return found
