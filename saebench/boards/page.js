@@ -7,7 +7,7 @@ const BESIDE = "beside it";
 const FACTS = { l0: "L0", fvu: "FVU", width: "width" };
 const PLACE = { width: 1, l0: 2, fvu: 3 };
 const EMBED = { actions: false, ast: true, renderer: "svg", config: data.config };
-const state = { model: 0, x: "l0", y: "", kinds: new Set(), sort: "name", descending: false };
+const state = { model: 0, x: "l0", y: "", a: "", b: "", kinds: new Set(), sort: "name", descending: false };
 const details = new Map();
 let view = null;
 let drawing = 0;
@@ -168,6 +168,8 @@ function follow(name) {
 
 function refresh() {
   drawFirst();
+  drawCompared();
+  writeAddress();
   drawHead();
   drawBody();
   return drawChart();
@@ -179,9 +181,10 @@ function start() {
   byId("model").addEventListener("change", () => {
     state.model = Number(byId("model").value);
     fillAxes();
+    fillRivals();
     refresh();
   });
-  for (const id of ["x", "y"]) byId(id).addEventListener("change", () => { state[id] = byId(id).value; refresh(); });
+  for (const id of KEPT) byId(id).addEventListener("change", () => { state[id] = byId(id).value; refresh(); });
   byId("choice").addEventListener("submit", (event) => event.preventDefault());
   for (const [family, question] of Object.entries(data.questions)) {
     byId("asked").append(make("dt", {}, make("b", {}, family)), make("dd", {}, question || "No question is written down for this family."));
@@ -190,8 +193,12 @@ function start() {
     byId("status").textContent = "There are no scores.";
     return;
   }
+  const given = readAddress();
+  byId("model").value = state.model;
   fillKinds();
   fillAxes();
+  fillRivals();
+  takeAddress(given);
   refresh();
 }
 

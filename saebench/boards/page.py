@@ -21,7 +21,7 @@ def page(data: Json) -> Sealed:
     """The page of `page_data.page_data`."""
     parts = {
         "template": _read("page.html"), "style": _read("page.css"),
-        "script": _joined(_read(name) for name in ("page_chart.js", "page_details.js", "page_first.js", "page.js")),
+        "script": _joined(_read(name) for name in ("page_chart.js", "page_details.js", "page_first.js", "page_compare.js", "page.js")),
     }  # fmt: skip
     data = cleaned(data, LONGEST)
     return Sealed({"data": data, "parts": parts}, lambda: _html(data, **parts))

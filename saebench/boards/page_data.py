@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saebench.boards.board import Table, tables
+from saebench.boards.board_notes import grouped
 from saebench.boards.first_screen import summarised
 from saebench.boards.page_items import charts, grids
+from saebench.boards.page_pairs import Pair, chosen, compared_saes, pairs
 from saebench.boards.plot import CONFIG, coordinate
 from saebench.boards.scatter import drawable, kind, looks
 from saebench.compare.pareto import front_of
@@ -56,6 +58,8 @@ def _model(
     return {
         "name": shown(shown_model(scores[0].model)),
         "first": _first_columns(found, [column for _, column in places], headlines),
+        "reasons": _reasons(found, headlines),
+        "pairs": _pairs(found, [column for _, column in places], headlines, compare),
         "columns": [_column(table, column, defined, failing) for table, column in places],
         "saes": [_sae(store, name, [score for score in scores if score.sae == name], found, marks) for name in names],
     }
@@ -65,6 +69,25 @@ def _first_columns(found: Sequence[Table], columns: Sequence[Column], headlines:
     """Places of the columns of the first table."""
     table = summarised(found, headlines)
     return [columns.index(column) for column in table.columns] if table else []
+
+
+def _reasons(found: Sequence[Table], headlines: Sequence[str]) -> list[Json]:
+    """Why cells of the first table are empty, and how many each reason holds for."""
+    table = summarised(found, headlines)
+    if table is None:
+        return []
+    empty = [(row, column) for column in table.columns for row in table.rows if table.missing(row, column)]
+    groups = grouped(empty, lambda cell: table.missing(*cell) or "")
+    return [{"why": shown(reason), "count": len(cells)} for reason, cells in groups]
+
+
+def _pairs(
+    found: Sequence[Table], columns: Sequence[Column], headlines: Sequence[str], compare: Compare
+) -> list[list[Pair] | None]:
+    """Per column the differences of any two SAEs; None where it is not ranked, or there would be too many."""
+    kept = chosen(columns, _first_columns(found, columns, headlines), len(compared_saes(found[0])))
+    ranked = [place in kept and found[0].column(c)[0].better != "neither" for place, c in enumerate(columns)]
+    return [pairs(found[0], c, compare) if own else None for c, own in zip(columns, ranked, strict=True)]
 
 
 def _column(table: Table, column: Column, defined: Mapping[str, str], failing: Mapping[str, Sequence[str]]) -> Json:

@@ -9,13 +9,8 @@ function drawFirst() {
   const real = model().saes.filter((sae) => !sae.control);
   const rows = real.length ? real : model().saes;
   byId("first").tBodies[0].replaceChildren(...rows.map((sae) => firstRow(sae, places)));
-  const reasons = new Map();
-  for (const sae of rows) for (const i of places) if (!("value" in sae.cells[i])) {
-    const why = sae.cells[i].why;
-    reasons.set(why, (reasons.get(why) ?? 0) + 1);
-  }
-  byId("first-why").replaceChildren(...[...reasons].map(([why, count]) => make("li", {}, `${count} not evaluable: ${why}`)));
-  byId("first-reasons").hidden = !reasons.size;
+  byId("first-why").replaceChildren(...model().reasons.map(({ why, count }) => make("li", {}, `${count}: ${why}`)));
+  byId("first-reasons").hidden = !model().reasons.length;
 }
 
 function firstRow(sae, places) {
