@@ -451,3 +451,29 @@ def test_a_page_of_two_models_and_one_without_scores(browser: Any, tmp_path: Pat
     assert "no scores" in shown.tab.inner_text("#status")
     assert shown.complaints == []
     shown.tab.close()
+
+
+@pytest.mark.parametrize("shown", [(1280, 900), (390, 844)], indirect=True)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_that_shuts_someone_out(shown: Shown, scheme: str) -> None:
+    axe = pytest.importorskip("axe_core_python")
+    shown.tab.emulate_media(color_scheme=scheme)
+    for part in shown.tab.locator("details").all():
+        part.evaluate("part => { part.open = true; }")
+    shown.tab.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text("utf-8"))
+    found = shown.tab.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
+
+
+def test_two_saes_stand_side_by_side_and_the_address_says_which(shown: Shown) -> None:
+    shown.redrawn(lambda: shown.tab.select_option("#a", label="zoo/topk-16"))
+    first, second = shown.tab.input_value("#a"), shown.tab.input_value("#b")
+    shown.redrawn(lambda: shown.tab.select_option("#b", index=2))
+    assert shown.tab.locator("#compared tbody tr").count() > 0
+    assert (first, second) != (shown.tab.input_value("#a"), shown.tab.input_value("#b"))
+    address, rows = shown.tab.url, shown.tab.inner_text("#compared")
+    shown.tab.goto("about:blank")
+    shown.tab.goto(address)
+    shown.tab.wait_for_selector("#chart[data-drawn] svg")
+    assert shown.tab.inner_text("#compared") == rows
+    shown.requests[1:] = []  # the page was read twice
