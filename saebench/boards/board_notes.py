@@ -12,15 +12,30 @@ T = TypeVar("T")
 Marks = dict[tuple[str, Column], str]
 
 
-def notes(table: Table) -> tuple[Marks, list[str]]:
-    """Return the mark of every empty cell, and the reasons as lines of Markdown.
+class Notes:
+    """Why cells of one model's tables are empty: every reason has one number, and is told where it is first met."""
 
-    Reasons that differ in their numbers alone are one line, with the range of each number.
-    """
-    empty = [(row, column) for column in table.columns for row in table.rows if table.missing(row, column)]
-    groups = grouped(empty, lambda cell: table.missing(*cell) or "")
-    marks = {cell: note_mark(i) for i, (_, cells) in enumerate(groups, 1) for cell in cells}
-    return marks, [f"{note_mark(i)} {escaped(reason)}" for i, (reason, _) in enumerate(groups, 1)]
+    def __init__(self, found: Sequence[Table]) -> None:
+        """Reasons that differ in their numbers alone are one, with the range of each number."""
+        empty = {
+            (row, column): reason
+            for table in found for column in table.columns for row in table.rows
+            if (reason := table.missing(row, column))
+        }  # fmt: skip
+        groups = grouped(list(empty), lambda cell: empty[cell])
+        self.marks: Marks = {cell: note_mark(i) for i, (_, cells) in enumerate(groups, 1) for cell in cells}
+        self._lines = {
+            note_mark(i): f"{note_mark(i)} {escaped(reason)}" + (f" ({len(cells)} scores)" if len(cells) > 1 else "")
+            for i, (reason, cells) in enumerate(groups, 1)
+        }
+
+    def lines(self, table: Table) -> list[str]:
+        """Reasons of a table's empty cells that were not told yet, as lines of Markdown."""
+        met = dict.fromkeys(
+            self.marks[row, column]
+            for column in table.columns for row in table.rows if (row, column) in self.marks
+        )  # fmt: skip
+        return [self._lines.pop(mark) for mark in met if mark in self._lines]
 
 
 def grouped(things: Iterable[T], reason: Callable[[T], str]) -> list[tuple[str, list[T]]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from saebench.boards.board import ARROWS, Table
-from saebench.boards.board_notes import Marks, notes
+from saebench.boards.board_notes import Marks, Notes
 from saebench.boards.markdown import escaped, pipe_table
 from saebench.compare.ranking import Compare, ranks, unpaired
 from saebench.record.columns import Column
@@ -34,18 +34,24 @@ def summarised(found: Sequence[Table], headlines: Sequence[str]) -> Table | None
     return replace(found[0], name="", rows=rows, columns=columns)
 
 
-def first_table(table: Table, failing: Mapping[str, Sequence[str]], compare: Compare = unpaired) -> list[str]:
-    """The table, how many SAEs it leaves out, and why cells are empty."""
+def first_table(
+    table: Table, failing: Mapping[str, Sequence[str]], compare: Compare = unpaired, notes: Notes | None = None
+) -> list[str]:
+    """The table, how many SAEs it leaves out, and why cells are empty; `notes` are those of all tables of the page."""
+    notes = notes or Notes([table])
     ranked = {column: ranks(_all(table, column), compare) for column in table.columns}
     table, left_out = replace(table, rows=table.rows[:MOST_ROWS]), len(table.rows[MOST_ROWS:])
-    marks, reasons = notes(table)
     header = ["SAE", "L0", *(heading(column, table, failing) for column in table.columns)]
     body = [
-        [escaped(row), escaped(table.facts(row)[2]), *(cell(table, row, c, ranked[c], marks) for c in table.columns)]
+        [
+            escaped(row),
+            escaped(table.facts(row)[2]),
+            *(cell(table, row, c, ranked[c], notes.marks) for c in table.columns),
+        ]
         for row in table.rows
     ]
     more = [f"… and {left_out} more SAEs: below."] if left_out else []
-    return [HEADING, pipe_table(header, body), *more, *reasons]
+    return [HEADING, pipe_table(header, body), *more, *notes.lines(table)]
 
 
 def heading(column: Column, table: Table, failing: Mapping[str, Sequence[str]]) -> str:

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 from saebench.boards.board import Table, tables
 from saebench.boards.board_footer import footer
-from saebench.boards.board_notes import grouped, notes
+from saebench.boards.board_notes import Notes
 from saebench.boards.first_screen import FAILS, cell, first_table, heading, summarised
 from saebench.boards.floors import floor_columns, reference_cell
 from saebench.boards.markdown import escaped, pipe_table
 from saebench.boards.questions import questions_section
 from saebench.compare.ranking import Compare, ranks, unpaired
-from saebench.record.columns import current_scores
+from saebench.record.columns import Column, current_scores
 from saebench.record.facts import FACTS
 from saebench.record.score import Score
 from saebench.record.wording import DASH
@@ -23,7 +23,7 @@ LEGEND = f"""\
 item by item where both were measured on the same.
 - Without rank: controls, and an SAE whose interval reaches the *floor*, which is what a useless SAE gets. A value \
 beyond the *ceiling* counts as the ceiling.
-- {DASH}: no score, and no rank; the small number says why, below the table. `saebench show SAE` has the numbers of each.
+- {DASH}: no score, and no rank; the small number says why, where it is first met on the page. `saebench show SAE` has the numbers of each.
 - L0 differs between rows, and with it most scores: compare SAEs of like L0, or look at the pictures of scores against L0."""
 
 
@@ -45,16 +45,21 @@ def render(
     of_model = {
         model: tables([score for score in current if (score.model, score.model_digest) == model]) for model in models
     }
+    first = {model: summarised(of_model[model], headlines) for model in models}
+    reasons = {model: Notes([*filter(None, [first[model]]), *of_model[model]]) for model in models}
     suffixes = {model: f" on {escaped(model[0])}" if len(models) > 1 else "" for model in models}
     parts = [f"# {escaped(title)}", *filter(None, [first_picture])]
     for model in models:
-        if table := summarised(of_model[model], headlines):
+        if table := first[model]:
             parts += [f"## SAEs{suffixes[model]}"] if suffixes[model] else []
-            parts += [*first_table(table, failing or {}, compare), *_warnings(table, failing or {})]
+            parts += [*first_table(table, failing or {}, compare, reasons[model]), *_warnings(table, failing or {})]
     parts += [*folded("How to read the tables", [LEGEND])]
     for model in models:
         for table in of_model[model]:
-            shown = [*_section(table, failing or {}, compare), *filter(None, [(pictures or {}).get(table.name)])]
+            shown = [
+                *_section(table, failing or {}, compare, reasons[model]),
+                *filter(None, [(pictures or {}).get(table.name)]),
+            ]
             parts += [f"## {escaped(table.name)}{suffixes[model]}", *folded(_counted(table), [*shown, *_floors(table)])]
     parts += [questions_section(current, questions or {}, defined or {})]
     return "\n\n".join([*parts, footer(current, command, len(scores) - len(current))]) + "\n"
@@ -72,34 +77,36 @@ def _counted(table: Table) -> str:
     return f"{' and '.join(both)}, {columns} column{'s' * (columns != 1)}"
 
 
-def _section(whole: Table, failing: Mapping[str, Sequence[str]], compare: Compare) -> list[str]:
-    table, empty = _without_empty(whole)
-    marks, reasons = notes(table)
+def _section(whole: Table, failing: Mapping[str, Sequence[str]], compare: Compare, notes: Notes) -> list[str]:
+    table, empty = _without_empty(whole, notes)
     ranked = {column: ranks(table.column(column), compare) for column in table.columns}
     header = ["SAE", *(fact.name for fact in FACTS), *(heading(column, table, failing) for column in table.columns)]
-    cells = {row: [cell(table, row, column, ranked[column], marks) for column in table.columns] for row in table.rows}
+    cells = {
+        row: [cell(table, row, column, ranked[column], notes.marks) for column in table.columns] for row in table.rows
+    }
     body = [[escaped(row), *map(escaped, table.facts(row)), *cells[row]] for row in table.rows]
     controls = table.controls()
     if 0 < controls < len(body):
         body.insert(len(body) - controls, ["*controls*", *[""] * (len(header) - 1)])
     grid = pipe_table(header, [*_reference(table, "floor"), *body, *_reference(table, "ceiling")], left=2)
-    return [grid, *_warnings(table, failing), *reasons, *empty]
+    return [grid, *_warnings(table, failing), *empty, *notes.lines(whole)]
 
 
-def _without_empty(table: Table) -> tuple[Table, list[str]]:
-    """The columns in which any SAE has a score, and a line with the reasons for each of the others.
+def _without_empty(table: Table, notes: Notes) -> tuple[Table, list[str]]:
+    """The columns in which any SAE has a score, and a line that names the others with the numbers of their reasons.
 
     All columns, where there is no such one.
     """
     scored = [c for c in table.columns if any(score.value is not None for score in table.column(c))]
-    if not scored:
+    empty = [column for column in table.columns if column not in scored]
+    if not scored or not empty:
         return table, []
-    lines = []
-    for column in table.columns:
-        if column not in scored:
-            reasons = [reason for reason, _ in grouped(table.rows, lambda row, c=column: table.missing(row, c) or "")]  # type: ignore[misc]
-            lines.append(f"No SAE has a score of **{escaped(table.short(column))}**: {escaped('; '.join(reasons))}")
-    return replace(table, columns=scored), lines
+    named = [f"**{escaped(table.short(c))}**{_marked(table, c, notes)}" for c in empty]
+    return replace(table, columns=scored), [f"No SAE has a score of {', '.join(named)}"]
+
+
+def _marked(table: Table, column: Column, notes: Notes) -> str:
+    return " ".join(dict.fromkeys(notes.marks[row, column] for row in table.rows))
 
 
 def _reference(table: Table, which: str) -> list[list[str]]:

@@ -90,7 +90,8 @@ def test_without_headlines_there_is_no_first_table() -> None:
 
 def test_columns_without_any_score_leave_the_tables_below_with_their_reasons() -> None:
     text = page(fvu("a"), fvu("b"), fvu("a", None, property="reconstruction.ce"), headlines=())
-    assert "No SAE has a score of **ce**: no tokens at 12 words; not measured" in text
+    assert "No SAE has a score of **ce**¹ ²" in text
+    assert "¹ no tokens at 12 words\n\n² not measured\n" in text
     assert not re.search(r"^\| SAE.* ce ", text, re.MULTILINE)
 
 
@@ -143,3 +144,10 @@ def test_one_score_is_a_picture() -> None:
     files, words = first_picture([fvu("a")], "zoo", ASKED)
     assert list(files) == ["zoo.pictures/questions.svg"]
     assert "](zoo.pictures/questions.svg)" in words[""]
+
+
+def test_a_reason_is_told_once_on_a_page_with_how_many_scores_it_holds_for() -> None:
+    names = ("absorption.a", "absorption.b", "marginal_structure.c", "first_letter.f1")
+    text = page(*(fvu(sae, None, property=name) for sae in "ab" for name in names), fvu("a"), fvu("b"))
+    assert text.count("no tokens at 12 words") == 1
+    assert "¹ no tokens at 12 words (8 scores)" in first(text)

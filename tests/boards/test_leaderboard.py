@@ -63,9 +63,9 @@ def test_golden_table() -> None:
 | SAE                | architecture   |   width |   L0 |   FVU |     tokens |
 |:-------------------|:---------------|--------:|-----:|------:|-----------:|
 | organism/topk-k16  | topk           |    1024 | 16.0 | 0.200 | 21000 ±300 |
-| organism/topk-k128 | —              |       — | 16.0 | 0.200 |         —¹ |
+| organism/topk-k128 | —              |       — | 16.0 | 0.200 |         —² |
 
-¹ not measured
+² not measured
 
 </details>
 """
@@ -239,7 +239,7 @@ def test_reasons_that_differ_in_numbers_alone_are_one() -> None:
     reasons = {"a": "F1 of 0.53 on batchtopk-16, 1,000 of v1.2.3", "b": "F1 of -0.7 on batchtopk-16, 900 of v1.2.3"}
     cells = [fvu(name, unscored=reason) for name, reason in reasons.items()]
     text = page(*cells, fvu("c", unscored="F1 of 0.1 on batchtopk-32, 900 of v1.2.3"), fvu("d"))
-    assert "¹ F1 of -0.7 to 0.53 on batchtopk-16, 900 to 1,000 of v1.2.3\n" in text
+    assert "¹ F1 of -0.7 to 0.53 on batchtopk-16, 900 to 1,000 of v1.2.3 (2 scores)\n" in text
     assert "² F1 of 0.1 on batchtopk-32" in text
     assert [row(text, name)[-1] for name in "abc"] == ["—¹", "—¹", "—²"]
 
