@@ -84,7 +84,7 @@ CHANGED = {
         "def nothing(like: Like) -> Any:\n    return Nothing()\n\n\ndef identity(like: Like) -> Any:",
     ),
     "saebench/record/facts.py": ('    Fact("FVU",', '    Fact("trained on", "trained_on"),\n    Fact("FVU",'),
-    "saebench/cli.py": ("import compare, export", "import compare, count, export"),
+    "saebench/cli.py": ("import compare, doctor,", "import compare, count, doctor,"),
 }  # fmt: skip
 QUESTION = ["saebench/evidence/decoder.py", "saebench/metrics/coherence.py", "suites/test_coherence.py"]
 ADDITIONS = {
@@ -126,7 +126,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert before.count(old) == 1, name
         (folder / name).write_text(before.replace(old, new))
     cli = folder / "saebench" / "cli.py"
-    cli.write_text(cli.read_text().replace("in (ls, fetch", "in (count, ls, fetch"))
+    cli.write_text(cli.read_text().replace("in (doctor, ls", "in (count, doctor, ls"))
     (folder / "mine").mkdir()
     (folder / "mine" / "tied.json").write_text(json.dumps({"hook": "blocks.1.hook_resid_post"}))
     rows = torch.randn(256, 192, generator=torch.Generator().manual_seed(0))
