@@ -15,16 +15,16 @@ def test_kl_beyond(trace, record):
     record(context_length.kl_beyond(trace))
 
 
-@pytest.mark.score("context_length.kl_retention", 1, "higher", "ratio", tolerance=0.05, floor=0.0, ceiling=1.0)
+@pytest.mark.score("context_length.kl_retention", 2, "neither", "ratio", floor=0.0, ceiling=1.0)
 def test_kl_retention(trace, record):
     record(context_length.kl_retention(trace))
 
 
-@pytest.mark.score("context_length.fvu_retention", 1, "higher", "ratio", tolerance=0.1, floor=0.0, ceiling=1.0)
+@pytest.mark.score("context_length.fvu_retention", 2, "neither", "ratio", floor=0.0, ceiling=1.0)
 def test_fvu_retention(trace, record):
     record(context_length.fvu_retention(trace))
 
 
-@pytest.mark.score("context_length.break_point", 1, "higher", "position", tolerance=16)
+@pytest.mark.score("context_length.break_point", 2, "neither", "position")
 def test_break_point(trace, record):
     record(context_length.break_point(trace))
