@@ -20,8 +20,6 @@ UNREAD = 0.01
 """Damage that moves a score by less than this share of its half-width moves nothing that the property reads."""
 ORDER = {"oracle": "oracle", "trained": "", "degraded": "replaced_50", "random": "random_l0"}
 """From best to worst, and the control behind `~` that stands for each."""
-NO_ORACLE = ("reconstruction.dense",)
-"""What the oracle is not best at: it carries what is beside the concepts in latents that are always on."""
 
 
 def ordering(data: Data) -> dict[Column, Finding]:
@@ -47,7 +45,7 @@ def _levels(data: Data, column: Column, base: str) -> dict[str, Score]:
     # The truth does not depend on the SAE whose oracle it is.
     oracle = next((score for name, score in planted.items() if name.endswith("~oracle")), None)
     found = {name: planted.get(f"{base}~{control}") for name, control in ORDER.items() if control}
-    found |= {"oracle": None if column.name in NO_ORACLE else oracle, "trained": data.trained(column, base)}
+    found |= {"oracle": oracle, "trained": data.trained(column, base)}
     return {name: score for name in ORDER if (score := found[name]) is not None and score.value is not None}
 
 
