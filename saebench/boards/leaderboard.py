@@ -16,7 +16,6 @@ from saebench.record.facts import FACTS
 from saebench.record.score import Score
 from saebench.record.wording import DASH
 
-CARD = "[reliability card](reliability.md)"
 LEGEND = f"""\
 - ↑ higher is better, ↓ lower is better, no arrow: a description, not ranked.
 - Clearly better means that the difference is beyond noise, at a level of 5% for all pairs of a column together (Holm), \
@@ -31,14 +30,14 @@ def render(
     scores: Sequence[Score], *, title: str, command: str, columns: Sequence[str] | None = None,
     questions: Mapping[str, str] | None = None, defined: Mapping[str, str] | None = None,
     pictures: Mapping[str, str] | None = None, failing: Mapping[str, Sequence[str]] | None = None,
-    headlines: Sequence[str] = (), first_picture: str = "", compare: Compare = unpaired,
+    headlines: Sequence[str] = (), first_picture: str = "", card: str = "reliability.md", compare: Compare = unpaired,
 ) -> str:  # fmt: skip
     """Write the page: a first screen, then folded a table per property family, what they ask, and how it was made.
 
     `columns` keeps only these properties; `questions` and `pictures` map a property family to the question it asks
     and to Markdown that shows pictures of it, `defined` a property to its definition, and `failing` a property to the
     lenses of the reliability card that it fails. `headlines` are the columns of the first table, and `first_picture`
-    stands above it. An SAE that was scored with several weights appears with the newest.
+    stands above it; `card` is the file of the card. An SAE that was scored with several weights appears with the newest.
     """
     current = [score for score in current_scores(scores) if columns is None or score.property in columns]
     models = list(dict.fromkeys((score.model, score.model_digest) for score in current))
@@ -52,12 +51,15 @@ def render(
     for model in models:
         if table := first[model]:
             parts += [f"## SAEs{suffixes[model]}"] if suffixes[model] else []
-            parts += [*first_table(table, failing or {}, compare, reasons[model]), *_warnings(table, failing or {})]
+            parts += [
+                *first_table(table, failing or {}, compare, reasons[model]),
+                *_warnings(table, failing or {}, card),
+            ]
     parts += [*folded("How to read the tables", [LEGEND])]
     for model in models:
         for table in of_model[model]:
             shown = [
-                *_section(table, failing or {}, compare, reasons[model]),
+                *_section(table, failing or {}, compare, reasons[model], card),
                 *filter(None, [(pictures or {}).get(table.name)]),
             ]
             parts += [f"## {escaped(table.name)}{suffixes[model]}", *folded(_counted(table), [*shown, *_floors(table)])]
@@ -77,7 +79,9 @@ def _counted(table: Table) -> str:
     return f"{' and '.join(both)}, {columns} column{'s' * (columns != 1)}"
 
 
-def _section(whole: Table, failing: Mapping[str, Sequence[str]], compare: Compare, notes: Notes) -> list[str]:
+def _section(
+    whole: Table, failing: Mapping[str, Sequence[str]], compare: Compare, notes: Notes, card: str
+) -> list[str]:
     table, empty = _without_empty(whole, notes)
     ranked = {column: ranks(table.column(column), compare) for column in table.columns}
     header = ["SAE", *(fact.name for fact in FACTS), *(heading(column, table, failing) for column in table.columns)]
@@ -89,7 +93,7 @@ def _section(whole: Table, failing: Mapping[str, Sequence[str]], compare: Compar
     if 0 < controls < len(body):
         body.insert(len(body) - controls, ["*controls*", *[""] * (len(header) - 1)])
     grid = pipe_table(header, [*_reference(table, "floor"), *body, *_reference(table, "ceiling")], left=2)
-    return [grid, *_warnings(table, failing), *empty, *notes.lines(whole)]
+    return [grid, *_warnings(table, failing, card), *empty, *notes.lines(whole)]
 
 
 def _without_empty(table: Table, notes: Notes) -> tuple[Table, list[str]]:
@@ -114,10 +118,13 @@ def _reference(table: Table, which: str) -> list[list[str]]:
     return [[f"*{which}*", *[DASH] * len(FACTS), *cells]] if set(cells) != {DASH} else []
 
 
-def _warnings(table: Table, failing: Mapping[str, Sequence[str]]) -> list[str]:
+def _warnings(table: Table, failing: Mapping[str, Sequence[str]], card: str) -> list[str]:
     """A line per property of the table that fails lenses of the reliability card."""
     names = [name for name in dict.fromkeys(column.name for column in table.columns) if failing.get(name)]
-    return [f"{FAILS} {escaped(name)} fails on the {CARD}: {escaped(', '.join(failing[name]))}" for name in names]
+    return [
+        f"{FAILS} {escaped(name)} fails on the [reliability card]({card}): {escaped(', '.join(failing[name]))}"
+        for name in names
+    ]
 
 
 def _floors(table: Table) -> list[str]:

@@ -21,8 +21,8 @@ from saebench.record.store import Store, compacted
 
 File = str | Sealed | None
 """What a file should hold; None where there should be none."""
-Failing = Mapping[str, Sequence[str]]
-"""Property to the lenses of the reliability card that it fails."""
+Failing = tuple[str, Mapping[str, Sequence[str]]]
+"""The family of a reliability card, and property to the lenses of it that it fails."""
 
 
 def add(commands: Commands) -> None:
@@ -42,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
             _copy(source, target)
     judged, stale = cache(partial(reliability_card.judged, target)), list[str]()
     for source in sources:
-        failing = reliability_card.marks(judged(reliability_card.card_for(target, source.stem)))
-        stale += _publish_one(source, target, failing, check=arguments.check)
+        family = reliability_card.card_for(target, source.stem)
+        stale += _publish_one(source, target, (family, reliability_card.marks(judged(family))), check=arguments.check)
     for family in reliability_card.families_in(target):
         stale += _publish_card(target, family, reliability_card.card(family, judged(family)), check=arguments.check)
     for line in stale:
@@ -69,14 +69,14 @@ def _copy(source: Path, target: Path) -> None:
         Store(source).copy_to(target / source.name)
 
 
-def _publish_one(source: Path, target: Path, failing: Failing, *, check: bool) -> list[str]:
+def _publish_one(source: Path, target: Path, judged: Failing, *, check: bool) -> list[str]:
     """Write one board's files; with `check`, return a line per file that differs instead."""
     store = Store(source)
     folder = target / f"{source.stem}.pictures"
     files: dict[str, File] = {path.relative_to(target).as_posix(): None for path in sorted(folder.rglob("*.svg"))}
     # What is planted there ranks no SAEs: it is for the card.
     if reliability_card.family_of(source.stem) is None:
-        files |= _files(store, source.stem, failing)
+        files |= _files(store, source.stem, judged)
     if check:
         files |= {source.name: compacted(list(store.newest().values()))} if _copied(source, target) else {}
         return [line for name, file in files.items() if (line := _difference(target / name, file))]
@@ -112,9 +112,9 @@ def _difference(path: Path, file: File) -> str:
     return "" if same else f"{path} {how}: run saebench publish"
 
 
-def _files(store: Store, name: str, failing: Failing) -> dict[str, File]:
+def _files(store: Store, name: str, judged: Failing) -> dict[str, File]:
     """The page as Markdown, its pictures, and the page that a browser shows."""
-    scores = list(store.newest().values())
+    scores, (family, failing) = list(store.newest().values()), judged
     title, compare = f"Leaderboard: {name}", paired_by(store)
     questions, defined = suite_questions(suites_dir()), definitions(suites_dir())
     asked = headlines(suites_dir())
@@ -122,7 +122,8 @@ def _files(store: Store, name: str, failing: Failing) -> dict[str, File]:
     first, words = first_picture(scores, name, asked)
     markdown = render(
         scores, title=title, command=run_command(scores, name), questions=questions, defined=defined, pictures=shown,
-        failing=failing, headlines=asked, first_picture=words.get("", ""), compare=compare,
+        failing=failing, headlines=asked, first_picture=words.get("", ""),
+        card=f"{reliability_card.name_of(family)}.md", compare=compare,
     )  # fmt: skip
     data = page_data(
         store, scores, title=title, questions=questions, defined=defined, failing=failing, headlines=asked, compare=compare
