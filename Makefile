@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BUDGET ?= quick
 # Each architecture once, two widths, one control.
-BENCH = batchtopk-16 topk-16 topk-16-wide standard-16 gated-16 jumprelu-16 matryoshka-16 batchtopk-16-random-model
+BENCH = batchtopk-16 topk-16-wide standard-16 gated-16 jumprelu-16 matryoshka-16 batchtopk-16-random-model
 SAES ?= $(BENCH:%=organism/%)
 SCORES ?= .saebench/bench.jsonl
 BOARDS ?= .saebench/boards
