@@ -204,7 +204,8 @@ class Played(Rung):
 def least_auc(tables: list[games.Table]) -> Estimate:
     rungs: Any = {name: Played(table) for name, table in zip(distinguishability.STRICT, tables, strict=True)}
     nothing = np.zeros(0)
-    with mock.patch.object(games, "play", return_value=(nothing, np.ones(1))):  # games that are needed take long
+    told = mock.patch.object(distinguishability.Lineup, "untold", None)
+    with told, mock.patch.object(games, "play", return_value=(nothing, np.ones(1))):  # games that are needed take long
         return distinguishability.auc(
             distinguishability.Lineup(rungs, {}, nothing, nothing, 0.0, (nothing, nothing))
         )  # fmt: skip

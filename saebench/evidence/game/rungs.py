@@ -25,7 +25,7 @@ REFERENCES = 24
 """Covariance mixtures whose answers at the middle step set the level that sensitivity is about."""
 
 
-def middle(steps: Float[np.ndarray, " step"]) -> Float[np.ndarray, 1]:
+def middle(steps: Float[np.ndarray, " step"]) -> Float[np.ndarray, " middle"]:
     """The step at which the level is set."""
     at = len(steps) // 2
     return steps[at : at + 1]
