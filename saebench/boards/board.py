@@ -11,6 +11,8 @@ from saebench.record.score import Score
 
 MOST_PARAMS = 3
 """A property with more parametrizations than that gets a table of its own."""
+Model = tuple[str, str]
+"""Name and digest of a language model."""
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 
 
@@ -30,6 +32,11 @@ class Table:
 
     def column(self, column: Column) -> list[Score]:
         return [self.cells[row, column] for row in self.rows if (row, column) in self.cells]
+
+    @property
+    def saes(self) -> list[str]:
+        """Rows that are no controls; all of them, where there is nothing else."""
+        return self.rows[: len(self.rows) - self.controls()] or self.rows
 
     def controls(self) -> int:
         """How many rows are controls, which come last."""
@@ -64,6 +71,14 @@ class Table:
 def unscored_because(score: Score) -> str | None:
     """The reason for having no value; None where there is one."""
     return f"the SAE is broken: {score.unscored_reason}" if score.broken else score.unscored_reason
+
+
+def by_model(scores: Sequence[Score]) -> dict[Model, list[Score]]:
+    """Scores by the name and digest of their model, in order of first appearance."""
+    found: dict[Model, list[Score]] = {}
+    for score in scores:
+        found.setdefault((score.model, score.model_digest), []).append(score)
+    return found
 
 
 def tables(scores: Sequence[Score]) -> list[Table]:

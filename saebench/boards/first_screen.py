@@ -30,8 +30,7 @@ def summarised(found: Sequence[Table], headlines: Sequence[str]) -> Table | None
     columns = [known[name] for name in headlines if name in known]
     if not columns:
         return None
-    rows = [row for row in found[0].rows if not _is_control(found[0], row)] or found[0].rows
-    return replace(found[0], name="", rows=rows, columns=columns)
+    return replace(found[0], name="", rows=found[0].saes, columns=columns)
 
 
 def first_table(
@@ -75,7 +74,3 @@ def cell(table: Table, row: str, column: Column, ranked: Mapping[str, int], mark
 def _all(table: Table, column: Column) -> list[Score]:
     """Controls too, whatever rows are shown."""
     return [score for (_, other), score in table.cells.items() if other == column]
-
-
-def _is_control(table: Table, row: str) -> bool:
-    return any(score.control for (name, _), score in table.cells.items() if name == row)

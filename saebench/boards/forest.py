@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from saebench.boards.board import Table
 from saebench.boards.first_screen import MOST_ROWS
-from saebench.boards.plot import GREY, Spec, coordinate, label
+from saebench.boards.plot import GREY, Spec, coordinate, label, labels
 from saebench.boards.scatter import DIRECTIONS, Looks, kind
 from saebench.record.columns import Column
 from saebench.record.score import Score
@@ -21,7 +21,7 @@ def forest(table: Table, look: Looks) -> Spec | None:
     scored = {c: found for c in table.columns if (found := _scored(table, c, rows))}
     if not scored:
         return None
-    names = [label(row) for row in rows]
+    names = dict(zip(rows, labels(rows), strict=True))
     panels = [
         _panel(column, found, names, look, first=place % ACROSS == 0)
         for place, (column, found) in enumerate(scored.items())
@@ -36,14 +36,15 @@ def _scored(table: Table, column: Column, rows: Sequence[str]) -> dict[str, Scor
     return {row: score for row, score in found.items() if coordinate(score.value) is not None}
 
 
-def _panel(column: Column, found: Mapping[str, Score], names: Sequence[str], look: Looks, *, first: bool) -> Spec:
+def _panel(column: Column, found: Mapping[str, Score], names: Mapping[str, str], look: Looks, *, first: bool) -> Spec:
     values = [
-        {"name": label(row), "kind": kind(s), "x": coordinate(s.value), "low": coordinate(s.ci_low), "high": coordinate(s.ci_high)}
+        {"name": names[row], "kind": kind(s), "x": coordinate(s.value), "low": coordinate(s.ci_low), "high": coordinate(s.ci_high)}
         for row, s in found.items()
     ]  # fmt: skip
+    shown = list(names.values())
     better = next(iter(found.values())).better
     axis = {} if first else {"labels": False, "ticks": False}
-    y = {"field": "name", "type": "nominal", "sort": list(names), "scale": {"domain": list(names)}}
+    y = {"field": "name", "type": "nominal", "sort": shown, "scale": {"domain": shown}}
     x = {
         "field": "x",
         "type": "quantitative",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from saebench.boards.board import Table, tables
+from saebench.boards.board import Table, by_model, tables
 from saebench.boards.board_footer import footer
 from saebench.boards.board_notes import Notes
 from saebench.boards.first_screen import FAILS, cell, first_table, heading, summarised
@@ -40,10 +40,8 @@ def render(
     stands above it; `card` is the file of the card. An SAE that was scored with several weights appears with the newest.
     """
     current = [score for score in current_scores(scores) if columns is None or score.property in columns]
-    models = list(dict.fromkeys((score.model, score.model_digest) for score in current))
-    of_model = {
-        model: tables([score for score in current if (score.model, score.model_digest) == model]) for model in models
-    }
+    of_model = {model: tables(own) for model, own in by_model(current).items()}
+    models = list(of_model)
     first = {model: summarised(of_model[model], headlines) for model in models}
     reasons = {model: Notes([*filter(None, [first[model]]), *of_model[model]]) for model in models}
     suffixes = {model: f" on {escaped(model[0])}" if len(models) > 1 else "" for model in models}

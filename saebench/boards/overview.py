@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tabulate import tabulate
 
-from saebench.boards.board import ARROWS, Table, tables, unscored_because
+from saebench.boards.board import ARROWS, Table, by_model, tables, unscored_because
 from saebench.boards.board_notes import grouped
 from saebench.boards.floors import reference_cell
 from saebench.boards.scale import bar
@@ -53,8 +53,8 @@ def overview(board: Board, sae: str, spec: SAESpec | None, *, everything: bool =
     parts = [_heading(sae, spec, own)]
     if spec is not None and (everything or not own):
         parts += _all_facts(spec)
-    for model in dict.fromkeys((score.model, score.model_digest) for score in own):
-        of_model = [score for score in current if (score.model, score.model_digest) == model]
+    models = by_model(current)
+    for of_model in (models[model] for model in by_model(own)):
         parts += _scored(View(board, sae, everything), tables(of_model))
         parts += _unscored([score for score in of_model if score.sae == sae], everything)
     return "\n".join(parts if own else [*parts, "no scores"])

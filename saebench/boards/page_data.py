@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from saebench.boards.board import Table, tables
+from saebench.boards.board import Table, by_model, tables
 from saebench.boards.board_notes import grouped
 from saebench.boards.first_screen import summarised
 from saebench.boards.page_items import charts, grids
-from saebench.boards.page_pairs import Pair, chosen, compared_saes, pairs
+from saebench.boards.page_pairs import Pair, chosen, pairs
 from saebench.boards.plot import CONFIG, coordinate
 from saebench.boards.scatter import drawable, kind, looks
 from saebench.compare.pareto import front_of
@@ -36,14 +36,12 @@ def page_data(
     The mappings are those of `leaderboard.render`.
     """
     current = current_scores(scores)
-    models = list(dict.fromkeys((score.model, score.model_digest) for score in current))
-    by_model = [[score for score in current if (score.model, score.model_digest) == model] for model in models]
     families = dict.fromkeys(Column.of(score).family for score in current)
     return {
         "title": shown(title), "config": CHARTS,
         "looks": {name: {"colour": colour, "shape": shape} for name, (colour, shape) in looks(current).items()},
         "questions": {shown(family): (questions or {}).get(family, "") for family in families},
-        "models": [_model(store, of_model, defined or {}, failing or {}, headlines, compare) for of_model in by_model],
+        "models": [_model(store, of_model, defined or {}, failing or {}, headlines, compare) for of_model in by_model(current).values()],
     }  # fmt: skip
 
 
@@ -53,41 +51,34 @@ def _model(
 ) -> Json:  # fmt: skip
     found = tables(scores)
     places = [(table, column) for table in found for column in table.columns]
+    columns, first = [column for _, column in places], summarised(found, headlines)
+    leading = [columns.index(column) for column in first.columns] if first else []
     marks = {column: _marks(table.column(column), compare) for table, column in places}
     names = found[0].rows
     return {
         "name": shown(shown_model(scores[0].model)),
-        "first": _first_columns(found, [column for _, column in places], headlines),
-        "reasons": _reasons(found, headlines),
-        "pairs": _pairs(found, [column for _, column in places], headlines, compare),
+        "first": leading,
+        "reasons": _reasons(first) if first else [],
+        "pairs": _pairs(found[0], columns, leading, compare),
         "columns": [_column(table, column, defined, failing) for table, column in places],
         "saes": [_sae(store, name, [score for score in scores if score.sae == name], found, marks) for name in names],
     }
 
 
-def _first_columns(found: Sequence[Table], columns: Sequence[Column], headlines: Sequence[str]) -> list[int]:
-    """Places of the columns of the first table."""
-    table = summarised(found, headlines)
-    return [columns.index(column) for column in table.columns] if table else []
-
-
-def _reasons(found: Sequence[Table], headlines: Sequence[str]) -> list[Json]:
+def _reasons(first: Table) -> list[Json]:
     """Why cells of the first table are empty, and how many each reason holds for."""
-    table = summarised(found, headlines)
-    if table is None:
-        return []
-    empty = [(row, column) for column in table.columns for row in table.rows if table.missing(row, column)]
-    groups = grouped(empty, lambda cell: table.missing(*cell) or "")
+    empty = [(row, column) for column in first.columns for row in first.rows if first.missing(row, column)]
+    groups = grouped(empty, lambda cell: first.missing(*cell) or "")
     return [{"why": shown(reason), "count": len(cells)} for reason, cells in groups]
 
 
 def _pairs(
-    found: Sequence[Table], columns: Sequence[Column], headlines: Sequence[str], compare: Compare
+    table: Table, columns: Sequence[Column], leading: Sequence[int], compare: Compare
 ) -> list[list[Pair] | None]:
     """Per column the differences of any two SAEs; None where it is not ranked, or there would be too many."""
-    kept = chosen(columns, _first_columns(found, columns, headlines), len(compared_saes(found[0])))
-    ranked = [place in kept and found[0].column(c)[0].better != "neither" for place, c in enumerate(columns)]
-    return [pairs(found[0], c, compare) if own else None for c, own in zip(columns, ranked, strict=True)]
+    kept = chosen(columns, leading, len(table.saes))
+    ranked = [place in kept and table.column(c)[0].better != "neither" for place, c in enumerate(columns)]
+    return [pairs(table, c, compare) if own else None for c, own in zip(columns, ranked, strict=True)]
 
 
 def _column(table: Table, column: Column, defined: Mapping[str, str], failing: Mapping[str, Sequence[str]]) -> Json:

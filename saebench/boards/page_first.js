@@ -6,9 +6,7 @@ function drawFirst() {
   if (!places.length) return;
   const heads = ["SAE", "L0", ...places.map((i) => { const one = column(i); return `${one.family}: ${named(one)}`; })];
   byId("first").tHead.replaceChildren(make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text))));
-  const real = model().saes.filter((sae) => !sae.control);
-  const rows = real.length ? real : model().saes;
-  byId("first").tBodies[0].replaceChildren(...rows.map((sae) => firstRow(sae, places)));
+  byId("first").tBodies[0].replaceChildren(...rivals().map((sae) => firstRow(sae, places)));
   byId("first-why").replaceChildren(...model().reasons.map(({ why, count }) => make("li", {}, `${count}: ${why}`)));
   byId("first-reasons").hidden = !model().reasons.length;
 }

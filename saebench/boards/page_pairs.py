@@ -17,15 +17,9 @@ Pair = tuple[float, float] | None
 """The second SAE's score minus the first's, and half of the 95% interval."""
 
 
-def compared_saes(table: Table) -> list[str]:
-    """SAEs that can be chosen: no controls, unless there is nothing else."""
-    controls = {name for (name, _), score in table.cells.items() if score.control}
-    return [row for row in table.rows if row not in controls] or table.rows
-
-
 def pairs(table: Table, column: Column, compare: Compare) -> list[Pair]:
-    """One per pair of `compared_saes`, in the order of `itertools.combinations`; None where one has no score."""
-    found = [table.cells.get((row, column)) for row in compared_saes(table)]
+    """One per pair of the table's `saes`, in the order of `itertools.combinations`; None where one has no score."""
+    found = [table.cells.get((row, column)) for row in table.saes]
     return [_pair(first, second, compare) for first, second in combinations(found, 2)]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from saebench.boards.board import Table, tables
+from saebench.boards.board import Table, by_model, tables
 from saebench.boards.first_screen import summarised
 from saebench.boards.forest import forest
 from saebench.boards.markdown import escaped
@@ -58,9 +58,7 @@ def pictures(store: Store, scores: Sequence[Score], name: str) -> Pictures:
 def first_picture(scores: Sequence[Score], name: str, headlines: Sequence[str]) -> Pictures:
     """The picture above the first table, of the first model where there are several; nothing where it would be empty."""
     current = current_scores(scores)
-    first = [
-        score for score in current if (score.model, score.model_digest) == (current[0].model, current[0].model_digest)
-    ]
+    first = next(iter(by_model(current).values()), [])
     table = summarised(tables(first), headlines) if first else None
     saes = [score for score in current if table and score.sae in table.rows]
     spec = forest(table, looks(saes)) if table else None
@@ -120,11 +118,11 @@ def response_charts(items: Items, prefix: str = "") -> list[Spec]:
 
 def _scatters(scores: Sequence[Score]) -> dict[str, Spec]:
     """Draw, per table of the page, each ranked property; models have panels of their own."""
-    models = list(dict.fromkeys((score.model, score.model_digest) for score in scores))
+    models = by_model(scores)
     found: dict[str, list[Panel]] = {}
-    for model in models:
-        suffix = f" on {model[0]}" if len(models) > 1 else ""
-        for table in tables([score for score in scores if (score.model, score.model_digest) == model]):
+    for (name, _), of_model in models.items():
+        suffix = f" on {name}" if len(models) > 1 else ""
+        for table in tables(of_model):
             found.setdefault(table.name, []).extend(_panels(table, suffix))
     look: Looks = looks(scores)
     return {name: scatter(panels, name, look) for name, panels in found.items() if panels}

@@ -14,8 +14,12 @@ DEFAULT_SCORES = ".saebench/scores.jsonl"
 
 
 def title(score: Score) -> str:
-    params = ", ".join(f"{key}={value}" for key, value in sorted(score.params.items()))
-    return f"{score.property} ({params})" if params else score.property
+    return f"{score.property} ({params})" if (params := params_of(score)) else score.property
+
+
+def params_of(score: Score) -> str:
+    """`concepts=letters`, and so on."""
+    return ", ".join(f"{key}={value}" for key, value in sorted(score.params.items()))
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:

@@ -8,16 +8,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from saebench.catalogue import registry
-from saebench.catalogue.pretrained import model_on_hub
 from saebench.catalogue.spec import SAESpec
-from saebench.commands import Commands, put
-from saebench.hub.fit import model_of
-from saebench.hub.models import lies_here
+from saebench.commands import DEFAULT_SCORES, Commands, put
 from saebench.hub.needs import Made, Need, of_corpus, of_model, of_sae
-from saebench.hub.texts import DEFAULT, WORLD, source_of
 from saebench.record.naming import shown
 from saebench.record.places import ORGANISM, cache_dir, fixtures_dir, suites_dir
+from saebench.record.store import Store
 from saebench.record.version import __version__
+from saebench.run.models import Models
+from saebench.run.run import Run
 
 PACKAGES = ("torch", "transformers", "transformer-lens", "sae-lens", "pytest")
 OPTIONAL = ("pytest-xdist", "scikit-learn", "playwright")
@@ -45,21 +44,16 @@ def lines(names: list[str]) -> Iterator[str]:
     yield f"cache: {cache_dir()}, {_size(cache_dir())} (SAEBENCH_CACHE names another)"
     specs = registry.resolve_all(names)
     yield f"asked for: {', '.join(names)}: {len(specs)} SAEs"
-    needs = [need for spec in specs for need in _needs(spec.own)]
+    models = Run(specs, Store(DEFAULT_SCORES)).models
+    needs = [need for spec in specs for need in _needs(spec.own, models)]
     lacking = list(dict.fromkeys(need.what for need in needs if need.lacking()))
     here = list(dict.fromkeys(need.what for need in needs if need.what not in lacking))
     yield f"here: {_listed(here) or ('nothing of it' if lacking else 'all that is needed came with saebench')}"
     yield f"to be downloaded: {_listed(lacking) or 'nothing'}"
 
 
-def _needs(spec: SAESpec) -> list[Need | Made]:
-    own = model_of(spec) or ORGANISM
-    model = own if lies_here(own) else model_on_hub(own)
-    return [
-        *of_sae(spec),
-        *of_model(model),
-        *of_corpus(source_of(spec.corpus or (WORLD if model == ORGANISM else DEFAULT))),
-    ]
+def _needs(spec: SAESpec, models: Models) -> list[Need | Made]:
+    return [*of_sae(spec), *of_model(models.name(spec)), *of_corpus(models.source(spec))]
 
 
 def _listed(names: list[str], most: int = 3) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from saebench.commands import DEFAULT_SCORES, Commands, put
+from saebench.commands import DEFAULT_SCORES, Commands, params_of, put
 from saebench.record.naming import shown
 from saebench.record.score import Score
 from saebench.record.store import Store
@@ -54,8 +54,7 @@ def row(score: Score) -> dict[str, Any]:
     """The columns of `LEFT`; None where a score has none."""
     found = score.model_dump(mode="json")
     texts = {name: shown(value) if isinstance(value, str) else value for name, value in found.items()}
-    params = ", ".join(f"{key}={value}" for key, value in sorted(score.params.items()))
-    return {name: params if name == "params" else texts[name] for name in LEFT}
+    return {name: params_of(score) if name == "params" else texts[name] for name in LEFT}
 
 
 def _write(rows: Sequence[Mapping[str, Any]], form: str, file: TextIO) -> None:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from saebench.boards.board import tables
+from saebench.boards.board import by_model, tables
 from saebench.boards.first_screen import first_table, summarised
 from saebench.boards.markdown import escaped
 from saebench.catalogue.suites import headlines
@@ -34,11 +34,8 @@ def step_summary(scores: Sequence[Score], judgements: Sequence[Judgement]) -> st
         parts.append("\n".join(f"- **worse**: {escaped(line)}" for line in failing))
     elif judgements:
         parts.append("Nothing is worse than the baseline beyond noise and tolerance.")
-    current = current_scores(scores)
-    for model in dict.fromkeys((score.model, score.model_digest) for score in current):
-        table = summarised(
-            tables([score for score in current if (score.model, score.model_digest) == model]), headlines(suites_dir())
-        )
+    for own in by_model(current_scores(scores)).values():
+        table = summarised(tables(own), headlines(suites_dir()))
         parts += first_table(table, {}) if table else []
     if reasons := reason_lines([score for score in scores if score.value is None and not score.seed]):
         listed = "\n".join(f"- {escaped(line)}" for line in reasons)

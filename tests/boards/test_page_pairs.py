@@ -6,7 +6,7 @@ import pytest
 from factories import make_score
 
 from saebench.boards.board import tables
-from saebench.boards.page_pairs import MOST, chosen, compared_saes, pairs
+from saebench.boards.page_pairs import MOST, chosen, pairs
 from saebench.compare.ranking import Contrast, unpaired
 from saebench.record.score import Score
 
@@ -20,7 +20,7 @@ def test_one_per_pair_in_the_order_of_combinations_and_none_without_a_score() ->
     scores = [fvu("a", 0.1), fvu("b", 0.3), fvu("c", None), fvu("d", 0.2)]
     control = fvu("e", 0.9).model_copy(update={"control": True})
     (table,) = tables([*scores, control])
-    assert compared_saes(table) == ["a", "b", "c", "d"]
+    assert table.saes == ["a", "b", "c", "d"]
     found = dict(zip(combinations("abcd", 2), pairs(table, table.columns[0], unpaired), strict=True))
     assert {pair for pair, one in found.items() if one is None} == {("a", "c"), ("b", "c"), ("c", "d")}
     assert found["a", "b"] == pytest.approx((0.2, 0.01 * 2**0.5), rel=1e-3)
@@ -35,7 +35,7 @@ def test_where_items_are_shared_the_interval_is_that_of_student() -> None:
 
 def test_nothing_but_controls_can_be_compared_too() -> None:
     (table,) = tables([fvu(name, 0.1).model_copy(update={"control": True}) for name in "ab"])
-    assert compared_saes(table) == ["a", "b"]
+    assert table.saes == ["a", "b"]
 
 
 def test_of_many_saes_only_headlines_are_compared() -> None:
