@@ -17,7 +17,8 @@ FAILS = "⚠"
 HEADING = (
     "A column per question, and of each the property that stands for it: value ±half of its 95% interval, and in"
     " parentheses the rank, 1 + how many SAEs are clearly better. **Bold** is rank 1; what noise cannot tell apart can"
-    f" share a rank, and {DASH} is *not evaluable*, for the reason below. There is no composite score."
+    f" share a rank, and {DASH} is no score: *not evaluable*, or not measured, as the number behind it says below. There is"
+    " no composite score."
 )
 
 

@@ -1,5 +1,7 @@
 // The first table: the SAEs that are no controls, with a column per question.
 
+const UNMEASURED = "not measured";
+
 function drawFirst() {
   const places = model().first;
   byId("first-box").hidden = !places.length;
@@ -16,7 +18,7 @@ function firstRow(sae, places) {
   button.addEventListener("click", () => show(sae));
   const cells = places.map((i) => {
     const one = sae.cells[i];
-    return "value" in one ? scoreCell(one) : make("td", { class: "none", title: one.why }, "not evaluable");
+    return "value" in one ? scoreCell(one) : make("td", { class: "none", title: one.why }, one.why === UNMEASURED ? UNMEASURED : "not evaluable");
   });
   return make("tr", {}, make("th", { scope: "row" }, button), make("td", {}, sae.facts[PLACE.l0]), ...cells);
 }
