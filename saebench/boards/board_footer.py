@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from saebench.boards.markdown import escaped, fenced
-from saebench.catalogue import registry
 from saebench.catalogue.architectures import trained_as
 from saebench.record.naming import natural, shown, shown_model
 from saebench.record.score import Score
@@ -32,12 +31,11 @@ def footer(scores: Sequence[Score], command: str, hidden: int) -> str:
 
 
 def run_command(scores: Sequence[Score], name: str) -> str:
-    """The command that makes these scores: by family where they are of just the SAEs that its name stands for."""
+    """The command that makes these scores: each SAE by its name, as a family is what lies on a machine."""
     names = sorted({score.sae for score in scores}, key=natural)
     budgets = {score.budget for score in scores} - {""}
     budget = f" --sae-budget {shlex.quote(budgets.pop())}" if len(budgets) == 1 and budgets != {DEFAULT_BUDGET} else ""
-    family = names[0].partition("/")[0] if names else ""
-    loaded = [family] if set(names) == _members(family) else [name for name in names if not trained_as(name)]
+    loaded = [name for name in names if not trained_as(name)]
     trained = dict.fromkeys(filter(None, map(trained_as, names)))
     chosen = " ".join(
         f"{option} {shlex.quote(name)}"
@@ -45,15 +43,6 @@ def run_command(scores: Sequence[Score], name: str) -> str:
         for name in named
     )
     return f"pytest suites/ {chosen}{budget} --sae-scores .saebench/{shlex.quote(name)}.jsonl"
-
-
-def _members(family: str) -> set[str]:
-    """The SAEs that a family's name stands for; what is no family is not looked for among all SAEs."""
-    try:
-        known = family in {known.name for known in registry.families()}
-        return {spec.name for spec in registry.resolve(family)} if known else set()
-    except (OSError, ValueError):
-        return set()
 
 
 def _ends(scores: Sequence[Score]) -> list[str]:
