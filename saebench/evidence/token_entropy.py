@@ -13,7 +13,7 @@ from saebench.record.score import Unscored
 from saebench.stats.statistics import Floats, Ints, seed_of
 
 if TYPE_CHECKING:
-    from saebench.evidence.trace import Trace
+    from saebench.evidence.trace import Encoded
 
 
 ACTIVATIONS = 50
@@ -24,7 +24,7 @@ FEWEST_LATENTS = 20
 """Latents with as many activations."""
 
 
-def entropies(trace: Trace) -> Float[np.ndarray, " latent"]:
+def entropies(trace: Encoded) -> Float[np.ndarray, " latent"]:
     """(latent,) token entropy of every latent with at least `ACTIVATIONS` activations, of as many of them.
 
     Raises Unscored where fewer than `FEWEST_LATENTS` latents have as many, or all latents are on so often that they were not

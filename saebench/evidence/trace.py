@@ -1,5 +1,6 @@
 """One pass of one SAE over a corpus: per-token sums that the reconstruction and context-length suites read."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from saebench.record.score import Unscored
 from saebench.saes.sae import LoadedSAE
 from saebench.saes.sparsity import MOST_ACTIVE, stacked, to_sparse
 from saebench.subject.activations import Activations, keep_bos, mean_of, own_positions
+
+Values = dict[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +30,10 @@ class Encoded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trace(Encoded):
-    """Per-token values; position 0 is BOS and is left out by every statistic.
+class Rebuilt(Encoded):
+    """Per-token values of what an SAE makes of activations; no model runs for it.
+
+    Position 0 is BOS and is left out by every statistic.
 
     The last position of a context predicts nothing and is not here. Where `counted` is 0, all values are 0.
 
@@ -46,6 +51,18 @@ class Trace(Encoded):
     """Inner product of the centred activation and the centred reconstruction."""
     l0: Float[Tensor, "document position"]
     """Number of latents that are not zero."""
+    counted: Float[Tensor, "document position"]
+    """1 where a token of the document follows, 0 from its last one on."""
+    inside: int
+    """Positions 1 to `inside` - 1 lie in the context that the SAE was trained on."""
+    context_known: bool
+    """Whether the SAE says which context it was trained on; if not, all positions count as inside."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace(Rebuilt):
+    """The same, and what the model says with the SAE spliced in."""
+
     kl: Float[Tensor, "document position"]
     """KL(clean || spliced) of the next-token distribution in nats."""
     ce: Float[Tensor, "document position"]
@@ -54,12 +71,6 @@ class Trace(Encoded):
     zero_ce: Float[Tensor, "document position"]
     mean_ce: Float[Tensor, "document position"]
     mean_kl: Float[Tensor, "document position"]
-    counted: Float[Tensor, "document position"]
-    """1 where a token of the document follows, 0 from its last one on."""
-    inside: int
-    """Positions 1 to `inside` - 1 lie in the context that the SAE was trained on."""
-    context_known: bool
-    """Whether the SAE says which context it was trained on; if not, all positions count as inside."""
 
 
 def encode(sae: LoadedSAE, activations: Activations) -> Encoded:
@@ -96,23 +107,43 @@ def _read(sae: LoadedSAE, activations: Activations) -> tuple[int, Tensor]:
     return inside, own_positions(activations.length - 1, residual.shape[1])
 
 
+def rebuild(sae: LoadedSAE, activations: Activations) -> Rebuilt:
+    """Encode and decode every activation once."""
+    return Rebuilt(**_over(sae, activations, lambda rows, y: {}))
+
+
 def trace(sae: LoadedSAE, activations: Activations) -> Trace:
-    """Encode and decode every activation once and run the model once with the result spliced in."""
-    (inside, counted), residual, subject = _read(sae, activations), activations.residual, activations.subject
+    """The same, and run the model once with the result spliced in."""
+    clean = activations.clean
+
+    def spliced(rows: slice, y: Tensor) -> Values:
+        tokens, x = activations.tokens[rows], activations.target[rows].to(y.device)
+        entering = None if clean.entering is None else clean.entering[rows]
+        ce, kl = clean.passes.losses(clean.last[rows], clean.passes.spliced(tokens, keep_bos(y, x), entering), tokens)
+        return {"ce": ce, "kl": kl}
+
+    found = _over(sae, activations, spliced)
+    counted = own_positions(activations.length - 1, activations.residual.shape[1])
+    said = {name: getattr(clean, name).double() for name in ("clean_ce", "zero_ce", "mean_ce", "mean_kl")}
+    return Trace(**found, **{name: (value * counted)[:, :-1] for name, value in said.items()})
+
+
+def _over(sae: LoadedSAE, activations: Activations, more: Callable[[slice, Tensor], Values]) -> dict[str, Any]:
+    """Fields of `Rebuilt`; `more` makes values of others from the reconstructions of some documents."""
+    (inside, counted), residual = _read(sae, activations), activations.residual
     mean = mean_of(activations.target[:, : min(inside, residual.shape[1] - 1)], activations.length - 1)
-    parts: list[dict[str, Any]] = subject.batch.over(
-        len(residual), lambda rows: _batch(sae, activations, rows, mean, counted[rows], inside)
+    parts: list[dict[str, Any]] = activations.subject.batch.over(
+        len(residual), lambda rows: _batch(sae, activations, rows, mean, counted[rows], inside, more)
     )
     fired = torch.stack([part.pop("fired") for part in parts]).sum(0)
     latents = _kept([part.pop("latents") for part in parts])
     values = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    values |= {name: getattr(activations, name).double() for name in ("clean_ce", "zero_ce", "mean_ce", "mean_kl")}
     predicting = {name: (value * counted)[:, :-1] for name, value in values.items()}
     tokens = activations.tokens[:, 1:inside][counted[:, 1:inside]]
-    return Trace(
-        **predicting, fired=fired, latents=latents, tokens=tokens, counted=counted[:, :-1].double(), inside=inside,
-        context_known=sae.spec.context_size is not None,
-    )  # fmt: skip
+    return {
+        **predicting, "fired": fired, "latents": latents, "tokens": tokens, "counted": counted[:, :-1].double(),
+        "inside": inside, "context_known": sae.spec.context_size is not None,
+    }  # fmt: skip
 
 
 def _kept(parts: list[sparse.csr_array]) -> sparse.csr_array | None:
@@ -121,9 +152,10 @@ def _kept(parts: list[sparse.csr_array]) -> sparse.csr_array | None:
 
 
 def _batch(
-    sae: LoadedSAE, activations: Activations, rows: slice, mean: Tensor, counted: Tensor, inside: int
-) -> dict[str, Any]:
-    subject, tokens = activations.subject, activations.tokens[rows]
+    sae: LoadedSAE, activations: Activations, rows: slice, mean: Tensor, counted: Tensor, inside: int,
+    more: Callable[[slice, Tensor], Values],
+) -> dict[str, Any]:  # fmt: skip
+    subject = activations.subject
     x = activations.residual[rows].to(subject.device)
     latents = sae.encode(x.flatten(0, 1))
     y = sae.decode(latents, x.flatten(0, 1)).float()
@@ -131,14 +163,11 @@ def _batch(
     if y.shape[-1] != x.shape[-1]:
         raise Unscored(f"decode returns {y.shape[-1]} dimensions for activations of {x.shape[-1]}", broken=True)
     y, latents = y.view_as(x), latents.view(*shape, -1)
-    entering = None if activations.entering is None else activations.entering[rows]
-    spliced = activations.passes.spliced(tokens, keep_bos(y, x), entering)
-    ce, kl = activations.passes.losses(activations.last[rows], spliced, tokens)
     xc, yc = x - mean.to(x.device), y - mean.to(x.device)
     counts = _counts(_inner(latents, counted, inside))
     values = {
         "error": (x - y).square().sum(-1), "signal": xc.square().sum(-1), "output": yc.square().sum(-1),
-        "product": (xc * yc).sum(-1), "l0": (latents != 0).sum(-1), "ce": ce, "kl": kl, "fired": counts["fired"],
+        "product": (xc * yc).sum(-1), "l0": (latents != 0).sum(-1), **more(rows, y), "fired": counts["fired"],
     }  # fmt: skip
     if bad := [name for name, value in values.items() if not torch.isfinite(value).all()]:
         raise Unscored(f"the reconstruction is so large that {', '.join(bad)} overflow", broken=True)

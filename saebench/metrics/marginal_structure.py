@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -22,7 +22,7 @@ from saebench.stats.statistics import CONFIDENCE, RESAMPLES, Floats, least, resa
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saebench.evidence.trace import Trace
+    from saebench.evidence.trace import Rebuilt, Trace
     from saebench.evidence.words.detectors import Detectors
     from saebench.evidence.words.study import Study
 
@@ -38,15 +38,15 @@ Resampled = Mapping[str, Float[np.ndarray, " resample"] | Unscored]
 class Quantity:
     """A score of a trace that can be compared with that of a control, document by document."""
 
-    of: Callable[[Trace], Estimate]
+    of: Callable[[Any], Estimate]
     ceiling: float
     models: bool
-    """Whether it means the same in a model with random weights."""
+    """Whether it is of reconstructions alone, and means the same in a model with random weights."""
     statistic: Callable[[dict[str, Float[np.ndarray, " resample"]]], Float[np.ndarray, " resample"]] = lambda s: (
         s["numerator"] / s["denominator"]
     )
 
-    def resampled(self, trace: Trace) -> Float[np.ndarray, " resample"]:
+    def resampled(self, trace: Rebuilt) -> Float[np.ndarray, " resample"]:
         """(1 + resample,) the score with documents drawn anew; the first is the score itself."""
         items = self.of(trace).items
         return resampled_clusters({name: items[name] for name in SUMS if name in items}, self.statistic)
@@ -108,6 +108,7 @@ def _reasons(controls: Resampled) -> str:
 class Control:
     """A control SAE, measured like the real one, where it could be made."""
 
+    rebuilt: Callable[[], Rebuilt]
     trace: Callable[[], Trace]
     words: Callable[[], tuple[Study, Detectors]]
     trained: bool
@@ -135,12 +136,12 @@ def of_trace(name: str, trace: Trace, controls: Mapping[str, Control]) -> Estima
 
 
 def _if_as_sparse(quantity: Quantity, control: Control, own: Trace) -> Floats:
-    """The control's score, if it is as sparse as the SAE."""
-    trace = control.trace()
-    l0, limit = (reconstruction.l0(t).value for t in (trace, own))
+    """The control's score, if it is as sparse as the SAE; the model runs only where it is, and where it has to."""
+    rebuilt = control.rebuilt()
+    l0, limit = (reconstruction.l0(t).value for t in (rebuilt, own))
     if l0 > DENSER * limit:
         raise Unscored(f"it has {l0:.0f} active latents, the SAE {limit:.0f}")
-    return quantity.resampled(trace)
+    return quantity.resampled(rebuilt if quantity.models else control.trace())
 
 
 def first_letter_f1(study: Study, detectors: Detectors, controls: Mapping[str, Control]) -> Estimate:
@@ -204,7 +205,7 @@ def token_entropy(trace: Trace, controls: Mapping[str, Control]) -> Estimate:
 
 def _separated(own: Floats, control: Control) -> Floats:
     """(1 + resample,) P(own > the control's) with latents drawn anew on both sides."""
-    other = entropies(control.trace())
+    other = entropies(control.rebuilt())
     rng = np.random.default_rng(seed_of("marginal_structure.separated"))
     own, other = np.sort(own), np.sort(other)
     low, high = np.searchsorted(other, own), np.searchsorted(other, own, side="right")

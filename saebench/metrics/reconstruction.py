@@ -14,7 +14,7 @@ from saebench.stats.statistics import bootstrap, proportion, ratio_of_sums
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from saebench.evidence.trace import Trace
+    from saebench.evidence.trace import Encoded, Rebuilt, Trace
 
 DENSE = 0.1
 """A latent is dense if it is active on more than this share of tokens."""
@@ -25,11 +25,11 @@ def per_document(values: Float[Tensor, "document position"], inside: int) -> Flo
     return values[:, 1:inside].double().sum(1).numpy()
 
 
-def tokens_per_document(trace: Trace) -> Float[np.ndarray, " document"]:
+def tokens_per_document(trace: Rebuilt) -> Float[np.ndarray, " document"]:
     return per_document(trace.counted, trace.inside)
 
 
-def fvu(trace: Trace) -> Estimate:
+def fvu(trace: Rebuilt) -> Estimate:
     """Fraction of variance unexplained: sum ||x - y||^2 / sum ||x - mean(x)||^2, from pooled sums.
 
     0 for the identity, 1 for an SAE that always returns the mean.
@@ -38,12 +38,12 @@ def fvu(trace: Trace) -> Estimate:
     return ratio_of_sums(numerator, denominator, purpose="reconstruction.fvu")
 
 
-def l0(trace: Trace) -> Estimate:
+def l0(trace: Rebuilt) -> Estimate:
     """Mean number of latents that are not zero."""
     return ratio_of_sums(per_document(trace.l0, trace.inside), tokens_per_document(trace), purpose="reconstruction.l0")
 
 
-def cosine(trace: Trace) -> Estimate:
+def cosine(trace: Rebuilt) -> Estimate:
     """Cosine of all centred activations with all centred reconstructions, pooled; a constant reconstruction has 0."""
     sums = {name: per_document(getattr(trace, name), trace.inside) for name in ("product", "signal", "output")}
     if sums["output"].sum() <= 1e-10 * sums["signal"].sum():  # the mean has no direction
@@ -51,13 +51,13 @@ def cosine(trace: Trace) -> Estimate:
     return bootstrap(sums, lambda s: s["product"] / (s["signal"] * s["output"]) ** 0.5, purpose="reconstruction.cosine")
 
 
-def cosines(trace: Trace) -> Float[Tensor, "document position"]:
+def cosines(trace: Rebuilt) -> Float[Tensor, "document position"]:
     """(document, position) cosines; 0 where the reconstruction is the mean, which has no direction."""
     varies = trace.output > 1e-10 * trace.signal
     return (trace.product / (trace.signal * trace.output).sqrt()).where(varies, trace.product.new_zeros(()))
 
 
-def shrinkage(trace: Trace) -> Estimate:
+def shrinkage(trace: Rebuilt) -> Estimate:
     """|1 - g| with g = E||y||^2 / E<x, y>, both centred: by how much scaling the output would improve it.
 
     After the relative reconstruction bias of Rajamanoharan et al. 2024 (arXiv 2404.16014), which is not centred,
@@ -79,12 +79,12 @@ def _folded(signed: Estimate) -> Estimate:
     return replace(signed, value=abs(signed.value), ci_low=low, ci_high=ends[1], items=items)
 
 
-def dead_fraction(trace: Trace) -> Estimate:
+def dead_fraction(trace: Encoded) -> Estimate:
     """Share of latents that are active on no token of the corpus."""
     return proportion(int((trace.fired == 0).sum()), len(trace.fired), n_unit="latent")
 
 
-def dense_fraction(trace: Trace) -> Estimate:
+def dense_fraction(trace: Rebuilt) -> Estimate:
     """Share of latents that are active on more than a tenth of the tokens."""
     tokens = tokens_per_document(trace).sum()
     return proportion(int((trace.fired > DENSE * tokens).sum()), len(trace.fired), n_unit="latent")

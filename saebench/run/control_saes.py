@@ -54,8 +54,8 @@ class ControlSAEs:
 
         words = partial(self._random_words, sae) if name == RANDOM else lambda: self._words(*found())
         return Control(
-            lambda: self.documents.trace_in(*found()), words, trained=kind.trained, of_model=kind.random_model,
-            decoder_only=kind.decoder_only,
+            lambda: self.documents.rebuilt_in(*found()), lambda: self.documents.trace_in(*found()), words,
+            trained=kind.trained, of_model=kind.random_model, decoder_only=kind.decoder_only,
         )  # fmt: skip
 
     def made(self, sae: "LoadedSAE", name: str) -> "LoadedSAE":

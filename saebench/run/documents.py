@@ -7,7 +7,7 @@ from saebench.run.models import Models
 from saebench.run.shelf import Shelf
 
 if TYPE_CHECKING:
-    from saebench.evidence.trace import Encoded, Trace
+    from saebench.evidence.trace import Encoded, Rebuilt, Trace
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.activations import Activations
     from saebench.subject.subject import Subject
@@ -38,8 +38,16 @@ class Documents:
         make = lambda: encode(sae, self.models.activations(subject, sae.spec))  # noqa: E731
         return self.shelf.of(sae).get(key, make, random=False)
 
+    def rebuilt_in(self, sae: "LoadedSAE", subject: "Subject") -> "Rebuilt":
+        """What a control makes of activations, without a pass of the model."""
+        from saebench.evidence.trace import rebuild
+
+        key = ("rebuilt", sae.digest, subject.digest, sae.spec.context_size)
+        make = lambda: rebuild(sae, self.models.activations(subject, sae.spec))  # noqa: E731
+        return self.shelf.of(sae).get(key, make, random=False)
+
     def trace_in(self, sae: "LoadedSAE", subject: "Subject") -> "Trace":
-        """The same for a control or a twin, also in a model with random weights."""
+        """The same as `trace` for a control or a twin, also in a model with random weights."""
         from saebench.evidence.trace import trace
 
         key = ("trace", sae.digest, subject.digest, sae.spec.context_size)

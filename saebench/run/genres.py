@@ -71,8 +71,8 @@ class Genres:
         subject, hook, corpus = self.models.subject(sae.spec), self.models.hook(sae.spec), self._world(sae.spec)
         tokens = corpus.held_out_genre(sae.spec.context_size or corpus.context, subject.tokenizer)
         parts = subject.batch.over(len(tokens), lambda at: subject.residual(tokens[at], hook)[:, 1:].flatten(0, 1))
-        trace = self.documents.trace_in(sae, subject)
-        elsewhere = trace.fired.double().numpy() / len(trace.tokens)
+        encoded = self.documents.encoded_in(sae, subject)
+        elsewhere = encoded.fired.double().numpy() / len(encoded.tokens)
         return make(stacked([to_sparse(sae.encode(x)) for x in parts]), elsewhere)
 
     def _world(self, spec: "SAESpec") -> "WorldTexts":

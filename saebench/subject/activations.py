@@ -1,6 +1,8 @@
 """What the language model does without any SAE: computed once per model, hooks and corpus, shared by all SAEs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -14,21 +16,9 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class Activations:
-    """Residual stream and reference losses on a corpus. Position 0 is BOS and counts in no statistic.
+class Clean:
+    """What the model says without any SAE, and where activations are taken away: what spliced passes are held against."""
 
-    Nor does what lies behind a document's end.
-    """
-
-    subject: Subject
-    hook: str
-    corpus: Corpus
-    tokens: Tensor
-    """(document, position)"""
-    length: Tensor
-    """(document,) positions that are the document's own."""
-    residual: Tensor
-    """(document, position, d)"""
     clean_ce: Tensor
     """(document, position) cross-entropy of the next token in nats; the last position predicts nothing and is 0."""
     zero_ce: Tensor
@@ -43,10 +33,32 @@ class Activations:
     """How something is put in the place of what is to be reconstructed."""
     entering: Tensor | None
     """(document, position, d_model) what such a pass begins with, where that is not what is put in."""
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Residual stream on a corpus. Position 0 is BOS and counts in no statistic, nor does what lies behind a document's end."""
+
+    subject: Subject
+    hook: str
+    corpus: Corpus
+    tokens: Tensor
+    """(document, position)"""
+    length: Tensor
+    """(document,) positions that are the document's own."""
+    residual: Tensor
+    """(document, position, d)"""
+    say: Callable[[], Clean]
+    """What makes `clean`."""
     output: Tensor | None = None
     """(document, position, d_out) what a transcoder is to write; None where what is read is to be reconstructed."""
     hook_out: str | None = None
     """Where that is."""
+
+    @cached_property
+    def clean(self) -> Clean:
+        """Made when it is first asked for: what is only reconstructed needs no pass behind the hook."""
+        return self.say()
 
     @property
     def target(self) -> Tensor:
@@ -99,19 +111,21 @@ def compute_activations(
     residual = _read(subject, rows, {**inputs, "hook": hook}, cache)
     output = None if out == hook else _read(subject, rows, {**inputs, "hook": out}, cache)
     target = residual if output is None else output
-    mean = mean_of(target, rows.length)
+    say = partial(_clean, subject, out, rows, target, inputs, cache)
+    return Activations(subject, hook, corpus, rows.tokens, rows.length, residual, say, output=output, hook_out=hook_out)
+
+
+def _clean(subject: Subject, out: str, rows: Rows, target: Tensor, inputs: Inputs, cache: Cache) -> Clean:
     last = cache.get({**inputs, "what": "last"}, lambda: {"last": _last(subject, rows)}, random=False)["last"]
     passes = passes_of(subject, out, rows.tokens)
     entering = _read(subject, rows, {**inputs, "hook": passes.entry}, cache) if passes.entry else None
+    mean = mean_of(target, rows.length)
     losses = cache.get(
         {**inputs, "hook": out, "what": "losses", "passes": 2},
         lambda: _losses(passes, rows.tokens, last, target, entering, mean),
         random=False,
     )
-    return Activations(
-        subject, hook, corpus, rows.tokens, rows.length, residual, **losses, last=last, passes=passes,
-        entering=entering, output=output, hook_out=hook_out,
-    )  # fmt: skip
+    return Clean(**losses, last=last, passes=passes, entering=entering)
 
 
 def _rows(subject: Subject, corpus: Corpus, cache: Cache) -> Rows:

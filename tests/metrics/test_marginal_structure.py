@@ -152,14 +152,14 @@ def forbidden() -> Any:
 
 
 def as_control(trace: Trace, *, trained: bool = True, of_model: bool = False) -> Control:
-    return Control(lambda: trace, forbidden, trained=trained, of_model=of_model)
+    return Control(lambda: trace, lambda: trace, forbidden, trained=trained, of_model=of_model)
 
 
 def missing(reason: str, *, trained: bool = True) -> Control:
     def make() -> Trace:
         raise Unscored(reason)
 
-    return Control(make, forbidden, trained=trained, of_model=False)
+    return Control(make, make, forbidden, trained=trained, of_model=False)
 
 
 def per_document(value: float, seed: int, spread: float = 0.1, documents: int = 24) -> Tensor:
@@ -241,7 +241,7 @@ def test_random_models_compete_where_a_quantity_means_the_same_in_them(name: str
 
 @pytest.mark.parametrize("name", sorted(set(QUANTITIES) - {"fvu", "cosine"}))
 def test_random_models_do_not_compete_for_what_a_model_predicts(name: str) -> None:
-    model = Control(forbidden, forbidden, trained=True, of_model=True)
+    model = Control(forbidden, forbidden, forbidden, trained=True, of_model=True)
     ramp = torch.where(torch.arange(96) < 32, 1.0, 2.0)
     poor = planted.make_trace(kl=0.2 * ramp, error=0.2 * ramp, ce=2.5)
     estimate = metric.of_trace(name, planted.make_trace(), {"c": as_control(poor), "model": model})
@@ -275,7 +275,9 @@ def test_one_control_at_least_must_be_trained() -> None:
 
 def test_what_is_no_reason_to_be_left_out_is_raised() -> None:
     with pytest.raises(AssertionError):
-        metric.of_trace("fvu", as_good_as(0.3), {"c": Control(forbidden, forbidden, trained=True, of_model=False)})
+        metric.of_trace(
+            "fvu", as_good_as(0.3), {"c": Control(forbidden, forbidden, forbidden, trained=True, of_model=False)}
+        )
 
 
 def test_an_sae_without_a_score_has_no_share_of_it() -> None:
@@ -353,7 +355,7 @@ def random_words() -> tuple[Study, Detectors]:
 
 
 def of_study(found: Callable[[], tuple[Study, Detectors]], **facts: Any) -> Control:
-    return Control(forbidden, found, **{"trained": True, "of_model": False} | facts)
+    return Control(forbidden, forbidden, found, **{"trained": True, "of_model": False} | facts)
 
 
 F1S = [metric.first_letter_f1, metric.k_sparse_f1]
@@ -571,7 +573,7 @@ def test_the_random_model_that_is_most_alike_counts() -> None:
 
 
 def test_only_random_models_have_entropies_to_compare_with() -> None:
-    other = Control(forbidden, forbidden, trained=True, of_model=False)
+    other = Control(forbidden, forbidden, forbidden, trained=True, of_model=False)
     with pytest.raises(Unscored, match="no SAE of a random model"):
         metric.token_entropy(broad(3), {"frozen": other})
     assert metric.token_entropy(broad(3), {"frozen": other, "m": model(broad(3))}).value == pytest.approx(0.5)

@@ -74,12 +74,22 @@ def test_layers_before_the_hook_do_not_run_for_an_sae(kind: str) -> None:
     model = models.subject("llama")
     hook = hook_of(kind, 1)
     shared = compute_activations(model, hook, corpus(tokens()), NO_CACHE)
+    clean = shared.clean
     ran = list[int]()
     for number, block in enumerate(model.bridge.blocks):
         inner = block.original_component.mlp
         inner.register_forward_hook(lambda module, args, out, number=number: ran.append(number))
-    shared.passes.spliced(shared.tokens, shared.target, shared.entering)
+    clean.passes.spliced(shared.tokens, shared.target, clean.entering)
     assert set(ran) == ({2} if kind == "hook_resid_post" else {1, 2})
+
+
+def test_no_layer_behind_the_hook_runs_for_what_is_only_reconstructed() -> None:
+    model, ran = models.subject("llama"), list[int]()
+    for number, block in enumerate(model.bridge.blocks):
+        inner = block.original_component.mlp
+        inner.register_forward_hook(lambda module, args, out, number=number: ran.append(number))
+    compute_activations(model, hook_of("hook_resid_post", 0), corpus(tokens()), NO_CACHE)
+    assert set(ran) == {0}
 
 
 @pytest.mark.parametrize("kind", ["hook_resid_post", "hook_mlp_out"])
@@ -88,4 +98,4 @@ def test_clean_losses_are_those_of_the_model(kind: str) -> None:
     shared = compute_activations(model, hook_of(kind, 1), corpus(rows), NO_CACHE)
     logits = model.logits(rows)[:, :-1].log_softmax(-1)
     expected = -logits.gather(-1, rows[:, 1:, None])[..., 0]
-    torch.testing.assert_close(shared.clean_ce[:, :-1], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(shared.clean.clean_ce[:, :-1], expected, rtol=1e-4, atol=1e-4)

@@ -669,7 +669,7 @@ def controls(on: Activations | None = None) -> dict[str, Control]:
         def measure() -> Trace:
             return planted.traced(sae(threshold), on or made(), context_size=INSIDE)
 
-        return Control(measure, lambda: pytest.fail("no words"), trained=True, of_model=False)
+        return Control(measure, measure, lambda: pytest.fail("no words"), trained=True, of_model=False)
 
     return {name: control(threshold) for name, threshold in CONTROLS.items()}
 

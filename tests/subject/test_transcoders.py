@@ -87,7 +87,10 @@ def test_the_mean_and_the_ablations_are_those_of_the_output(architecture: str, k
     assert (made.target_hook, made.hook) == ("blocks.1.hook_mlp_out", f"blocks.1.{kind}")
     mean = output[:, 1:].mean((0, 1))
     torch.testing.assert_close(made.mean, mean, rtol=1e-4, atol=1e-4)
-    for value, found in ((torch.zeros_like(output), made.zero_ce), (mean.expand_as(output).clone(), made.mean_ce)):
+    for value, found in (
+        (torch.zeros_like(output), made.clean.zero_ce),
+        (mean.expand_as(output).clone(), made.clean.mean_ce),
+    ):
         logits = spliced(architecture, "hook_mlp_out", 1, ids, torch.cat([output[:, :1], value[:, 1:]], dim=1))
         expected = torch.nn.functional.cross_entropy(
             logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
