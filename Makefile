@@ -11,7 +11,7 @@ BOARDS ?= .saebench/boards
 export WANDB_MODE = disabled
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: bench board check test pinned real lint organism smollm2 benchmarks reliability
+.PHONY: bench board check test pinned real lint organism smollm2 toy benchmarks reliability
 bench: $(VENV)/installed
 	$(VENV)/bin/pytest suites/ -n 2 $(foreach sae,$(SAES),--sae '$(sae)') --sae-budget $(BUDGET) --sae-scores $(SCORES)
 	$(VENV)/bin/saebench publish $(SCORES) --to $(BOARDS)
@@ -57,7 +57,7 @@ lint: $(VENV)/installed
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
 
-organism smollm2: $(VENV)/installed
+organism smollm2 toy: $(VENV)/installed
 	$(VENV)/bin/python -m saebench.zoo $@
 
 benchmarks: $(VENV)/installed

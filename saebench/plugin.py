@@ -32,6 +32,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 def pytest_configure(config: pytest.Config) -> None:
     """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_configure"""
     config.addinivalue_line("markers", "score(property, version, better, unit, …): the property that a test scores")
+    # sae-lens imports a deprecated module of transformer-lens, of which no user can do anything.
+    config.addinivalue_line("filterwarnings", "ignore:The 'utils' module has been deprecated:DeprecationWarning")
     suite_run = SuiteRun(config)
     config.stash[RUN] = suite_run
     config.pluginmanager.register(suite_run, "saebench.run.run")

@@ -21,8 +21,8 @@ def test_kl_retention(trace, record):
 
 
 @pytest.mark.score("context_length.fvu_retention", 2, "neither", "ratio", floor=0.0, ceiling=1.0)
-def test_fvu_retention(trace, record):
-    record(context_length.fvu_retention(trace))
+def test_fvu_retention(rebuilt, record):
+    record(context_length.fvu_retention(rebuilt))
 
 
 @pytest.mark.score("context_length.break_point", 2, "neither", "position")

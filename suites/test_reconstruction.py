@@ -6,33 +6,33 @@ from saebench.metrics import reconstruction
 
 
 @pytest.mark.score("reconstruction.fvu", 1, "lower", "fraction", tolerance=0.01, floor=1.0, ceiling=0.0)
-def test_fvu(trace, record):
-    record(reconstruction.fvu(trace))
+def test_fvu(rebuilt, record):
+    record(reconstruction.fvu(rebuilt))
 
 
 @pytest.mark.score("reconstruction.l0", 1, "neither", "latents")
-def test_l0(trace, record):
-    record(reconstruction.l0(trace))
+def test_l0(rebuilt, record):
+    record(reconstruction.l0(rebuilt))
 
 
 @pytest.mark.score("reconstruction.cosine", 1, "higher", "cosine", tolerance=0.01, floor=0.0, ceiling=1.0)
-def test_cosine(trace, record):
-    record(reconstruction.cosine(trace))
+def test_cosine(rebuilt, record):
+    record(reconstruction.cosine(rebuilt))
 
 
 @pytest.mark.score("reconstruction.shrinkage", 1, "lower", "fraction", tolerance=0.01, floor=1.0, ceiling=0.0)
-def test_shrinkage(trace, record):
-    record(reconstruction.shrinkage(trace))
+def test_shrinkage(rebuilt, record):
+    record(reconstruction.shrinkage(rebuilt))
 
 
 @pytest.mark.score("reconstruction.dead", 1, "lower", "fraction", tolerance=0.02, floor=1.0, ceiling=0.0)
-def test_dead_latents(trace, record):
-    record(reconstruction.dead_fraction(trace))
+def test_dead_latents(rebuilt, record):
+    record(reconstruction.dead_fraction(rebuilt))
 
 
 @pytest.mark.score("reconstruction.dense", 2, "neither", "fraction", floor=1.0, ceiling=0.0)
-def test_dense_latents(trace, record):
-    record(reconstruction.dense_fraction(trace))
+def test_dense_latents(rebuilt, record):
+    record(reconstruction.dense_fraction(rebuilt))
 
 
 @pytest.mark.score("reconstruction.kl", 1, "lower", "nat", tolerance=0.01, ceiling=0.0)

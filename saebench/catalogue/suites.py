@@ -6,6 +6,7 @@ from pathlib import Path
 
 ORDER = (
     "reconstruction", "context_length", "throughput", "first_letter", "absorption", "marginal_structure", "distinguishability",
+    "known_truth",
 )  # fmt: skip
 """Suites from the cheapest and surest to the dearest: in this order they run, and their questions stand on a board."""
 

@@ -16,6 +16,7 @@ from saebench.hub.wheels import is_packaged
 from saebench.record.json_files import read_json
 from saebench.record.naming import shown_model
 from saebench.record.places import ORGANISM, fixtures_dir, organism_folder
+from saebench.toy.worlds import is_toy, world_of
 
 CONFIG = "config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -28,8 +29,9 @@ LENGTHS = ("n_positions", "max_position_embeddings", "n_ctx", "max_sequence_leng
 
 
 def lies_here(name: str) -> bool:
-    """Whether a model is none of the hub: the embedded one, a folder, a GGUF file, or a member of a wheel."""
-    return name == ORGANISM or is_packaged(name) or gguf.is_gguf(name) or Path(name).expanduser().is_dir()
+    """Whether a model is none of the hub: the embedded one, a toy, a folder, a GGUF file, or a member of a wheel."""
+    own = name == ORGANISM or is_toy(name) or is_packaged(name) or gguf.is_gguf(name)
+    return own or Path(name).expanduser().is_dir()
 
 
 def repo_of_model(name: str) -> Repo | None:
@@ -56,7 +58,7 @@ def model_folder(name: str) -> Path:
 
 def missing_of_model(name: str) -> list[str]:
     """Files of a model that are not on this machine, and have to be."""
-    if name == ORGANISM:
+    if name == ORGANISM or (is_toy(name) and world_of(name)):
         return []
     if gguf.is_gguf(name):
         return [] if gguf.is_whole(gguf.folder_of(name)) else [f"its weights of {shown_model(name)}"]
@@ -89,6 +91,8 @@ def revision_of_model(name: str) -> str:
 
 def model_config(name: str) -> dict[str, Any]:
     """The model's own configuration; that of its text part where it has several."""
+    if is_toy(name):
+        return {"hidden_size": world_of(name).dimensions}
     config = read_json(model_folder(name) / CONFIG)
     inner = config.get("text_config")
     return {**config, **inner} if isinstance(inner, dict) else config
@@ -122,7 +126,12 @@ def _whole(name: str, keys: Iterable[str]) -> int | None:
 
 
 def model_digest(name: str) -> str:
-    """sha256 over a local model's weights, configuration and tokenizer; of one of the hub, over its name and commit."""
+    """sha256 over a local model's weights, configuration and tokenizer; of one of the hub, over its name and commit.
+
+    Of a toy world, over all that its samples depend on.
+    """
+    if is_toy(name):
+        return world_of(name).digest
     if gguf.is_gguf(name):
         return gguf.digest_of(name)
     if (repo := repo_of_model(name)) is not None:

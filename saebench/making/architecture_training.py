@@ -5,8 +5,8 @@ import inspect
 import operator
 import sys
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -97,6 +97,8 @@ class Order:
     """Activations to train on; where there are fewer, they come again in another order."""
     d_sae: int
     device: str
+    settings: Mapping[str, float | str] = field(default_factory=dict)
+    """What the configuration of a class says otherwise than the zoo's."""
 
 
 def train(location: str, rows: Tensor, order: Order) -> Trained:
@@ -116,7 +118,9 @@ def train(location: str, rows: Tensor, order: Order) -> Trained:
 
 
 def _by_class(made: type[Any], location: str, rows: Tensor, order: Order) -> Trained:
-    sae = training_sae(made, config_of(made, location), order.l0, rows.shape[1], order.d_sae, order.device)
+    sae = training_sae(
+        made, config_of(made, location), order.l0, rows.shape[1], order.d_sae, order.device, order.settings
+    )
     fit(sae, rows, order.l0, order.seed, order.samples)
     return sae.eval()
 

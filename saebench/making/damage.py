@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from saebench.making.told import told
 from saebench.saes.directions import Linear, random_directions
 from saebench.saes.sae import LoadedSAE
 from saebench.stats.statistics import seed_of
@@ -108,6 +109,8 @@ class Oracle:
 
 def oracle(like: "Like") -> Any:
     """The truth as an SAE: it reconstructs exactly, and its latents are probes of what is known to be there."""
+    if like.sample is not None:
+        return told(like.sample)
     mean = like.x.mean(0)
     if like.known is None:
         return Oracle(like.x.new_zeros(0, like.x.shape[1]), mean, like.x.new_zeros(0))

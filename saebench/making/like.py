@@ -6,6 +6,7 @@ from torch import Tensor
 
 from saebench.evidence.words.probes import Probe
 from saebench.saes.sae import LoadedSAE
+from saebench.toy.sampling import Sample
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Like:
     l0: float
     known: Probe | None = None
     """What is known to be in the activations, for the oracle alone."""
+    sample: Sample | None = None
+    """The samples of a toy world, and their truth: for its oracle."""
 
     @property
     def share(self) -> float:

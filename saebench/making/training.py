@@ -24,6 +24,7 @@ Data = Literal[
     "permuted_weights",
     "step_0",
     "shuffled_rows",
+    "toy",
 ]
 BATCH = 1024
 SAMPLES = 2_500_000
@@ -48,10 +49,13 @@ class Member:
     seed: int = 0
     data: Data = "world"
     decoder: Decoder = "free"
-    settings: tuple[tuple[str, float], ...] = ()
+    settings: tuple[tuple[str, float | str], ...] = ()
     """What its configuration says otherwise than `_settings`."""
 
 
+TIED = "tied-"
+"""Before the name of an architecture: with one matrix, `saebench.making.tied`."""
+PURSUIT = "matching_pursuit"
 SAE_LENS_NAMES = {"matryoshka": "matryoshka_batchtopk"}
 
 
@@ -63,8 +67,8 @@ def train_member(member: Member, activations: Tensor, samples: int = SAMPLES) ->
     device = str(activations.device)
     with torch.random.fork_rng(devices=[device] if "cuda" in device else []):
         torch.manual_seed(member.seed)
-        if member.architecture not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
+        if member.architecture.removeprefix(TIED) not in (*ARCHITECTURES, PURSUIT):
+            known = ", ".join((*ARCHITECTURES, PURSUIT))
             raise ValueError(f"{member.name}: no architecture {member.architecture!r}; known: {known}")
         sae = training_sae(
             *classes_of(member.architecture),
@@ -122,16 +126,19 @@ def within_cosine(rows: Tensor, start: Tensor, least: float) -> Tensor:
 
 
 def classes_of(architecture: str) -> tuple[type[Any], type[Any]]:
-    """The sae-lens class that trains one of `ARCHITECTURES`, and that of its configuration."""
+    """The sae-lens class that trains one of `ARCHITECTURES`, tied or not, or matching pursuit, and its configuration's."""
     from sae_lens.registry import get_sae_training_class
 
-    found: tuple[type[Any], type[Any]] = get_sae_training_class(SAE_LENS_NAMES.get(architecture, architecture))
-    return found
+    from saebench.making.tied import tied
+
+    own = architecture.removeprefix(TIED)
+    made, config = get_sae_training_class(SAE_LENS_NAMES.get(own, own))
+    return (made if own == architecture else tied(made)), config
 
 
 def training_sae(
     made: type[Any], config: type[Any], l0: int, d_in: int, d_sae: int, device: str = "cpu",
-    more: Mapping[str, float] | None = None,
+    more: Mapping[str, float | str] | None = None,
 ) -> Any:  # fmt: skip
     """A sae-lens TrainingSAE before training, of a class and its configuration's class, as the zoo configures it.
 

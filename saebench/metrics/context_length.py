@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -20,7 +20,7 @@ from saebench.stats.statistics import CONFIDENCE, RESAMPLES, Floats, ratio_of_su
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from saebench.evidence.trace import Trace
+    from saebench.evidence.trace import Rebuilt, Trace
 
 BIN = 16
 """Positions per bin of the curve."""
@@ -32,13 +32,13 @@ COMPETENT = 0.5
 """Loss recovered, against mean ablation, and variance explained inside: with less there is nothing to retain."""
 
 
-def check_evaluable(trace: Trace) -> None:
+def check_evaluable(trace: Rebuilt) -> None:
     """Raise Unscored where the question has no answer.
 
     That is where no position lies beyond the training context, or where that is unknown; and where the SAE does not
     work inside it: a useless SAE is as useless further on, and would seem to lose nothing.
     """
-    positions = trace.kl.shape[1]
+    positions = trace.error.shape[1]
     if not trace.context_known:
         raise Unscored("the context that the SAE was trained on is unknown; name it as context_size")
     if trace.inside >= positions:
@@ -50,7 +50,9 @@ def check_evaluable(trace: Trace) -> None:
         raise Unscored(
             f"inside its training context the SAE has an FVU of {unexplained.value:.2f}, above {1 - COMPETENT}"
         )
-    recovered = loss_recovered(trace, "mean")
+    if not hasattr(trace, "ce"):  # there is no model whose loss could be recovered
+        return
+    recovered = loss_recovered(cast("Trace", trace), "mean")
     if recovered.ci_low < COMPETENT:
         share = f"{recovered.value:.2f} [{recovered.ci_low:.2f}, {recovered.ci_high:.2f}]"
         raise Unscored(f"inside its training context the SAE recovers {share} of the loss, less than {COMPETENT}")
@@ -72,7 +74,7 @@ def kl_retention(trace: Trace) -> Estimate:
     return replace(estimate, items=items, controls={name: float(value) for name, value in controls.items()})
 
 
-def fvu_retention(trace: Trace) -> Estimate:
+def fvu_retention(trace: Rebuilt) -> Estimate:
     """Mean squared error inside / beyond, which is the ratio of FVUs over the same variance, that of the inside."""
     check_evaluable(trace)
     return _retention(trace, trace.error, "context_length.fvu_retention")
@@ -130,7 +132,7 @@ def _edges(trace: Trace) -> tuple[list[int], int]:
     return [*inside, *range(trace.inside + BIN, positions, BIN), positions], len(inside) - 1
 
 
-def _whole(trace: Trace, values: Tensor) -> Tensor:
+def _whole(trace: Rebuilt, values: Tensor) -> Tensor:
     """Those of documents that are as long as the context; others would be in some positions' means only."""
     return values[trace.counted.all(dim=1)]
 
@@ -141,7 +143,7 @@ def _binned(trace: Trace, values: Tensor, edges: list[int]) -> Floats:
     return np.stack([values[:, low:high].double().mean(1).numpy() for low, high in pairwise(edges)], axis=1)
 
 
-def _sides(trace: Trace, values: Tensor) -> tuple[Floats, Floats]:
+def _sides(trace: Rebuilt, values: Tensor) -> tuple[Floats, Floats]:
     """Per-document means inside and beyond the training context."""
     values = _whole(trace, values)
     inside, beyond = values[:, 1 : trace.inside], values[:, trace.inside :]
@@ -155,7 +157,7 @@ def _first_above(curves: Floats, threshold: Floats) -> NDArray[np.intp]:
     return first
 
 
-def _retention(trace: Trace, values: Tensor, purpose: str) -> Estimate:
+def _retention(trace: Rebuilt, values: Tensor, purpose: str) -> Estimate:
     inside, beyond = _sides(trace, values)
     return ratio_of_sums(inside, beyond, purpose=purpose)
 

@@ -34,11 +34,13 @@ class Budget:
     """Activations that each SAE of `--sae-arch` is trained on."""
     widest: int
     """Most latents of an SAE of `--sae-arch`."""
+    samples: int
+    """Of a toy world."""
 
 
 BUDGETS = {
-    "smoke": Budget(16, 2, 4096, Size(16, 4, 12), 0, 50_000, 1024),
-    "quick": Budget(96, 8, 16_384, Size(40, 16, 48), 200_000, 400_000, 4096),
-    "standard": Budget(384, 8, 65_536, Size(96, 32, 128), 1_000_000, 1_000_000, 16_384),
-    "full": Budget(1536, 8, None, Size(192, 64, 256), 2_500_000, 2_500_000, 65_536),
+    "smoke": Budget(16, 2, 4096, Size(16, 4, 12), 0, 50_000, 1024, 4096),
+    "quick": Budget(96, 8, 16_384, Size(40, 16, 48), 200_000, 400_000, 4096, 16_384),
+    "standard": Budget(384, 8, 65_536, Size(96, 32, 128), 1_000_000, 1_000_000, 16_384, 65_536),
+    "full": Budget(1536, 8, None, Size(192, 64, 256), 2_500_000, 2_500_000, 65_536, 262_144),
 }

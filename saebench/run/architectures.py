@@ -13,6 +13,7 @@ from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
 from saebench.run.models import Models
 from saebench.run.shelf import Shelf
+from saebench.toy.worlds import World, is_toy, world_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,10 +106,14 @@ class Architectures:
 
         rows = self._rows(spec)[:-HELD_OUT]
         l0, seed, samples = (int(spec.facts[name] or 0) for name in ("aimed_l0", "seed", "tokens"))
-        order = Order(l0, seed, samples, self._d_sae(spec, rows), self.models.device())
+        # As the zoo of the toy worlds, whose activations are as long as they are by what is on.
+        settings = {"normalize_activations": "none"} if is_toy(self.models.name(spec)) else {}
+        order = Order(l0, seed, samples, self._d_sae(spec, rows), self.models.device(), settings)
         return train(spec.location, rows, order)
 
     def _d_sae(self, spec: SAESpec, rows: "Tensor") -> int:
+        if spec.d_sae is not None:
+            return spec.d_sae
         wide = min(EXPANSION * rows.shape[1], self.models.options.sizes.widest)
         return EMBEDDED_WIDTH if self.models.name(spec) == ORGANISM else wide
 
@@ -120,6 +125,8 @@ class Architectures:
         from saebench.making.architecture_training import compact
         from saebench.making.control_training import training_rows
 
+        if is_toy(model := self.models.name(spec)):
+            return self._samples(world_of(model), int(spec.facts["tokens"] or 0) + HELD_OUT)
         subject, hook, texts = self.models.subject(spec), self.models.hook(spec), self.models.corpus(spec)
         inside, samples = min(int(spec.context_size or 0), subject.n_ctx), int(spec.facts["tokens"] or 0)
         rows, least = samples + HELD_OUT, samples // MOST_EPOCHS + HELD_OUT
@@ -133,3 +140,9 @@ class Architectures:
 
         kept = lambda: self.models.cache().get(key, read, random=False)["rows"]  # noqa: E731
         return self.shelf.place.get(tuple(key.values()), kept, random=False)
+
+    def _samples(self, world: World, count: int) -> "Tensor":
+        from saebench.toy.sampling import training_rows
+
+        key = ("training rows", world.digest, count)
+        return self.shelf.place.get(key, lambda: training_rows(world, count), random=False)

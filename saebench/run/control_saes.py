@@ -11,10 +11,10 @@ from saebench.run.documents import Documents
 from saebench.run.models import Models
 from saebench.run.shelf import Shelf
 from saebench.run.words import Words
+from saebench.toy.worlds import is_toy, world_of
 
 if TYPE_CHECKING:
     from saebench.evidence.words.detectors import Detectors
-    from saebench.evidence.words.probes import Probe
     from saebench.evidence.words.study import Study
     from saebench.making.like import Like
     from saebench.metrics.marginal_structure import Control
@@ -71,15 +71,18 @@ class ControlSAEs:
 
         def make() -> "LoadedSAE":
             like = self.like(sae)
-            return control_sae(name, replace(like, known=self._known(sae)) if CONTROLS[name].knows else like)
+            return control_sae(name, self._told(like) if CONTROLS[name].knows else like)
 
         return self.shelf.sae.get((sae.digest, "control", name), make)
 
-    def _known(self, sae: "LoadedSAE") -> "Probe":
-        """What is known to be in the activations: the letters of words."""
+    def _told(self, like: "Like") -> "Like":
+        """With what is known to be in the activations: the letters of words, or the features of a toy world."""
         from saebench.evidence.words.concepts import LETTERS
 
-        return self.words.probe(sae.spec, LETTERS)
+        spec = like.sae.spec
+        if is_toy(model := self.models.name(spec)):
+            return replace(like, sample=self.models.sample(world_of(model)))
+        return replace(like, known=self.words.probe(spec, LETTERS))
 
     def trained(self, sae: "LoadedSAE", kind: str, subject: "Subject") -> "LoadedSAE":
         from saebench.making.control_training import trained_control
@@ -97,7 +100,7 @@ class ControlSAEs:
         from saebench.making.like import Like
         from saebench.metrics.reconstruction import l0
 
-        trace = self.documents.trace(sae)
+        trace = self.documents.rebuilt(sae)
         x, _ = self.documents.activations(sae).inside(trace.inside)
         # To a tenth, so that SAEs of one sparsity share what is fitted to it.
         return Like(sae, x[:: -(-len(x) // SAMPLE)], len(trace.fired), round(l0(trace).value, 1))

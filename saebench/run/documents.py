@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from saebench.run.models import Models
 from saebench.run.shelf import Shelf
+from saebench.toy.worlds import is_toy
 
 if TYPE_CHECKING:
     from saebench.evidence.trace import Encoded, Rebuilt, Trace
@@ -29,6 +30,11 @@ class Documents:
         from saebench.evidence.trace import trace
 
         return self.shelf.sae.get((sae.digest, "trace"), lambda: trace(sae, self.activations(sae)), random=False)
+
+    def rebuilt(self, sae: "LoadedSAE") -> "Rebuilt":
+        """What the SAE makes of activations: a part of its pass, where there is a model to pass through."""
+        toy = is_toy(self.models.name(sae.spec))
+        return self.rebuilt_in(sae, self.models.subject(sae.spec)) if toy else self.trace(sae)
 
     def encoded_in(self, sae: "LoadedSAE", subject: "Subject") -> "Encoded":
         """What the latents of a control do there, without a pass of the model."""

@@ -10,12 +10,14 @@ from saebench.run.documents import Documents
 from saebench.run.game import Game
 from saebench.run.genres import Genres
 from saebench.run.models import Models
+from saebench.run.samples import Samples
 from saebench.run.words import Words
 
 if TYPE_CHECKING:
     from saebench.evidence.game.answers import Lineup, Rungs
     from saebench.evidence.game.rungs import Rung
-    from saebench.evidence.trace import Trace
+    from saebench.evidence.known import Known
+    from saebench.evidence.trace import Rebuilt, Trace
     from saebench.evidence.words.detectors import Detectors
     from saebench.evidence.words.speller import Speller
     from saebench.evidence.words.study import Probed, Study
@@ -45,6 +47,12 @@ def activations(sae: "LoadedSAE", documents: Documents) -> "Activations":
 def trace(sae: "LoadedSAE", documents: Documents) -> "Trace":
     """One pass of the SAE over the corpus, spliced into the model; computed once for all properties."""
     return documents.trace(sae)
+
+
+@provides("rebuilt", reads=documents_read)
+def rebuilt(sae: "LoadedSAE", documents: Documents) -> "Rebuilt":
+    """What the SAE makes of activations, whatever the model would say of it; of a toy world as well."""
+    return documents.rebuilt(sae)
 
 
 @provides("probed", reads=words_read)
@@ -87,6 +95,12 @@ def control_rungs(sae: "LoadedSAE", game: Game, control: str) -> "Rungs":
 def controls(sae: "LoadedSAE", control_saes: ControlSAEs) -> "dict[str, Control]":
     """SAEs that learned nothing of the model, to be measured as the SAE is, on what the SAE is measured on."""
     return control_saes.of(sae)
+
+
+@provides("known", reads=documents_read)
+def known(sae: "LoadedSAE", samples: Samples) -> "Known":
+    """The SAE's latents on samples of a toy world, beside the features that are on there."""
+    return samples.known(sae)
 
 
 @provides("firings", reads=documents_read)

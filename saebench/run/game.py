@@ -62,6 +62,7 @@ class Game:
         from saebench.evidence.game.scene import make_scene
 
         inside = sae.spec.context_size or self.models.corpus(sae.spec).context
+        subject.check_hook(self.models.hook(sae.spec))  # a toy world has none: nothing can be asked there
         activations = self.models.activations(subject, sae.spec)
         key = ("scene", subject.digest, activations.hook, inside)
         return self.shelf.place.get(key, lambda: make_scene(activations, inside, self.models.options.sizes.game))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from saebench.catalogue.pretrained import model_on_hub
 from saebench.catalogue.spec import SAESpec
 from saebench.hub.fit import model_of
-from saebench.hub.models import context_of, default_hook, lies_here, subject_digest
+from saebench.hub.models import DTYPES, context_of, default_hook, lies_here, subject_digest
 from saebench.hub.texts import DEFAULT, WORLD, Source, source_of
 from saebench.record.budget import CONTEXT
 from saebench.record.naming import shown_model
@@ -15,12 +15,14 @@ from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
 from saebench.run.options import Options
 from saebench.run.shelf import Shelf
+from saebench.toy.worlds import World, is_toy, world_of
 
 if TYPE_CHECKING:
     from saebench.subject.activations import Activations
     from saebench.subject.cache import Cache
     from saebench.subject.corpora import Corpus
     from saebench.subject.subject import Subject
+    from saebench.toy.sampling import Sample
 
 
 @dataclass
@@ -54,12 +56,17 @@ class Models:
         return hook
 
     def source(self, spec: SAESpec) -> Source | None:
-        """Where the texts come from that an SAE is read on; None for the embedded model's world."""
+        """Where the texts come from that an SAE is read on; None for the embedded model's world, and for a toy."""
+        if is_toy(self.name(spec)):
+            return None
         return source_of(self.options.texts or spec.corpus or (WORLD if self.name(spec) == ORGANISM else DEFAULT))
 
     def corpus(self, spec: SAESpec) -> "Corpus":
-        """The texts that an SAE is read on, as many as the budget says."""
-        from saebench.subject.corpora import Texts, WorldTexts
+        """The texts that an SAE is read on, as many as the budget says; of a toy, its samples."""
+        from saebench.subject.corpora import Texts, ToySamples, WorldTexts
+
+        if is_toy(model := self.name(spec)):
+            return ToySamples(world_of(model), self.options.sizes.samples)
 
         source, documents = self.source(spec), self.options.sizes.documents
         if source is None:
@@ -82,6 +89,8 @@ class Models:
 
     def dtype(self, model: str) -> str:
         """The numbers that a model is run in: those that were asked for, else those that fit into memory."""
+        if is_toy(model):
+            return DTYPES[0]
         if model not in self.dtypes:
             from saebench.subject.subject import dtype_that_fits
 
@@ -100,8 +109,11 @@ class Models:
         return self._cache
 
     def subject(self, spec: SAESpec) -> "Subject":
-        """The model that an SAE is read from; `spec` is that of the loaded SAE."""
-        name = self.name(spec)
+        """The model that an SAE is read from; `spec` is that of the loaded SAE. Of a toy, what has nothing to run."""
+        from saebench.subject.toy import toy_subject
+
+        if is_toy(name := self.name(spec)):
+            return toy_subject(world_of(name), self.device())
         key = ("subject", name, spec.centred)
         subject = self.shelf.model.get(key, lambda: self._loaded(name, spec), random=False)
         for hook in {self.hook(spec), spec.hook_out or self.hook(spec)}:
@@ -135,10 +147,21 @@ class Models:
                 raise
             raise Unscored("the model with random weights does not fit into memory beside the real one") from error
 
+    def sample(self, world: World) -> "Sample":
+        """A toy world's samples, as many as the budget says; the same for all SAEs."""
+        from saebench.toy.sampling import sample
+
+        count = self.options.sizes.samples
+        return self.shelf.place.get(("sample", world.digest, count), lambda: sample(world, count, "evaluation"))
+
     def activations(self, subject: "Subject", spec: SAESpec) -> "Activations":
         """What an SAE reads and writes in its own model, or in one with random weights."""
         from saebench.subject.activations import compute_activations
+        from saebench.subject.corpora import ToySamples
+        from saebench.subject.toy import toy_activations
 
+        if isinstance(samples := self.corpus(spec), ToySamples):
+            return toy_activations(subject, samples, self.sample(samples.world))
         corpus, hook, out = self.corpus(spec), self.hook(spec), spec.hook_out or self.hook(spec)
         key = ("activations", subject.digest, hook, out, corpus.name)
         make = partial(compute_activations, subject, hook, corpus, self.cache(), out)

@@ -16,6 +16,7 @@ from saebench.record.naming import one_sentence, shown_model
 from saebench.run.architectures import Architectures
 from saebench.run.holder import Holder
 from saebench.run.models import Models
+from saebench.toy.worlds import is_toy
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Preparation:
     def _check_room(self) -> None:
         from saebench.subject.subject import check_room
 
-        for model in self._models():
+        for model in (model for model in self._models() if not is_toy(model)):
             check_room(model, self.models.device(), self.models.dtype(model))
 
     def readable(self) -> list[SAESpec]:

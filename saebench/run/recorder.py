@@ -17,6 +17,7 @@ from saebench.run.holder import Holder
 from saebench.run.models import Models
 from saebench.run.provision import Provision
 from saebench.stats.statistics import repetition
+from saebench.toy.worlds import is_toy
 
 if TYPE_CHECKING:
     from saebench.saes.sae import LoadedSAE
@@ -85,7 +86,9 @@ class Recorder:
         if not self.provision.of_model(asked.evidence):
             return {**about, "model": ""}
         measured = self.holder.shelf.sae.get((sae.digest, "l0 and fvu"), lambda: self._l0_and_fvu(sae), random=False)
-        subject, model = self.models.subject(sae.spec), self.models.name(sae.spec)
+        if is_toy(model := self.models.name(sae.spec)):
+            return {**about, "model": model, **measured}
+        subject = self.models.subject(sae.spec)
         run_with = {"dtype": subject.dtype, "batch_size": subject.batch.size}
         pinned = revisions(spec.own, model, self.models.source(sae.spec))
         return {**about, "model": model, **measured, **run_with, "revisions": pinned}
@@ -94,7 +97,7 @@ class Recorder:
         from saebench.metrics import reconstruction
 
         try:
-            trace = self.documents.trace(sae)
+            trace = self.documents.rebuilt(sae)
             found = {"l0": reconstruction.l0(trace).value, "fvu": reconstruction.fvu(trace).value}
         except Unscored:
             return {}

@@ -15,10 +15,11 @@ from saebench.run.options import Options
 from saebench.run.preparation import Preparation
 from saebench.run.provision import Provision
 from saebench.run.recorder import Recorder
+from saebench.run.samples import Samples
 from saebench.run.shelf import Shelf
 from saebench.run.words import Words
 
-SERVICES = ("models", "documents", "words", "control_saes", "game", "genres", "budget")
+SERVICES = ("models", "documents", "words", "control_saes", "game", "genres", "samples", "budget")
 """What evidence may ask for by these names."""
 
 
@@ -35,6 +36,7 @@ class Run:
         self.models = Models(self.options, self.shelf)
         self.documents = Documents(self.models, self.shelf)
         self.words = Words(self.models, self.shelf)
+        self.samples = Samples(self.models, self.shelf)
         self.control_saes = ControlSAEs(self.models, self.documents, self.words, self.shelf)
         self.game = Game(self.models, self.documents, self.control_saes, self.shelf)
         self.genres = Genres(self.models, self.documents, self.game, self.shelf)

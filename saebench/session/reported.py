@@ -4,6 +4,7 @@ Reports travel from pytest-xdist's workers as plain texts under these names.
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,9 +15,13 @@ from saebench.evidence.provider import closure
 from saebench.record.properties import Property
 from saebench.record.score import Score
 from saebench.run.recorder import Asked
+from saebench.run.run import Run
+from saebench.toy.worlds import has, is_toy, world_of
 
 SCORE, NOTES, JUDGEMENT = "saebench_score", "saebench_notes", "saebench_judgement"
 UNREADABLE = "saebench_unreadable"
+KNOWN = "known"
+"""The evidence that features are known by."""
 
 
 def carried(record: BaseModel) -> str:
@@ -27,6 +32,21 @@ def carried(record: BaseModel) -> str:
 def spec_of(item: Any) -> SAESpec:
     spec: SAESpec = item.callspec.params["sae"]
     return spec
+
+
+def unknowable(item: Any, run: Callable[[], Run]) -> bool:
+    """Whether a test is about features that nobody knows of its SAE, or about what is no part of the exam that it takes."""
+    if "sae" not in getattr(getattr(item, "callspec", None), "params", {}):
+        return False
+    asked, spec = KNOWN in closure(item.fixturenames), spec_of(item)
+    if not asked:
+        return spec.loader == "architecture" and is_toy(spec.model or "")
+    asked_of = {name: value for name, value in params_of(item).items() if name in ("pairs", "groups")}
+    try:
+        model = run().models.name(spec)
+        return not is_toy(model) or not has(world_of(model), **asked_of)
+    except (OSError, ValueError):
+        return True
 
 
 def params_of(item: Any) -> dict[str, Any]:

@@ -14,7 +14,17 @@ from saebench.record.properties import Property, from_marker
 from saebench.record.score import Estimate, Score, Unreadable, Unscored
 from saebench.run.run import Run
 from saebench.session.errors import end_run, is_worker, of_this_sae, unreadable_saes, usage_errors, without_frames
-from saebench.session.reported import JUDGEMENT, NOTES, SCORE, UNREADABLE, asked_by, carried, params_of, repetition_of
+from saebench.session.reported import (  # fmt: skip
+    JUDGEMENT,
+    NOTES,
+    SCORE,
+    UNREADABLE,
+    asked_by,
+    carried,
+    params_of,
+    repetition_of,
+    unknowable,
+)
 from saebench.session.requested import check_gate, header, requested_gate, requested_run
 from saebench.stats.statistics import repeated
 
@@ -65,6 +75,7 @@ class SuiteRun:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
         """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_collection_modifyitems"""
+        self._deselect(items)
         if self.asked_for:
             items.sort(key=lambda item: place(item.path.stem.removeprefix("test_")))  # before pytest puts SAEs together
         yield
@@ -76,6 +87,13 @@ class SuiteRun:
                 self.expected += 1
         with usage_errors():
             self._check_gate([item for item in items if PROPERTY in item.stash])
+
+    def _deselect(self, items: list[pytest.Item]) -> None:
+        """What asks for known features is not asked of SAEs whose features nobody knows."""
+        apart = [item for item in items if unknowable(item, self.prepare)]
+        if apart:
+            self.config.hook.pytest_deselected(items=apart)
+            items[:] = [item for item in items if item not in apart]
 
     def _check_gate(self, chosen: list[pytest.Item]) -> None:
         """What the gate names must be there, and it must know how many scores are compared."""

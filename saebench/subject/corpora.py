@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from saebench.hub.texts import Source
-from saebench.organism.world import HELD_OUT_GENRE, READING, VERSION, World
+from saebench.organism.world import HELD_OUT_GENRE, READING, VERSION
+from saebench.organism.world import World as TextWorld
 from saebench.record.places import organism_folder
+from saebench.toy.worlds import PREFIX, World
 
 SPLIT = "heldout"
 """Documents whose keys no training ever used."""
@@ -57,6 +59,32 @@ class Corpus(Protocol):
 
 
 @dataclass(frozen=True)
+class ToySamples:
+    """What SAEs of a toy world are read on: no texts."""
+
+    world: World
+    documents: int
+
+    @property
+    def context(self) -> int:
+        return self.world.positions
+
+    @property
+    def name(self) -> str:
+        return f"{PREFIX}{self.world.name}@{self.world.digest[:12]}/{self.documents}"
+
+    @property
+    def reserved(self) -> int:
+        return self.documents
+
+    def rows(self, tokenizer: Any) -> Rows:
+        raise ValueError(f"{self.name} are samples, and no texts")
+
+    def others(self, documents: int, context: int, after: int) -> "Corpus":
+        raise ValueError(f"{self.name} are samples, and no texts")
+
+
+@dataclass(frozen=True)
 class WorldTexts:
     """Texts of the embedded model's world; all are longer than its context."""
 
@@ -83,12 +111,12 @@ class WorldTexts:
 
     def genres(self) -> list[str]:
         """(document,) genre of each."""
-        world = World.load(organism_folder())
+        world = TextWorld.load(organism_folder())
         return [world.document(f"{SPLIT}/{i}", READING).genre for i in range(self.skip, self.skip + self.documents)]
 
     def held_out_genre(self, context: int, tokenizer: Any) -> Tensor:
         """Token ids (document, context) of as many documents of the genre that the language model never saw."""
-        world, mixture = World.load(organism_folder()), replace(READING, genres={HELD_OUT_GENRE: 1})
+        world, mixture = TextWorld.load(organism_folder()), replace(READING, genres={HELD_OUT_GENRE: 1})
         texts = [world.document(f"{SPLIT}/{i}", mixture).text for i in range(self.documents)]
         return _packed(tokenizer, texts, context).tokens
 
@@ -164,7 +192,7 @@ def token_ids(tokenizer: Any, texts: Sequence[str], *, bos: bool = True) -> list
 
 def held_out_texts(documents: int, skip: int = 0) -> list[str]:
     """The first of the world's documents that no training used, or the ones after `skip`."""
-    world = World.load(organism_folder())
+    world = TextWorld.load(organism_folder())
     return [world.document(f"{SPLIT}/{i}", READING).text for i in range(skip, skip + documents)]
 
 

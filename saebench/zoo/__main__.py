@@ -6,7 +6,7 @@ from pathlib import Path
 
 from saebench.zoo.zoo import Zoo
 
-FAMILIES = ("organism", "smollm2")
+FAMILIES = ("organism", "smollm2", "toy")
 
 
 def main() -> None:
@@ -15,6 +15,10 @@ def main() -> None:
     parser.add_argument("--member", help="name of one SAE of the zoo")
     parser.add_argument("--work", type=Path, help="where checkpoints and activations lie")
     arguments = parser.parse_args()
+    if arguments.family == "toy":
+        from saebench.zoo.toy import build_toy
+
+        return build_toy()
     zoo: Zoo = importlib.import_module(f"saebench.zoo.{arguments.family}").ZOO
     work = arguments.work or zoo.work
     if arguments.member:

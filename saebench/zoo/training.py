@@ -51,13 +51,15 @@ def train_one(zoo: Zoo, name: str, work: Path) -> None:
     }  # fmt: skip
     for key, value in facts.items():
         setattr(sae.cfg.metadata, key, value)
-    _save(sae.to("cpu"), zoo.folder(member))
+    save(sae.to("cpu"), zoo.folder(member))
     print(f"{zoo.family}: {name} trained in {time.time() - begun:.0f} s", flush=True)
 
 
-def _save(sae: Any, folder: Path) -> None:
+def save(sae: Any, folder: Path) -> None:
+    """As sae-lens saves it for inference, in half precision, all at once."""
     from safetensors.torch import load_file, save_file
 
+    folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     sae.save_inference_model(str(unfinished))

@@ -26,6 +26,7 @@ COLLECTED = (
     "pytest suites/ --sae 'gemmascope/2b/layer-12/*' -n 2", "pytest suites/ --sae smollm2/topk-32 --sae-context 1024",
     "pytest suites/ --sae-arch examples.tied_topk:TiedTopK -n 2",
     "pytest suites/ --sae-arch examples.tied_topk:TiedTopK --sae-budget quick -n 2",
+    "pytest suites/ --sae-arch examples.tied_topk:TiedTopK@toy -n 2",
     "pytest --pyargs saebench.suites --sae smollm2/topk-32 --sae-budget smoke",
 )  # fmt: skip
 """Runs of which the tests are collected: names and options are right, and nothing is computed."""

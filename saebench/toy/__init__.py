@@ -1,0 +1,1 @@
+"""Worlds of activations whose features are known exactly."""
