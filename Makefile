@@ -21,18 +21,22 @@ board:
 	$(MAKE) bench SAES=organism SCORES=.saebench/organism.jsonl BOARDS=leaderboards
 
 # What a reliability card is made of: two SAEs five times over and at every dose of damage, the oracle, and four more SAEs
-# with one dose and random directions, since an order is judged over several SAEs. FAMILY=smollm2 is that of the real model.
+# with one dose and random directions, since an order is judged over several SAEs. FAMILY=smollm2 is that of the real model, FAMILY=toy that of known features.
 FAMILY ?= organism
-AT = $(if $(filter organism,$(FAMILY)),16,32)
+AS_organism = %-16
+AS_smollm2 = %-32
+AS_toy = absorption/%-12-120
+# What is asked of a toy world's SAEs needs no language model.
+OF_toy = suites/test_known_truth.py suites/test_first_letter.py suites/test_absorption.py suites/test_reconstruction.py
 RELIABILITY = .saebench/reliability$(if $(filter organism,$(FAMILY)),,-$(FAMILY)).jsonl
-REPEATED = topk-$(AT) batchtopk-$(AT)
-ORDERED = standard-$(AT) gated-$(AT) jumprelu-$(AT) matryoshka-$(AT)
+REPEATED = $(patsubst %,$(AS_$(FAMILY)),topk batchtopk)
+ORDERED = $(patsubst %,$(AS_$(FAMILY)),standard gated jumprelu matryoshka)
 DAMAGE = replaced_25 replaced_50 replaced_75 noise_25 noise_50 noise_100 random_l0
 PLANTED = $(foreach sae,$(REPEATED),$(DAMAGE:%=$(sae)~%)) $(foreach sae,$(ORDERED),$(sae)~replaced_50 $(sae)~random_l0)
-RUN = $(VENV)/bin/pytest suites/ --sae-budget $(BUDGET) --sae-scores $(RELIABILITY)
+RUN = $(VENV)/bin/pytest $(or $(OF_$(FAMILY)),suites/) --sae-budget $(BUDGET) --sae-scores $(RELIABILITY)
 reliability: $(VENV)/installed
 	$(RUN) $(REPEATED:%=--sae $(FAMILY)/%) --sae-seeds 5
-	$(RUN) $(patsubst %,--sae '$(FAMILY)/%',topk-$(AT)~oracle $(PLANTED))
+	$(RUN) $(patsubst %,--sae '$(FAMILY)/%',$(firstword $(REPEATED))~oracle $(PLANTED))
 	$(VENV)/bin/saebench publish $(RELIABILITY) --to leaderboards
 
 test: $(VENV)/installed

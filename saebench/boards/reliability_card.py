@@ -69,7 +69,8 @@ def judged(folder: str | Path, family: str = ORGANISM) -> Judged | None:
     if not planted.path.is_file():
         return None
     real, made, trained = (list(store.newest().values()) for store in (zoo, planted, architectures))
-    data = Data.of(real, made, trained, known_of(family), paired_by(Shared(zoo, planted)))
+    known = known_of(family) | known_of_features(real)
+    data = Data.of(real, made, trained, known, paired_by(Shared(zoo, planted)))
     return make_card(data, LENSES), [*real, *made, *trained]
 
 
@@ -102,6 +103,20 @@ def known_of(family: str) -> dict[str, dict[str, float]]:
     path = fixtures_dir() / family / "report.json"
     saes: dict[str, dict[str, Any]] = json.loads(path.read_text())["saes"] if path.is_file() else {}
     return {f"{family}/{name}": _facts(report) for name, report in saes.items()}
+
+
+FEATURES = {("known_truth.absorption", ()): "known absorption", ("known_truth.f1", ("zero", "even")): "known F1"}
+"""What scores against known features say of an SAE, by property and parameters."""
+
+
+def known_of_features(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
+    """Of SAEs of toy worlds, whose features are known."""
+    found: dict[str, dict[str, float]] = {}
+    for score in scores:
+        fact = FEATURES.get((score.property, tuple(map(str, score.params.values()))))
+        if fact is not None and score.value is not None:
+            found.setdefault(score.sae, {})[fact] = score.value
+    return found
 
 
 def _facts(report: Mapping[str, Any]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from saebench.record.score import Score
 from saebench.record.wording import number
 from saebench.reliability.reliability import Cells, Data, Finding, Tested, corrected, unrelated
 from saebench.stats.statistics import DETECTABLE, DETECTED, NORMAL
-from saebench.stats.trends import separation, spearman
+from saebench.stats.trends import separation, spearman, spearman_interval
 
 MOST_CV = 0.05
 """Largest coefficient of variation over repetitions of the random stages."""
@@ -21,16 +21,17 @@ SMALL = 0.25
 FEWEST_SEEDS = 3
 FEWEST_SAES = 6
 MATCHED_L0 = 16.0
+F1, ABSORBED = ("best latents' F1", "known F1"), ("absorbed letters", "known absorption")
 TRUTHS = {
-    "reconstruction.fvu": ("FVU", 1), "reconstruction.cosine": ("FVU", -1), "reconstruction.dead": ("dead latents", 1),
-    "first_letter.f1": ("best latents' F1", 1), "first_letter.split_f1": ("best latents' F1", 1),
-    "first_letter.k_sparse_f1": ("best latents' F1", 1), "first_letter.f1_gap": ("best latents' F1", -1),
-    "marginal_structure.first_letter_f1": ("best latents' F1", 1),
-    "marginal_structure.k_sparse_f1": ("best latents' F1", 1),
-    **{f"absorption.{name}": ("absorbed letters", 1) for name in (
+    "reconstruction.fvu": (("FVU",), 1), "reconstruction.cosine": (("FVU",), -1),
+    "reconstruction.dead": (("dead latents",), 1),
+    "first_letter.f1": (F1, 1), "first_letter.split_f1": (F1, 1), "first_letter.k_sparse_f1": (F1, 1),
+    "first_letter.precision": (F1[1:], 1), "first_letter.recall": (F1[1:], 1), "first_letter.f1_gap": (F1, -1),
+    "marginal_structure.first_letter_f1": (F1, 1), "marginal_structure.k_sparse_f1": (F1, 1),
+    **{f"absorption.{name}": (ABSORBED, 1) for name in (
         "suppression_ratio", "full_rate_0_6_0", "fraction_0_6_0", "fraction_0_3_2", "causal_rate", "recall_hole")},
 }  # fmt: skip
-"""What is known of an SAE that a property should agree with, and the sign of the agreement."""
+"""What is known of an SAE that a property should agree with, in whatever words, and the sign of the agreement."""
 
 
 def reseed(data: Data) -> dict[Column, Finding]:
@@ -94,16 +95,19 @@ def truth(data: Data) -> dict[Column, Finding]:
 
 
 def _truth(data: Data, column: Column) -> Finding | Tested:
-    fact, sign = TRUTHS.get(column.name, ("", 0))
-    if not fact:
+    facts, sign = TRUTHS.get(column.name, ((), 0))
+    if not facts:
         return Finding("not evaluable", "no truth is known")
-    scores = {sae: score for sae, score in _scored(data.zoo, column).items() if fact in data.truth.get(sae, {})}
-    if len(scores) < FEWEST_SAES:
-        return Finding("not evaluable", f"{len(scores)} SAEs are scored, fewer than {FEWEST_SAES}")
-    rho, p = spearman(
-        [score.value or 0.0 for score in scores.values()], [sign * data.truth[sae][fact] for sae in scores]
+    scored = _scored(data.zoo, column)
+    fact, known = max(
+        ((fact, [sae for sae in scored if fact in data.truth.get(sae, {})]) for fact in facts),
+        key=lambda found: len(found[1]),
     )
-    return Tested(f"ρ {rho:.2f} with the report's {fact}, {len(scores)} SAEs", p)
+    if len(known) < FEWEST_SAES:
+        return Finding("not evaluable", f"{len(known)} SAEs are scored, fewer than {FEWEST_SAES}")
+    values, truths = [scored[sae].value or 0.0 for sae in known], [sign * data.truth[sae][fact] for sae in known]
+    (rho, p), (low, high) = spearman(values, truths), spearman_interval(values, truths)
+    return Tested(f"ρ {rho:.2f} [{low:.2f}, {high:.2f}] with the {fact}, {len(known)} SAEs", p)
 
 
 def architectures(data: Data) -> dict[Column, Finding]:

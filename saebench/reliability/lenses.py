@@ -34,9 +34,10 @@ LENSES = (
         dose,
     ),
     Lens(
-        "ground truth", "Does it agree with what is known of the zoo's SAEs without any suite?",
+        "ground truth", "Does it agree with what is known of the zoo's SAEs?",
         f"fails unless Spearman's ρ has the right sign beyond chance (by permutation; p corrected by Holm, {FALSE_FINDINGS})."
-        " What is known stands in the `report.json` of the zoo, in `fixtures/`.",
+        " What is known stands in the `report.json` of the zoo, in `fixtures/`; of SAEs of toy worlds, it is what"
+        " `known_truth` says of the features.",
         truth,
     ),
     Lens(

@@ -4,8 +4,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from saebench.catalogue.spec import check_one_place
+from saebench.record.score import Unscored
 from saebench.run.models import Models
 from saebench.run.shelf import Shelf
+from saebench.toy.worlds import is_toy, world_of
 
 if TYPE_CHECKING:
     from saebench.catalogue.spec import SAESpec
@@ -33,11 +35,14 @@ class Words:
         from saebench.hub.models import model_facts
         from saebench.subject.corpora import reference_name
 
-        budget = self.models.options.sizes
+        budget, model = self.models.options.sizes, self.models.name(spec)
+        if is_toy(model):
+            from saebench.evidence.words.sampled import sampled_plan
+
+            return sampled_plan(world_of(model), budget.samples)
         chosen = load_concepts(concepts)
         if concepts != LETTERS:
             return Plan(chosen, WordFilter(), budget.prefixes, most=budget.words)
-        model = self.models.name(spec)
         facts = dict(model_facts(model).get("words", {}))
         asked = {name: facts.pop(name) for name in ("template", "separator") if name in facts}
         try:
@@ -51,11 +56,17 @@ class Words:
         return self.readings_of(self.models.subject(spec), spec, concepts)
 
     def readings_of(self, subject: "Subject", spec: "SAESpec", concepts: str = "letters") -> "Readings":
-        """Readings of a model, also of one with random weights."""
+        """Readings of a model, also of one with random weights; of a toy world, its samples."""
         from saebench.evidence.words.readings import read_words
+        from saebench.evidence.words.sampled import sampled_readings
 
         hook, plan = self.models.hook(spec), self.plan(spec, concepts)
         key = ("readings", subject.digest, hook, plan.name)
+        if is_toy(model := self.models.name(spec)):
+            if concepts != "letters":
+                raise Unscored(f"the concepts of a toy world are parents among its features, and no {concepts}")
+            world = world_of(model)
+            return self.shelf.place.get(key, lambda: sampled_readings(world, self.models.sample(world), plan))
         return self.shelf.place.get(key, lambda: read_words(subject, hook, plan, self.models.cache()))
 
     def probe(self, spec: "SAESpec", concepts: str) -> "Probe":

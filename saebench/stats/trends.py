@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from saebench.stats.statistics import Floats, seed_of
+from saebench.stats.statistics import CONFIDENCE, RESAMPLES, Floats, seed_of
 
 PERMUTATIONS = 10_000
 ROUNDED_SHARE = 1e-9
@@ -79,6 +79,19 @@ def spearman(values: Sequence[float], truth: Sequence[float]) -> tuple[float, fl
     drawn = _shuffled(own) @ other
     found = float(own @ other)
     return found / norm, _share((drawn >= found - ROUNDED_SHARE * norm).sum())
+
+
+def spearman_interval(values: Sequence[float], truth: Sequence[float]) -> tuple[float, float]:
+    """The 95% interval of Spearman's rho, with pairs drawn anew."""
+    own, other = (np.asarray(side, dtype=np.float64) for side in (values, truth))
+    rng = np.random.default_rng(seed_of(f"{len(own)} pairs drawn anew"))
+    found = []
+    for rows in rng.integers(len(own), size=(RESAMPLES, len(own))):
+        one, two = _centred_ranks(own[rows].tolist()), _centred_ranks(other[rows].tolist())
+        norm = float(np.sqrt((one @ one) * (two @ two)))
+        found.append(float(one @ two) / norm if norm else 0.0)
+    low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
 
 
 def separation(groups: Sequence[Sequence[float]]) -> tuple[float, float]:
