@@ -54,6 +54,11 @@ def test_l0_error(known, record):
     record(known_truth.l0_error(known))
 
 
+@pytest.mark.score("known_truth.decoder_projection", 1, "neither", "share", ceiling=0.0)
+def test_decoder_projection(known, record):
+    record(known_truth.decoder_projection(known))
+
+
 @pytest.mark.score("known_truth.absorption", 1, "lower", "fraction", **ABSORBED)
 def test_absorption(known, record):
     record(known_structure.absorption(known, "magnitude"))

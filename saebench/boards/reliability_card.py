@@ -3,16 +3,22 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from saebench.boards.board_footer import footer
 from saebench.boards.markdown import escaped, pipe_table
+from saebench.boards.pictures import drawing
+from saebench.boards.plot import Spec
+from saebench.boards.sealed import Sealed
+from saebench.boards.truth_picture import truth_picture
 from saebench.compare.ranking import paired_by
 from saebench.record.columns import Column
 from saebench.record.items import Missing
 from saebench.record.places import ORGANISM, fixtures_dir
 from saebench.record.score import Score
 from saebench.record.store import Store
+from saebench.reliability.lens_zoo import truth
 from saebench.reliability.lenses import LENSES
 from saebench.reliability.reliability import Card, Data, Finding, Lens, failing, make_card, parameters
 
@@ -34,12 +40,22 @@ SOURCE = (
 )
 
 
-Judged = tuple[Card, list[Score]]
+class Judged(NamedTuple):
+    """What was judged of a family, and the scores behind it."""
+
+    card: Card
+    scores: list[Score]
+    truths: Spec | None
+    """What is said against what is known, where something is."""
 
 
-def card(family: str, found: Judged | None) -> str | None:
-    """The page of what was judged; None where nothing was."""
-    return None if found is None else render(family, *found)
+def files(family: str, found: Judged | None) -> dict[str, str | Sealed]:
+    """The page of what was judged, and its picture, by name; none where nothing was."""
+    if found is None:
+        return {}
+    name = name_of(family)
+    picture = {f"{name}.pictures/truth.svg": drawing(found.truths)} if found.truths else {}
+    return {f"{name}.md": render(family, found.card, found.scores, next(iter(picture), "")), **picture}
 
 
 def name_of(family: str, file: str = NAME) -> str:
@@ -71,7 +87,7 @@ def judged(folder: str | Path, family: str = ORGANISM) -> Judged | None:
     real, made, trained = (list(store.newest().values()) for store in (zoo, planted, architectures))
     known = known_of(family) | known_of_features(real)
     data = Data.of(real, made, trained, known, paired_by(Shared(zoo, planted)))
-    return make_card(data, LENSES), [*real, *made, *trained]
+    return Judged(make_card(data, LENSES), [*real, *made, *trained], truth_picture(data))
 
 
 def card_for(folder: str | Path, board: str) -> str:
@@ -81,7 +97,7 @@ def card_for(folder: str | Path, board: str) -> str:
 
 def marks(found: Judged | None) -> dict[str, list[str]]:
     """The lenses that each property fails; none where nothing was judged."""
-    return failing(found[0]) if found is not None else {}
+    return failing(found.card) if found is not None else {}
 
 
 class Shared(Store):
@@ -115,7 +131,9 @@ def known_of_features(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
     for score in scores:
         fact = FEATURES.get((score.property, tuple(map(str, score.params.values()))))
         if fact is not None and score.value is not None:
-            found.setdefault(score.sae, {})[fact] = score.value
+            found.setdefault(score.sae, {})[fact] = max(
+                score.value, 0.0
+            )  # below 0 nothing is absorbed, and more mixed in
     return found
 
 
@@ -127,12 +145,12 @@ def _facts(report: Mapping[str, Any]) -> dict[str, float]:
     return facts
 
 
-def render(family: str, card: Card, scores: Sequence[Score]) -> str:
-    """Write the page: all verdicts in one table, then the numbers, lens by lens."""
+def render(family: str, card: Card, scores: Sequence[Score], picture: str = "") -> str:
+    """Write the page: all verdicts in one table, then the numbers, lens by lens; `picture` is one of the truth."""
     own = family == ORGANISM
     title = "# Reliability" if own else f"# Reliability: {family}"
     intro = INTRO.format(subject="the embedded organism" if own else f"the model of `{family}`")
-    parts = [title, intro, _overview(card), *(_section(card, lens) for lens in LENSES), _cost(card), SOURCE]
+    parts = [title, intro, _overview(card), *(_section(card, lens, picture) for lens in LENSES), _cost(card), SOURCE]
     command = "make reliability" + ("" if own else f" FAMILY={family}")
     return "\n\n".join([*parts, footer(scores, command, 0)]) + "\n"
 
@@ -156,11 +174,12 @@ def _cost(card: Card) -> str:
     return "\n\n".join(("## cost", asked, pipe_table(["suite", "seconds per SAE"], rows)))
 
 
-def _section(card: Card, lens: Lens) -> str:
+def _section(card: Card, lens: Lens, picture: str) -> str:
     found = {column: findings[lens.name] for column, findings in card.findings.items()}
     rows = [[_title(c), _word(one), escaped(one.text)] for c, one in found.items() if one.verdict != "not evaluable"]
     parts = [f"## {lens.name}", f"{lens.question} It {lens.rule}"]
     parts += [pipe_table(["property", "verdict", "found"], rows, left=3)] if rows else []
+    parts += [f"![What is said, against what is known]({quote(picture)})"] if picture and lens.judge is truth else []
     return "\n\n".join([*parts, *_left_out(found)])
 
 

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         family = reliability_card.card_for(target, source.stem)
         stale += _publish_one(source, target, (family, reliability_card.marks(judged(family))), check=arguments.check)
     for family in reliability_card.families_in(target):
-        stale += _publish_card(target, family, reliability_card.card(family, judged(family)), check=arguments.check)
+        stale += _publish_card(target, reliability_card.files(family, judged(family)), check=arguments.check)
     for line in stale:
         put(shown(line))
     return 1 if stale else 0
@@ -71,11 +71,11 @@ def _copy(source: Path, target: Path) -> None:
 
 def _publish_one(source: Path, target: Path, judged: Failing, *, check: bool) -> list[str]:
     """Write one board's files; with `check`, return a line per file that differs instead."""
-    store = Store(source)
-    folder = target / f"{source.stem}.pictures"
-    files: dict[str, File] = {path.relative_to(target).as_posix(): None for path in sorted(folder.rglob("*.svg"))}
+    store, files = Store(source), dict[str, File]()
     # What is planted there ranks no SAEs: it is for the card.
     if reliability_card.family_of(source.stem) is None:
+        drawn = sorted((target / f"{source.stem}.pictures").rglob("*.svg"))
+        files = {path.relative_to(target).as_posix(): None for path in drawn}
         files |= _files(store, source.stem, judged)
     if check:
         files |= {source.name: compacted(list(store.newest().values()))} if _copied(source, target) else {}
@@ -85,13 +85,12 @@ def _publish_one(source: Path, target: Path, judged: Failing, *, check: bool) ->
     return []
 
 
-def _publish_card(target: Path, family: str, text: str | None, *, check: bool) -> list[str]:
+def _publish_card(target: Path, files: Mapping[str, str | Sealed], *, check: bool) -> list[str]:
     """Write a family's reliability card, which is of several scores files of the folder together, if there is one."""
-    path = target / f"{reliability_card.name_of(family)}.md"
-    if text is not None and not check:
-        _write(path, text)
-    line = "" if text is None else _difference(path, text)
-    return [line] if line else []
+    if not check:
+        for name, file in files.items():
+            _write(target / name, file)
+    return [line for name, file in files.items() if (line := _difference(target / name, file))]
 
 
 def _write(path: Path, file: File) -> None:

@@ -79,6 +79,8 @@ class Known:
     """Features that are on at least `FEWEST` times."""
     sae: Reading
     random: Reading
+    x: Float[Tensor, "sample d"]
+    """Activations minus the decoder's bias."""
 
     @cached_property
     def on(self) -> sparse.csc_array:
@@ -107,7 +109,9 @@ def known(sae: LoadedSAE, world: World, sample: Sample) -> Known:
     turned = directions[torch.from_numpy(live)] * torch.from_numpy(side[live])[:, None]
     features = sparse.csc_array(sample.features)
     usable = np.diff(features.indptr) >= FEWEST
-    return Known(world, truth, features, usable, Reading(own, turned, truth), _random(own, sample.x, truth))
+    bias = sae.decode(torch.zeros(1, latents.shape[1], device=sae.device)).float().cpu()
+    reading, random = Reading(own, turned, truth), _random(own, sample.x, truth)
+    return Known(world, truth, features, usable, reading, random, sample.x - bias)
 
 
 def _batches(x: Tensor) -> Iterator[Tensor]:

@@ -95,19 +95,22 @@ def truth(data: Data) -> dict[Column, Finding]:
 
 
 def _truth(data: Data, column: Column) -> Finding | Tested:
-    facts, sign = TRUTHS.get(column.name, ((), 0))
-    if not facts:
+    if column.name not in TRUTHS:
         return Finding("not evaluable", "no truth is known")
-    scored = _scored(data.zoo, column)
-    fact, known = max(
-        ((fact, [sae for sae in scored if fact in data.truth.get(sae, {})]) for fact in facts),
-        key=lambda found: len(found[1]),
-    )
+    (fact, known), (_, sign), scored = truth_of(data, column), TRUTHS[column.name], data.zoo.get(column, {})
     if len(known) < FEWEST_SAES:
         return Finding("not evaluable", f"{len(known)} SAEs are scored, fewer than {FEWEST_SAES}")
     values, truths = [scored[sae].value or 0.0 for sae in known], [sign * data.truth[sae][fact] for sae in known]
     (rho, p), (low, high) = spearman(values, truths), spearman_interval(values, truths)
     return Tested(f"ρ {rho:.2f} [{low:.2f}, {high:.2f}] with the {fact}, {len(known)} SAEs", p)
+
+
+def truth_of(data: Data, column: Column) -> tuple[str, list[str]]:
+    """What is known that a property should agree with, and the scored SAEs of which it is."""
+    facts, _ = TRUTHS.get(column.name, ((), 0))
+    scored = _scored(data.zoo, column)
+    found = [(fact, [sae for sae in scored if fact in data.truth.get(sae, {})]) for fact in facts]
+    return max(found, key=lambda one: len(one[1]), default=("", []))
 
 
 def architectures(data: Data) -> dict[Column, Finding]:

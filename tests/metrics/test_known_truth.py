@@ -29,12 +29,13 @@ SCORES: dict[str, Callable[[Known], Estimate]] = {
     "uniqueness": metric.uniqueness,
     "splitting": metric.splitting,
     "l0_error": metric.l0_error,
+    "decoder_projection": metric.decoder_projection,
     "absorption": lambda k: structure.absorption(k, "magnitude"),
     "absorption of firing": lambda k: structure.absorption(k, "firing"),
     "absorbed_direction": structure.absorbed_direction,
     "hedging": structure.hedging,
 }
-LOWEST = {"l0_error", "absorption", "absorption of firing", "absorbed_direction", "hedging"}
+LOWEST = {"l0_error", "decoder_projection", "absorption", "absorption of firing", "absorbed_direction", "hedging"}
 """Scores of which the truth has 0; of the others it has 1."""
 
 
@@ -49,11 +50,14 @@ def test_the_truth_is_at_the_ceiling(name: str) -> None:
 @pytest.mark.parametrize("name", SCORES)
 def test_random_directions_are_at_the_floor(name: str) -> None:
     source = random_directions(told.drawn()[1].x, 120, 0.1, "a test")
-    if name in LOWEST - {"l0_error"} | {"splitting"}:
+    if name in LOWEST - {"l0_error", "decoder_projection"} | {"splitting"}:
         with pytest.raises(Unscored, match="have a latent"):
             SCORES[name](told.read(source))
         return
     estimate = SCORES[name](told.read(source))
+    if name == "decoder_projection":
+        assert estimate.value > 0.05
+        return
     floor = {"mcc": 0.0, "coverage": 0.0, "uniqueness": 0.05, "l0_error": 0.0}.get(name, estimate.floor)
     assert estimate.value == pytest.approx(floor, abs=0.08)
 
@@ -162,6 +166,15 @@ def test_sums_of_two_atoms_are_told_from_atoms(groups: str) -> None:
     composed = told.read(pairs, "composed")
     assert structure.composition(composed, groups).value == 1.0
     assert structure.atoms(composed, groups).value < 0.8
+
+
+def test_mixed_directions_lie_along_more_of_the_activations() -> None:
+    source, found = told.oracle(), []
+    for share in (0.0, 0.2, 0.4):
+        mixed = source.directions + share * source.directions.roll(2, dims=0)
+        found.append(metric.decoder_projection(told.read(replace(source, directions=mixed))).value)
+    assert found == sorted(found)
+    assert found[0] == pytest.approx(0.0, abs=1e-4)
 
 
 def test_composition_is_asked_of_worlds_with_atoms() -> None:

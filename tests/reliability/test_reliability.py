@@ -15,7 +15,7 @@ import pytest
 from factories import make_score
 from scipy import stats
 
-from saebench.boards.reliability_card import card, card_for, families_in, judged, known_of, marks, render
+from saebench.boards.reliability_card import card_for, families_in, files, judged, known_of, marks, render
 from saebench.catalogue.registry import resolve_all
 from saebench.cli import main
 from saebench.record.columns import Column
@@ -366,12 +366,12 @@ def write(path: Path, scores: Iterable[Score]) -> None:
 
 def test_a_folder_without_planted_saes_has_no_card(tmp_path: Path) -> None:
     write(tmp_path / "organism.jsonl", zoo(good)[:1])
-    assert card("organism", judged(tmp_path)) is None
+    assert files("organism", judged(tmp_path)) == {}
 
 
 def test_a_folder_with_nothing_but_planted_saes_has_one(tmp_path: Path) -> None:
     write(tmp_path / "reliability.jsonl", planted(good)[:20])
-    text = card("organism", judged(tmp_path))
+    text = files("organism", judged(tmp_path)).get("reliability.md")
     assert text is not None
     assert text.startswith("# Reliability\n")
     assert "fewer than 6" in text
@@ -402,7 +402,7 @@ def test_another_family_has_a_card_of_its_own(tmp_path: Path) -> None:
     write(tmp_path / "reliability-smollm2.jsonl", planted(good)[:20])
     write(tmp_path / "reliability.jsonl", planted(good)[:20])
     assert families_in(tmp_path) == ["smollm2", "organism"]
-    text = card("smollm2", judged(tmp_path, "smollm2"))
+    text = files("smollm2", judged(tmp_path, "smollm2")).get("reliability-smollm2.md")
     assert text is not None
     assert text.startswith("# Reliability: smollm2\n")
     assert "measured on the model of `smollm2`" in text
