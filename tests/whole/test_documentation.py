@@ -27,6 +27,7 @@ COLLECTED = (
     "pytest suites/ --sae-arch examples.tied_topk:TiedTopK -n 2",
     "pytest suites/ --sae-arch examples.tied_topk:TiedTopK --sae-budget quick -n 2",
     "pytest suites/ --sae-arch examples.tied_topk:TiedTopK@toy -n 2",
+    "pytest suites/ --sae-arch examples.tied_topk:TiedTopK@toy", "pytest suites/test_known_truth.py --sae toy",
     "pytest --pyargs saebench.suites --sae smollm2/topk-32 --sae-budget smoke",
 )  # fmt: skip
 """Runs of which the tests are collected: names and options are right, and nothing is computed."""
@@ -79,7 +80,7 @@ def test_runs_are_collected(command: str, tmp_path: Path):
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert ("test_known_truth.py" if "@toy" in command else "test_reconstruction.py::test_fvu") in done.stdout
+    assert ("test_known_truth.py" if "toy" in command else "test_reconstruction.py::test_fvu") in done.stdout
 
 
 def test_the_site_builds_without_a_broken_link(tmp_path: Path):
