@@ -85,6 +85,9 @@ def judged(folder: str | Path, family: str = ORGANISM) -> Judged | None:
     if not planted.path.is_file():
         return None
     real, made, trained = (list(store.newest().values()) for store in (zoo, planted, architectures))
+    # Of a family of several models, those of which something is planted.
+    models = {score.model for score in made}
+    real = [score for score in real if score.model in models]
     known = known_of(family) | known_of_features(real)
     data = Data.of(real, made, trained, known, paired_by(Shared(zoo, planted)))
     return Judged(make_card(data, LENSES), [*real, *made, *trained], truth_picture(data))
