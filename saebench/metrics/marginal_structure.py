@@ -127,8 +127,7 @@ def of_trace(name: str, trace: Trace, controls: Mapping[str, Control]) -> Estima
     quantity = QUANTITIES[name]
     estimate = quantity.of(trace)
     rivals = {key: control for key, control in controls.items() if quantity.models or not control.of_model}
-    found = {key: _tried(partial(_if_as_sparse, quantity, control, trace)) for key, control in rivals.items()}
-    _check_trained(found, rivals)
+    found = _measured(rivals, lambda control: _if_as_sparse(quantity, control, trace))
     return share(
         quantity.resampled(trace), found, quantity.ceiling, n=estimate.n, n_unit=estimate.n_unit,
         higher=quantity.ceiling > 0,
@@ -163,8 +162,7 @@ def _of_words(
     def resampled(study: Study, detectors: Detectors) -> Floats:
         return first_letter.resampled_f1(study, said(detectors))
 
-    found = {name: _tried(partial(lambda c: resampled(*c.words()), control)) for name, control in rivals.items()}
-    _check_trained(found, rivals)
+    found = _measured(rivals, lambda control: resampled(*control.words()))
     own = resampled(study, detectors)
     return share(own, found, 1.0, n=int(first_letter.readable(study).sum()), n_unit="concept", higher=True)
 
@@ -176,11 +174,16 @@ def _tried(make: Callable[[], Floats]) -> Floats | Unscored:
         return unscored
 
 
-def _check_trained(found: Resampled, rivals: Mapping[str, Control]) -> None:
-    """Raise Unscored unless one of the controls was trained: those that were not are easily beaten."""
-    trained = {name: values for name, values in found.items() if rivals[name].trained}
-    if all(isinstance(values, Unscored) for values in trained.values()):
-        raise Unscored(f"no trained control has a score: {_reasons(trained)}")
+def _measured(rivals: Mapping[str, Control], score: Callable[[Control], Floats]) -> Resampled:
+    """What each control scores. Those that were trained come first, and where none of them has a score, no other is asked.
+
+    Raises Unscored then: controls that were not trained are easily beaten.
+    """
+    found = {name: _tried(partial(score, control)) for name, control in rivals.items() if control.trained}
+    if all(isinstance(values, Unscored) for values in found.values()):
+        raise Unscored(f"no trained control has a score: {_reasons(found)}")
+    others = {name: _tried(partial(score, control)) for name, control in rivals.items() if not control.trained}
+    return {name: (found | others)[name] for name in rivals}
 
 
 def token_entropy(trace: Trace, controls: Mapping[str, Control]) -> Estimate:

@@ -280,6 +280,12 @@ def test_what_is_no_reason_to_be_left_out_is_raised() -> None:
         )
 
 
+def test_controls_that_are_easily_beaten_are_not_asked_where_no_other_has_a_score() -> None:
+    random = Control(forbidden, forbidden, forbidden, trained=False, of_model=False)
+    with pytest.raises(Unscored, match="no trained control has a score: frozen: too dear"):
+        metric.of_trace("fvu", as_good_as(0.3), {"random_l0": random, "frozen": missing("too dear")})
+
+
 def test_an_sae_without_a_score_has_no_share_of_it() -> None:
     with pytest.raises(Unscored, match="the context that the SAE was trained on is unknown"):
         metric.of_trace("kl_retention", planted.make_trace(context_known=False), {"c": as_control(as_good_as(0.1))})
