@@ -96,13 +96,19 @@ class Known:
 
 
 def known(sae: LoadedSAE, world: World, sample: Sample) -> Known:
-    """Read an SAE on samples of a world. Raises Unscored for one without live latents, or of another width."""
+    """Read an SAE on samples of a world.
+
+    Raises Unscored for one of another width, for one without live latents, and for one that reconstructs no better than
+    the mean does: whatever its directions are, its latents do not stand for them.
+    """
     if sae.spec.d_in not in (None, world.dimensions):
         raise Unscored(f"the SAE reads {sae.spec.d_in} dimensions, {world.name} has {world.dimensions}", broken=True)
-    truth, latents = structure(world), _encoded(sae, sample.x)
+    truth, (latents, fvu) = structure(world), _encoded(sae, sample.x)
     live = np.flatnonzero(np.bincount(latents.indices, minlength=latents.shape[1]))
     if not len(live):
         raise Unscored("no latent is ever active")
+    if fvu >= 1:
+        raise Unscored(f"the SAE has an FVU of {fvu:.2f}: what its latents say is not what its directions are")
     directions, _ = sae.directions(latents.shape[1])
     side = sides(latents)
     own = sparse.csr_array(latents.tocsc()[:, live].multiply(side[live]).tocsr())
@@ -118,8 +124,15 @@ def _batches(x: Tensor) -> Iterator[Tensor]:
     return (x[start : start + BATCH] for start in range(0, len(x), BATCH))
 
 
-def _encoded(sae: LoadedSAE, x: Tensor) -> sparse.csr_array:
-    return stacked([to_sparse(sae.encode(part.to(sae.device))) for part in _batches(x)])
+def _encoded(sae: LoadedSAE, x: Tensor) -> tuple[sparse.csr_array, float]:
+    """Latents (sample, latent), and the fraction of variance unexplained."""
+    parts, error = list[sparse.csr_array](), 0.0
+    for part in _batches(x):
+        at = part.to(sae.device)
+        latents = sae.encode(at)
+        error += float((at - sae.decode(latents, at)).double().square().sum())
+        parts.append(to_sparse(latents))
+    return stacked(parts), error / float((x - x.mean(0)).double().square().sum())
 
 
 def _random(own: sparse.csr_array, x: Tensor, truth: Structure) -> Reading:

@@ -49,7 +49,8 @@ def test_the_truth_is_at_the_ceiling(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCORES)
 def test_random_directions_are_at_the_floor(name: str) -> None:
-    source = random_directions(told.drawn()[1].x, 120, 0.1, "a test")
+    x = told.drawn()[1].x
+    source = random_directions(x, 120, 0.1, "a test").fitted(x)
     if name in LOWEST - {"l0_error", "decoder_projection"} | {"splitting"}:
         with pytest.raises(Unscored, match="have a latent"):
             SCORES[name](told.read(source))
@@ -245,9 +246,24 @@ def test_nan_is_broken() -> None:
     assert found.value.broken
 
 
-@pytest.mark.parametrize("source", [Constant(1.0), Identity()], ids=["constant", "identity"])
-def test_what_is_always_on_never_scores_well(source: Any) -> None:
-    known = told.read(source)
+class Shuffled(Identity):
+    """Finds what is there, and writes something else."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        return told.oracle().encode(x)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return latents.roll(3, dims=1) @ told.oracle().directions
+
+
+@pytest.mark.parametrize("source", [Constant(1.0), Shuffled()], ids=["constant", "shuffled decoder"])
+def test_directions_that_latents_do_not_stand_for_are_not_looked_at(source: Any) -> None:
+    with pytest.raises(Unscored, match="the SAE has an FVU of"):
+        told.read(source)
+
+
+def test_what_is_always_on_never_scores_well() -> None:
+    known = told.read(Identity())
     assert metric.mcc(known).value < 0.25
     assert metric.coverage(known).value < 0.05
     estimate = metric.f1(known, "zero", "even")

@@ -36,7 +36,7 @@ def test_a_toy_has_activations_and_no_language_model(tmp_path: Path) -> None:
     sae = found.holder.sae(found.specs[0])
     rebuilt = found.documents.rebuilt(sae)
     assert rebuilt.error.sum() / rebuilt.signal.sum() < 0.1
-    for ask in (found.documents.trace, found.game.lineup, lambda sae: found.words.study(sae, "letters")):
+    for ask in (found.documents.trace, found.game.lineup):
         with pytest.raises(Unscored, match="toy:absorption is no language model"):
             ask(sae)
 

@@ -115,7 +115,9 @@ def cases_of(test: Callable[..., None]) -> Iterator[Case]:
 @cache
 def cases() -> tuple[Case, ...]:
     folder = ROOT / "suites"
-    modules = [importlib.import_module(f"suites.{path.stem}") for path in sorted(folder.glob("test_*.py"))]
+    # Not those of known features, which this model has none of: tests/metrics/test_known_truth.py has theirs.
+    names = [path.stem for path in sorted(folder.glob("test_*.py")) if path.stem != "test_known_truth"]
+    modules = [importlib.import_module(f"suites.{name}") for name in names]
     tests = [test for module in modules for test in vars(module).values() if inspect.isfunction(test)]
     return tuple(case for test in tests for case in cases_of(test))
 
