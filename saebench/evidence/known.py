@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
@@ -87,7 +86,7 @@ class Known:
         """(sample, feature) 1 where a feature is on."""
         return sparse.csc_array((self.features != 0).astype(np.float64))
 
-    def block(self, name: str) -> NDArray[np.bool_]:
+    def block(self, name: str) -> Bool[np.ndarray, " feature"]:
         """(feature,) which features are of a block of that name. Raises Unscored where the world has no such block."""
         names = [block.name for block in self.world.blocks]
         if name not in names:

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int, Shaped
 from numpy.typing import NDArray
 from scipy import sparse
 
 from saebench.record.score import Estimate, Unscored
-from saebench.stats.statistics import Floats, Ints, never_certain, proportion, ratio_of_sums
+from saebench.stats.statistics import Floats, never_certain, proportion, ratio_of_sums
 
 if TYPE_CHECKING:
     from saebench.evidence.known import Known, Reading
@@ -51,7 +51,7 @@ def slim(estimate: Estimate) -> Estimate:
     return replace(estimate, items={name: v for name, v in estimate.items.items() if name == "contribution"})
 
 
-def summed(cluster: Ints, values: NDArray[np.generic]) -> Floats:
+def summed(cluster: Int[np.ndarray, " item"], values: Shaped[np.ndarray, " item"]) -> Float[np.ndarray, " cluster"]:
     return np.asarray(np.bincount(cluster, weights=values.astype(np.float64)), dtype=np.float64)
 
 

@@ -1,6 +1,7 @@
 """Samples of a toy world in the place of words: the concepts are features that a child implies, and what is true is known."""
 
 import numpy as np
+from jaxtyping import Bool
 
 from saebench.evidence.words.concepts import ConceptSet, Plan
 from saebench.evidence.words.readings import Readings
@@ -32,6 +33,6 @@ def sampled_readings(world: World, sample: Sample, plan: Plan) -> Readings:
     return Readings(known, HOOK, words, ((),), sample.x[:, None])
 
 
-def world_implies(world: World) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+def world_implies(world: World) -> Bool[np.ndarray, " block"]:
     """(block,) whether no child of the block is on without its parent."""
     return np.array([getattr(block, "together", 1.0) == 1.0 for block in world.blocks])
