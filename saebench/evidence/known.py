@@ -65,6 +65,16 @@ class Reading:
         shape = (self.latents.shape[0], len(matched))
         return sparse.csc_array(sparse.coo_array((picked.data, (picked.row, columns[picked.col])), shape=shape))
 
+    @cached_property
+    def said(self) -> sparse.csc_array:
+        """(sample, feature) 1 where a feature's own latent is active."""
+        return sparse.csc_array((self.own != 0).astype(np.float64))
+
+    @cached_property
+    def nearest(self) -> tuple[Int[np.ndarray, " latent"], Float[np.ndarray, " latent"]]:
+        """(latent,) the feature whose direction is nearest, and the cosine with it."""
+        return self.cosines.argmax(axis=0), self.cosines.max(axis=0)
+
 
 @dataclass(frozen=True)
 class Known:
@@ -85,6 +95,15 @@ class Known:
     def on(self) -> sparse.csc_array:
         """(sample, feature) 1 where a feature is on."""
         return sparse.csc_array((self.features != 0).astype(np.float64))
+
+    @cached_property
+    def alone(self) -> sparse.csc_array:
+        """(sample, feature) 1 where a feature is on, and no child of it is."""
+        up = self.truth.parent
+        child = np.flatnonzero(up >= 0)
+        lines = sparse.csr_array((np.ones(len(child)), (child, up[child])), shape=(len(up), len(up)))
+        with_child = sparse.csc_array((self.on @ lines) > 0).astype(np.float64)
+        return sparse.csc_array(self.on - self.on.multiply(with_child))
 
     def block(self, name: str) -> Bool[np.ndarray, " feature"]:
         """(feature,) which features are of a block of that name. Raises Unscored where the world has no such block."""

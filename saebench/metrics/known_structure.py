@@ -28,8 +28,8 @@ Pairs = tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]
 
 def _pairs(known: Known, block: str | None, depth: int | None = None) -> Pairs:
     """Parents and their children, of one block or of all in which the child implies its parent; both usable."""
-    chosen = _implied(known) if block is None else known.block(block)
-    has = (known.truth.parent >= 0) & chosen & known.usable
+    children = known.truth.implying if block is None else (known.truth.parent >= 0) & known.block(block)
+    has = children & known.usable
     if depth is not None:
         has &= known.truth.depth == depth
     child = np.flatnonzero(has)
@@ -38,12 +38,6 @@ def _pairs(known: Known, block: str | None, depth: int | None = None) -> Pairs:
     if not kept.any():
         raise Unscored(f"the world {known.world.name} has no parents with children")
     return parent[kept], child[kept]
-
-
-def _implied(known: Known) -> Bools:
-    """(feature,) of blocks in which no child is on without its parent."""
-    always = [getattr(block, "together", 1.0) == 1.0 for block in known.world.blocks]
-    return np.asarray(np.array(always)[known.truth.block])
 
 
 def absorption(known: Known, measure: str, block: str | None = None, depth: int | None = None) -> Estimate:
@@ -56,38 +50,40 @@ def absorption(known: Known, measure: str, block: str | None = None, depth: int 
     fewer than four pairs count.
     """
     parent, child = _pairs(known, block, depth)
-    own, firing = known.sae.own, sparse.csc_array((known.sae.own != 0).astype(np.float64))
-    value, size = (firing, known.on) if measure == "firing" else (own, known.features)
-    with_child, alone = _means(known, value, size, parent, child)
-    fires = _means(known, firing, known.on, parent, child)[1]
-    counts = np.isfinite(with_child) & (fires >= COMPETENT) & (known.sae.cosine[parent] >= COMPETENT)
-    if counts.sum() < FEWEST_PAIRS:
-        raise Unscored(f"{counts.sum()} of {len(parent)} parents have a latent of their own: fewer than {FEWEST_PAIRS}")
+    fires = _means(known, known.sae.said, known.on, parent, child)
+    with_child, alone = fires if measure == "firing" else _means(known, known.sae.own, known.features, parent, child)
+    own = (np.nan_to_num(fires[1]) >= COMPETENT) & (known.sae.cosine[parent] >= COMPETENT)
+    counts = np.isfinite(with_child) & own
     each = np.where(counts, 1 - with_child / np.where(counts, alone, 1.0), 0.0)
-    found = _of_pairs(known, parent, each, counts, f"known_truth.absorption of {measure}")
+    found = _of_pairs(known, parent, each, counts, "parents", f"known_truth.absorption of {measure}")
     return replace(found, controls={**found.controls, "pairs": float(len(parent))})
 
 
 def _means(
     known: Known, value: sparse.csc_array, size: sparse.csc_array, parent: Ints, child: Ints
 ) -> tuple[Floats, Floats]:
-    """(pair,) the parent's latent per `size` of the parent, where both are on, and where it is on without a child."""
-    up = known.truth.parent
-    has = np.flatnonzero(up >= 0)
-    lines = sparse.csr_array((np.ones(len(has)), (has, up[has])), shape=(len(up), len(up)))
-    any_child = sparse.csc_array((known.on @ lines) > 0).astype(np.float64)
+    """(pair,) the parent's latent per `size` of the parent, where both are on, and where it is on without a child.
+
+    NaN where there are too few samples.
+    """
     both = known.on[:, parent].multiply(known.on[:, child])
-    alone = known.on[:, parent] - known.on[:, parent].multiply(any_child[:, parent])
-    found = []
-    for samples in (both, alone):
-        total, of = (np.asarray(samples.multiply(m[:, parent]).sum(axis=0)).ravel() for m in (value, size))
-        enough = np.asarray(samples.sum(axis=0)).ravel() >= FEWEST_SAMPLES
-        found.append(np.where(enough, total / np.where(enough, of, 1.0), np.nan))
-    return found[0], np.nan_to_num(found[1], nan=0.0)
+    return _mean(both, value[:, parent], size[:, parent]), _mean(
+        known.alone[:, parent], value[:, parent], size[:, parent]
+    )
 
 
-def _of_pairs(known: Known, parent: Ints, each: Floats, counts: Bools, purpose: str) -> Estimate:
-    """Mean over pairs, with its interval over trees."""
+def _mean(samples: sparse.csc_array, value: sparse.csc_array, size: sparse.csc_array) -> Floats:
+    count, total, of = (
+        np.asarray(m.sum(axis=0)).ravel() for m in (samples, *(samples.multiply(m) for m in (value, size)))
+    )
+    enough = count >= FEWEST_SAMPLES
+    return np.where(enough, total / np.where(enough, of, 1.0), np.nan)
+
+
+def _of_pairs(known: Known, parent: Ints, each: Floats, counts: Bools, whose: str, purpose: str) -> Estimate:
+    """Mean over pairs that count, with its interval over trees. Raises Unscored where they are too few."""
+    if counts.sum() < FEWEST_PAIRS:
+        raise Unscored(f"{counts.sum()} of {len(parent)} {whose} have a latent of their own: fewer than {FEWEST_PAIRS}")
     _, cluster = np.unique(known.truth.cluster[parent[counts]], return_inverse=True)
     sums = [summed(cluster, weights) for weights in (each[counts], np.ones(int(counts.sum())))]
     return never_certain(slim(ratio_of_sums(sums[0], sums[1], purpose=purpose, n_unit="tree")), 0.0, 1.0)
@@ -99,12 +95,8 @@ def absorbed_direction(known: Known, block: str | None = None) -> Estimate:
     Both by least squares from the latent's decoder direction. Children count whose latent has a cosine of at least .5.
     """
     parent, child = _pairs(known, block)
-    counts = known.sae.cosine[child] >= COMPETENT
-    if counts.sum() < FEWEST_PAIRS:
-        raise Unscored(f"{counts.sum()} of {len(child)} children have a latent of their own: fewer than {FEWEST_PAIRS}")
-    along_parent, along_child = _shares(known, parent, child, known.sae.latent_of[child])
-    each = np.where(counts, along_parent / np.where(counts, along_child, 1.0), 0.0)
-    return _of_pairs(known, parent, each, counts, "known_truth.absorbed_direction")
+    counts, each = _mixed_in(known, child, parent)
+    return _of_pairs(known, parent, each, counts, "children", "known_truth.absorbed_direction")
 
 
 def hedging(known: Known, block: str | None = None) -> Estimate:
@@ -113,21 +105,18 @@ def hedging(known: Known, block: str | None = None) -> Estimate:
     After Chanin, Dulka and Garriga-Alonso (arXiv 2505.11756). Parents count whose latent has a cosine of at least .5.
     """
     parent, child = _pairs(known, block)
-    counts = known.sae.cosine[parent] >= COMPETENT
-    if counts.sum() < FEWEST_PAIRS:
-        raise Unscored(f"{counts.sum()} of {len(parent)} parents have a latent of their own: fewer than {FEWEST_PAIRS}")
-    along_parent, along_child = _shares(known, parent, child, known.sae.latent_of[parent])
-    each = np.where(counts, along_child / np.where(counts, along_parent, 1.0), 0.0)
-    return _of_pairs(known, parent, each, counts, "known_truth.hedging")
+    counts, each = _mixed_in(known, parent, child)
+    return _of_pairs(known, parent, each, counts, "parents", "known_truth.hedging")
 
 
-def _shares(known: Known, parent: Ints, child: Ints, latent: Ints) -> tuple[Floats, Floats]:
-    """(pair,) coefficients of a latent's direction on that of the parent and that of the child, by least squares."""
-    rows = known.truth.directions.double().numpy()
-    cosine = (rows[parent] * rows[child]).sum(axis=1)
-    with_parent, with_child = known.sae.cosines[parent, latent], known.sae.cosines[child, latent]
-    left = 1 - cosine**2
-    return (with_parent - cosine * with_child) / left, (with_child - cosine * with_parent) / left
+def _mixed_in(known: Known, own: Ints, other: Ints) -> tuple[Bools, Floats]:
+    """(pair,) which features `own` have a latent, and its share along `other` over that along `own`, by least squares."""
+    rows, latent = known.truth.directions.double().numpy(), known.sae.latent_of[own]
+    cosine = (rows[own] * rows[other]).sum(axis=1)
+    with_own, with_other = known.sae.cosines[own, latent], known.sae.cosines[other, latent]
+    counts = known.sae.cosine[own] >= COMPETENT
+    along_own = np.where(counts, with_own - cosine * with_other, 1.0)
+    return counts, np.where(counts, (with_other - cosine * with_own) / along_own, 0.0)
 
 
 def composition(known: Known, block: str) -> Estimate:

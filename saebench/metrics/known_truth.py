@@ -132,15 +132,15 @@ def uniqueness(known: Known) -> Estimate:
 
     A latent's feature is the nearest, if it is nearer than all but a twentieth of random directions are to theirs.
     """
-    best, near = known.sae.cosines.argmax(axis=0), known.sae.cosines.max(axis=0)
-    has = near > np.quantile(known.random.cosines.max(axis=0), 0.95)
+    best, near = known.sae.nearest
+    has = near > np.quantile(known.random.nearest[1], 0.95)
     others = np.bincount(best[has], minlength=len(known.usable))
     return proportion(int((has & (others[best] == 1)).sum()), len(best), n_unit="latent")
 
 
 def splitting(known: Known) -> Estimate:
     """Latents per feature, of the features that any latent belongs to with a cosine of at least .7; 1 = not split."""
-    best, near = known.sae.cosines.argmax(axis=0), known.sae.cosines.max(axis=0)
+    best, near = known.sae.nearest
     each = np.bincount(best[near >= LIKE], minlength=len(known.usable)).astype(np.float64)
     if (known.usable & (each > 0)).sum() < 2:
         raise Unscored(f"{int((each > 0).sum())} features have a latent with a cosine of at least {LIKE}")

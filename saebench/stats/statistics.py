@@ -50,8 +50,12 @@ def repetition() -> int:
 
 def seed_of(purpose: str) -> int:
     """A seed derived from what it is for and from the repetition, never from what was drawn before."""
-    text = f"{purpose}, repetition {repetition()}" if repetition() else purpose
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+    return fixed_seed_of(f"{purpose}, repetition {repetition()}" if repetition() else purpose)
+
+
+def fixed_seed_of(purpose: str) -> int:
+    """The same in every repetition, for what is not to be drawn anew."""
+    return int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:4], "big")
 
 
 def times_drawn(n: int, purpose: str, resamples: int) -> Floats:

@@ -10,8 +10,9 @@ from sae_lens.synthetic import ActivationGenerator, generate_random_low_rank_cor
 from scipy import sparse
 from torch import Tensor
 
+from saebench.stats.statistics import fixed_seed_of
 from saebench.toy.structure import forest, structure
-from saebench.toy.worlds import Atoms, Block, Forest, Independent, Pairs, World, seed
+from saebench.toy.worlds import Atoms, Block, Forest, Independent, Pairs, World
 
 AT_ONCE = 4096
 """Samples that are generated at a time."""
@@ -50,7 +51,7 @@ def training_rows(world: World, count: int) -> Float[Tensor, "sample d"]:
 
 def _part(world: World, purpose: str, at: int) -> tuple[Tensor, sparse.csr_array]:
     with torch.random.fork_rng(devices=[]):  # sae-lens draws from torch's own generator
-        torch.manual_seed(seed(f"{world.name} {purpose} {at}"))
+        torch.manual_seed(fixed_seed_of(f"toy {world.name} {purpose} {at}"))
         values = torch.cat([_values(block, AT_ONCE) for block in world.blocks], dim=1)
     x = values @ structure(world).directions
     if world.curve:
@@ -61,7 +62,7 @@ def _part(world: World, purpose: str, at: int) -> tuple[Tensor, sparse.csr_array
 @lru_cache(maxsize=4)
 def curve(world: World) -> Float[Tensor, "position d"]:
     """(position, d) what is added at each position: a turn and a half of a helix in three random directions."""
-    generator = torch.Generator().manual_seed(seed(f"curve of {world.name}"))
+    generator = torch.Generator().manual_seed(fixed_seed_of(f"toy curve of {world.name}"))
     axes = torch.linalg.qr(torch.randn(world.dimensions, 3, generator=generator, dtype=torch.float64)).Q.T
     share = torch.arange(world.positions, dtype=torch.float64) / world.positions
     turns = torch.stack([torch.cos(3 * torch.pi * share), torch.sin(3 * torch.pi * share), 2 * share - 1], dim=1)
@@ -87,7 +88,7 @@ def _generator(block: Forest | Independent) -> ActivationGenerator:
         return ActivationGenerator(block.features, zipf(block.features, block.most, block.least))
     trees = forest(block)
     correlation = generate_random_low_rank_correlation_matrix(
-        block.features, block.rank, block.correlation, seed=seed(f"correlation {block.name}")
+        block.features, block.rank, block.correlation, seed=fixed_seed_of(f"toy correlation {block.name}")
     )
     return ActivationGenerator(
         block.features, _of_forest(block), modify_activations=trees.modifier, correlation_matrix=correlation
@@ -106,7 +107,7 @@ def _of_forest(block: Forest) -> Tensor:
     parent = structure(world).parent
     in_tree = np.zeros(block.features, dtype=bool)
     in_tree[parent[parent >= 0]] = in_tree[parent >= 0] = True
-    generator = torch.Generator().manual_seed(seed(f"children {block.name}"))
+    generator = torch.Generator().manual_seed(fixed_seed_of(f"toy children {block.name}"))
     low, high = block.child
     found = low + (high - low) * torch.rand(block.features, generator=generator)
     roots, alone = torch.from_numpy((parent < 0) & in_tree), torch.from_numpy(~in_tree)

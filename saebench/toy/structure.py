@@ -5,12 +5,12 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from sae_lens.synthetic import Hierarchy, HierarchyConfig, HierarchyNode, generate_hierarchy
 from torch import Tensor
 
-from saebench.stats.statistics import Ints
-from saebench.toy.worlds import Atoms, Block, Forest, Pairs, World, seed
+from saebench.stats.statistics import Ints, fixed_seed_of
+from saebench.toy.worlds import Atoms, Block, Forest, Pairs, World
 
 NONE = -1
 
@@ -31,6 +31,8 @@ class Structure:
     """Number of the world's block."""
     group: Int[np.ndarray, " feature"]
     """0 and 1 for atoms of the first and of the second group; `NONE` for others."""
+    implying: Bool[np.ndarray, " feature"]
+    """Children that are never on without their parent."""
 
 
 @lru_cache(maxsize=8)
@@ -44,12 +46,14 @@ def structure(world: World) -> Structure:
         blocks.append(np.full(block.width, number))
         start += block.width
     parent, group, at = (np.concatenate(each) for each in (parents, groups, blocks))
-    return Structure(_directions(world), parent, _depth(parent), _clusters(parent, group, at), at, group)
+    always = np.array([getattr(block, "together", 1.0) == 1.0 for block in world.blocks])
+    implying = (parent >= 0) & always[at]
+    return Structure(_directions(world), parent, _depth(parent), _clusters(parent, group, at), at, group, implying)
 
 
 def _directions(world: World) -> Tensor:
     """Orthogonal where there is room, else random: in fewer dimensions than features none are much further apart."""
-    generator = torch.Generator().manual_seed(seed(f"directions of {world.name}"))
+    generator = torch.Generator().manual_seed(fixed_seed_of(f"toy directions of {world.name}"))
     rows = torch.randn(world.features, world.dimensions, generator=generator, dtype=torch.float64)
     if world.features <= world.dimensions:
         rows = torch.linalg.qr(rows.T).Q.T
@@ -102,4 +106,4 @@ def forest(block: Forest) -> Hierarchy:
         total_root_nodes=block.trees, branching_factor=block.branching, max_depth=block.depth,
         mutually_exclusive_portion=block.exclusive,
     )  # fmt: skip
-    return generate_hierarchy(block.features, config, seed=seed(f"forest {block.name}"))
+    return generate_hierarchy(block.features, config, seed=fixed_seed_of(f"toy forest {block.name}"))

@@ -135,11 +135,6 @@ class World:
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
-def seed(purpose: str) -> int:
-    """Derived from what it is for, and the same in every repetition: a world is one."""
-    return int.from_bytes(hashlib.sha256(f"toy {purpose}".encode()).digest()[:4], "big")
-
-
 def is_toy(model: str) -> bool:
     """Whether a model's name is that of a world."""
     return model.startswith(PREFIX)

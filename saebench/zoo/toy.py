@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -70,7 +71,7 @@ def _controls(l0: int, width: int) -> Iterator[Member]:
 
 def build_toy() -> None:
     """Train whatever is missing, two at a time on two cores."""
-    begun, missing = time.time(), [recipe for recipe in recipes() if not _there(recipe)]
+    begun, missing = time.time(), [recipe for recipe in recipes() if not (_folder(recipe) / "cfg.json").exists()]
     os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
     with multiprocessing.get_context("spawn").Pool(os.cpu_count() or 2) as pool:
         for number, told in enumerate(pool.imap_unordered(_train, missing), 1):
@@ -78,9 +79,9 @@ def build_toy() -> None:
     print(f"toy: {len(missing)} SAEs in {(time.time() - begun) / 60:.0f} minutes", flush=True)
 
 
-def _there(recipe: Recipe) -> bool:
+def _folder(recipe: Recipe) -> Path:
     world, member = recipe
-    return (fixtures_dir() / "toy" / "saes" / world.name / member.name / "cfg.json").exists()
+    return fixtures_dir() / "toy" / "saes" / world.name / member.name
 
 
 def _train(recipe: Recipe) -> str:
@@ -95,9 +96,7 @@ def _train(recipe: Recipe) -> str:
         # As behind BOS: the first half of the positions.
         "context_size": world.positions // 2 + 1 if world.positions > 1 else None,
     }  # fmt: skip
-    for key, value in facts.items():
-        setattr(sae.cfg.metadata, key, value)
-    save(sae, fixtures_dir() / "toy" / "saes" / world.name / member.name)
+    save(sae, _folder(recipe), facts)
     return f"{world.name}/{member.name}: {time.time() - begun:.0f} s"
 
 

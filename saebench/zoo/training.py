@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -49,16 +50,16 @@ def train_one(zoo: Zoo, name: str, work: Path) -> None:
         "trained_on": member.data, "tokens_seen": zoo.samples, "seed": member.seed, "aimed_l0": member.l0,
         "decoder": member.decoder, "commit": provenance()[0],
     }  # fmt: skip
-    for key, value in facts.items():
-        setattr(sae.cfg.metadata, key, value)
-    save(sae.to("cpu"), zoo.folder(member))
+    save(sae.to("cpu"), zoo.folder(member), facts)
     print(f"{zoo.family}: {name} trained in {time.time() - begun:.0f} s", flush=True)
 
 
-def save(sae: Any, folder: Path) -> None:
-    """As sae-lens saves it for inference, in half precision, all at once."""
+def save(sae: Any, folder: Path, facts: Mapping[str, Any]) -> None:
+    """As sae-lens saves it for inference, in half precision, all at once; with what its maker knows of it."""
     from safetensors.torch import load_file, save_file
 
+    for key, value in facts.items():
+        setattr(sae.cfg.metadata, key, value)
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,7 +1,6 @@
 """Samples of a toy world in the place of words: the concepts are features that a child implies, and what is true is known."""
 
 import numpy as np
-from jaxtyping import Bool
 
 from saebench.evidence.words.concepts import ConceptSet, Plan
 from saebench.evidence.words.readings import Readings
@@ -21,8 +20,7 @@ def sampled_plan(world: World, count: int) -> Plan:
 def sampled_readings(world: World, sample: Sample, plan: Plan) -> Readings:
     """Each sample is read once. Raises Unscored where no feature of the world is another's parent."""
     truth, on = structure(world), (sample.features != 0).tocsc()
-    children = (truth.parent >= 0) & world_implies(world)[truth.block]
-    parents = np.unique(truth.parent[children])
+    parents = np.unique(truth.parent[truth.implying])
     if not len(parents):
         raise Unscored(f"the world {world.name} has no parents with children")
     rows = [on.indices[on.indptr[parent] : on.indptr[parent + 1]] for parent in parents]
@@ -31,8 +29,3 @@ def sampled_readings(world: World, sample: Sample, plan: Plan) -> Readings:
     concepts = ConceptSet(plan.concepts.name, plan.concepts.template, members, plan.concepts.about)
     known = Plan(concepts, plan.filter, plan.prefixes, plan.examples, plan.most)
     return Readings(known, HOOK, words, ((),), sample.x[:, None])
-
-
-def world_implies(world: World) -> Bool[np.ndarray, " block"]:
-    """(block,) whether no child of the block is on without its parent."""
-    return np.array([getattr(block, "together", 1.0) == 1.0 for block in world.blocks])
