@@ -90,10 +90,12 @@ class SuiteRun:
 
     def _deselect(self, items: list[pytest.Item]) -> None:
         """What asks for known features is not asked of SAEs whose features nobody knows."""
-        apart = [item for item in items if unknowable(item, self.prepare)]
+        kept, apart = list[pytest.Item](), list[pytest.Item]()
+        for item in items:
+            (apart if unknowable(item, self.prepare) else kept).append(item)
         if apart:
             self.config.hook.pytest_deselected(items=apart)
-            items[:] = [item for item in items if item not in apart]
+            items[:] = kept
 
     def _check_gate(self, chosen: list[pytest.Item]) -> None:
         """What the gate names must be there, and it must know how many scores are compared."""

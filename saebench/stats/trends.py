@@ -82,15 +82,13 @@ def spearman(values: Sequence[float], truth: Sequence[float]) -> tuple[float, fl
 
 
 def spearman_interval(values: Sequence[float], truth: Sequence[float]) -> tuple[float, float]:
-    """The 95% interval of Spearman's rho, with pairs drawn anew."""
-    own, other = (np.asarray(side, dtype=np.float64) for side in (values, truth))
-    rng = np.random.default_rng(seed_of(f"{len(own)} pairs drawn anew"))
-    found = []
-    for rows in rng.integers(len(own), size=(RESAMPLES, len(own))):
-        one, two = _centred_ranks(own[rows].tolist()), _centred_ranks(other[rows].tolist())
-        norm = float(np.sqrt((one @ one) * (two @ two)))
-        found.append(float(one @ two) / norm if norm else 0.0)
-    low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    """The 95% interval of Spearman's rho, with pairs drawn anew; rho is 0 where either does not vary."""
+    rng = np.random.default_rng(seed_of(f"{len(values)} pairs drawn anew"))
+    rows = rng.integers(len(values), size=(RESAMPLES, len(values)))
+    own, other = (_centred_ranks(np.asarray(side, dtype=np.float64)[rows]) for side in (values, truth))
+    norm = np.sqrt((own**2).sum(axis=-1) * (other**2).sum(axis=-1))
+    rho = np.where(norm > 0, (own * other).sum(axis=-1) / np.where(norm > 0, norm, 1.0), 0.0)
+    low, high = np.quantile(rho, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 
@@ -119,10 +117,11 @@ def separation(groups: Sequence[Sequence[float]]) -> tuple[float, float]:
     return (float(np.sqrt(between / inside)) if inside > ROUNDED_SHARE * total else np.inf), p
 
 
-def _centred_ranks(values: Sequence[float]) -> Floats:
-    """Ranks around zero; equal values share theirs."""
+def _centred_ranks(values: Sequence[float] | Floats) -> Floats:
+    """Ranks around zero, along the last axis; equal values share theirs."""
     array = np.asarray(values, dtype=np.float64)
-    ranks: Floats = (array[:, None] > array).sum(axis=1) - (array[:, None] < array).sum(axis=1) + 0.0
+    one, other = array[..., :, None], array[..., None, :]
+    ranks: Floats = (one > other).sum(axis=-1) - (one < other).sum(axis=-1) + 0.0
     return ranks
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -148,7 +149,8 @@ def has(world: World, *, pairs: str | None = None, groups: str | None = None) ->
 
 def worlds(folder: Path | None = None) -> dict[str, World]:
     """All worlds by name."""
-    return {path.stem: _read(path) for path in sorted((folder or fixtures_dir() / "toy").glob("*.toml"))}
+    paths = sorted((folder or fixtures_dir() / "toy").glob("*.toml"))
+    return {path.stem: _read(path, path.stat().st_mtime_ns) for path in paths}
 
 
 def world_of(model: str) -> World:
@@ -159,8 +161,9 @@ def world_of(model: str) -> World:
     return known[name]
 
 
-def _read(path: Path) -> World:
-    """Raises ValueError with one sentence where a file is no world."""
+@cache
+def _read(path: Path, changed: int) -> World:
+    """Read once as long as it stays as it is. Raises ValueError with one sentence where a file is no world."""
     table = read_toml(path)
     try:
         blocks = tuple(_block(dict(block)) for block in table.pop("block"))
