@@ -11,7 +11,7 @@ from saebench.record.score import Score
 
 ACROSS, WIDTH, ROW = 3, 190, 17
 READING = (
-    "Bars: 95% intervals. Dashed: floor and ceiling, what a useless and a perfect SAE get. No point: not evaluable."
+    "Bars: 95% intervals. Dashed: floor and ceiling, what a useless and a perfect SAE get. No point: no score."
 )
 
 
