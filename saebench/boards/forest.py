@@ -10,9 +10,7 @@ from saebench.record.columns import Column
 from saebench.record.score import Score
 
 ACROSS, WIDTH, ROW = 3, 190, 17
-READING = (
-    "Bars: 95% intervals. Dashed: floor and ceiling, what a useless and a perfect SAE get. No point: no score."
-)
+READING = "Bars: 95% intervals. Dashed: floor and ceiling, what a useless and a perfect SAE get. No point: no score."
 
 
 def forest(table: Table, look: Looks) -> Spec | None:
