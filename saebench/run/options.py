@@ -19,6 +19,8 @@ class Options:
     """Of the language model."""
     context: int | None = None
     """Tokens per document."""
+    labels: str | None = None
+    """What `--sae-labels` says."""
 
     @property
     def sizes(self) -> Budget:

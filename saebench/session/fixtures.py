@@ -45,6 +45,12 @@ def concepts() -> str:
     return LETTERS
 
 
+@pytest.fixture
+def pooling() -> str:
+    """How `labelled` texts are read: at the last token; parametrize a test with it for the mean over tokens."""
+    return "last"
+
+
 def fixture_of(one: Declared) -> Callable[..., Any]:
     """Evidence as a fixture: it depends on those of its arguments that the run has no service for."""
     needs = ["sae", *(name for name in one.arguments if name not in SERVICES and name != "sae")]

@@ -33,6 +33,9 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--sae-model", metavar="NAME", help="language model to run, by name or folder. Default: the SAE's own")
     add("--sae-corpus", metavar="TEXTS", help=(
         "texts to read: a .txt or .jsonl file, or ORG/DATASET of the hub. Default: what the SAE's family says"))  # fmt: skip
+    add("--sae-labels", metavar="TEXTS", help=(
+        "labelled texts: a .csv or .jsonl file with a column of texts and one of labels, or a name in fixtures/labels/. "
+        "Default: the embedded world's own, else sae-probes"))  # fmt: skip
     add("--sae-context", type=int, metavar="TOKENS", help=(
         "tokens of a document that are read: how far beyond its training context an SAE is followed. "
         f"Default: {CONTEXT}, or twice the training context if that is more"))  # fmt: skip

@@ -1,0 +1,63 @@
+"""Latents of an SAE at labelled texts, sparse from the first batch on."""
+
+import numpy as np
+from jaxtyping import Int
+from scipy import sparse
+
+from saebench.evidence.labels.probing import Labelled
+from saebench.evidence.labels.readings import Readings
+from saebench.record.score import Unscored
+from saebench.saes.sae import LoadedSAE
+from saebench.saes.sparsity import MOST_ACTIVE, to_sparse
+from saebench.subject.batches import Batch
+
+BATCH = 2048
+"""Rows per encoding; scores do not depend on it."""
+
+
+def labelled(sae: LoadedSAE, readings: Readings, random: LoadedSAE | None) -> Labelled:
+    """Encode every text once. Raises Unscored for an SAE of another width, or one that is too dense."""
+    if sae.spec.d_in not in (None, readings.x.shape[1]):
+        raise Unscored(f"the SAE reads {sae.spec.d_in} dimensions, the model has {readings.x.shape[1]}", broken=True)
+    return Labelled(readings, latents_of(sae, readings), None if random is None else latents_of(random, readings))
+
+
+def latents_of(sae: LoadedSAE, readings: Readings) -> sparse.csr_array:
+    """(text, latent) latents, or their mean over a text's tokens, each in units of its mean where it is active."""
+    taken = 0
+
+    def some(at: slice) -> tuple[sparse.coo_array, int]:
+        nonlocal taken
+        x = readings.x[at].float().to(sae.device)
+        summed = _summed(to_sparse(sae.encode(x)), readings.text_of[at])
+        taken += summed.nnz
+        if taken > MOST_ACTIVE:
+            raise Unscored(f"more than {MOST_ACTIVE:,} latents are active on labelled texts, which are not kept")
+        return summed.tocoo(), int(readings.text_of[at][0])
+
+    parts = Batch(BATCH).over(len(readings.x), some)
+    texts = np.concatenate([part.row + first for part, first in parts])
+    latents, values = (np.concatenate([getattr(part, name) for part, _ in parts]) for name in ("col", "data"))
+    # What stands in two batches of a text is added up.
+    shape = (len(readings.set_of), parts[0][0].shape[1])
+    total = sparse.csr_array((values.astype(np.float64), (texts, latents)), shape=shape)
+    count = np.bincount(readings.text_of, minlength=shape[0])
+    total.data /= count[np.repeat(np.arange(shape[0]), np.diff(total.indptr))]
+    return in_own_units(total)
+
+
+def _summed(latents: sparse.csr_array, text_of: Int[np.ndarray, " row"]) -> sparse.csr_array:
+    """(text, latent) sums over the rows of a batch, of the texts from its first one on."""
+    place = text_of - text_of[0]
+    onto = sparse.csr_array((np.ones(len(place), dtype=np.float32), (place, np.arange(len(place)))))
+    return sparse.csr_array(onto @ latents)
+
+
+def in_own_units(latents: sparse.csr_array) -> sparse.csr_array:
+    """Each latent over its mean magnitude where it is active."""
+    d_sae = latents.shape[1]
+    total = np.bincount(latents.indices, weights=np.abs(latents.data), minlength=d_sae)
+    count = np.bincount(latents.indices, minlength=d_sae)
+    mean = np.where(count > 0, total / np.maximum(count, 1), 1.0)
+    data = latents.data / np.where(mean > 0, mean, 1.0)[latents.indices]
+    return sparse.csr_array((data, latents.indices, latents.indptr), shape=latents.shape)

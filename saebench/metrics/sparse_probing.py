@@ -1,0 +1,212 @@
+"""What can be read of labelled texts with a few latents, with all of them, and without the SAE."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from scipy import sparse
+
+from saebench.evidence.labels.probing import (
+    Gram,
+    Labelled,
+    Layout,
+    Said,
+    Selection,
+    asked,
+    choose,
+    on_all,
+    on_latents,
+    shuffled,
+)
+from saebench.evidence.labels.ranks import f1, resampled_auc
+from saebench.record.score import Estimate, Unscored
+from saebench.stats.statistics import Floats, bootstrap
+from saebench.stats.two_stage import mean_of_clusters
+
+RESAMPLES = 200
+"""Of the texts of each set."""
+CHANCE = 0.5
+SPAN = (0.0, 1.0)
+
+
+def auc(labelled: Labelled, k: int, selection: Selection = "deviation") -> Estimate:
+    """AUC on test texts of logistic probes on k latents that are chosen for each labelled set, mean over sets.
+
+    "Are Sparse Autoencoders Useful?" (Kantamneni et al. 2025, arXiv 2502.16681). Latents and weights are learned from
+    train texts, how much weights are held back is chosen on validation texts. The floor is the better of random
+    directions, as many and as sparse, and of labels that were dealt out anew; the ceiling is the probe on the
+    activation itself. The encoder alone is asked: an SAE with a useless decoder has the same score.
+    """
+    said = _few(labelled, k, selection)
+    estimate = _mean(said, said.auc, f"sparse_probing.auc.{k}.{selection}")
+    assert said.latents is not None
+    chosen = np.array([" ".join(map(str, row)) for row in said.latents])
+    return _between(labelled, replace(estimate, items={**estimate.items, "latents": chosen}), k, selection)
+
+
+def weighted_f1(labelled: Labelled, k: int, selection: Selection = "deviation") -> Estimate:
+    """F1 on test texts, of both classes weighted by their texts, of logistic probes on k latents, mean over labelled sets.
+
+    As the package sae-probes takes it (arXiv 2502.16681); the probes are those of `sparse_probing.auc`.
+    """
+    said = _few(labelled, k, selection)
+    values = _f1(said)
+    items = {"contribution": values, "total": np.ones_like(values)}
+    estimate = bootstrap(
+        items,
+        lambda s: s["contribution"] / s["total"],
+        purpose=f"sparse_probing.f1.{k}.{selection}",
+        n_unit="labelled set",
+    )
+    controls = {name: float(_f1(few).mean()) for name, few in _floors(labelled, k, selection).items()}
+    named = {"item": np.array(said.names), "contribution": values}
+    return replace(
+        estimate,
+        items=named,
+        floor=max(controls.values()),
+        ceiling=float(_f1(_dense(labelled)).mean()),
+        controls=controls,
+    )
+
+
+def auc_all(labelled: Labelled) -> Estimate:
+    """AUC on test texts of logistic probes on all latents, mean over labelled sets.
+
+    Weights are held back (L2), how much is chosen on validation texts and never on test texts. The floor is the same
+    probe on random directions, as many and as sparse; the ceiling is the probe on the activation itself, which an SAE
+    can only surpass by chance or because its latents are easier to learn from.
+    """
+    said, controls = _everything(labelled), dict[str, float]()
+    estimate = _mean(said, said.auc, "sparse_probing.auc_all")
+    if labelled.random is not None:
+        controls["random_directions"] = float(_random_all(labelled).auc.mean())
+    found = replace(estimate, controls={**estimate.controls, **controls}, ceiling=float(_dense(labelled).auc.mean()))
+    return replace(found, floor=max(controls.values(), default=CHANCE))
+
+
+def dense_auc(labelled: Labelled) -> Estimate:
+    """AUC on test texts of logistic probes on the model's own activation, mean over labelled sets: what SAEs are held against."""
+    said = _dense(labelled)
+    return replace(_mean(said, said.auc, "sparse_probing.dense_auc"), floor=CHANCE, ceiling=1.0)
+
+
+def gap(labelled: Labelled) -> Estimate:
+    """How much better, in AUC on test texts, a probe on the activation is than one on all latents, mean over labelled sets.
+
+    Both are learned in the same way from the same texts. Where it is above 0, something that the activation says of the
+    texts is lost in the latents, or harder to learn from them.
+    """
+    dense, own = _dense(labelled), _everything(labelled)
+    difference = dense.auc - own.auc
+    purpose = "sparse_probing.gap"
+    drawn = _resampled(dense, purpose) - _resampled(own, purpose)
+    estimate = mean_of_clusters(
+        difference, drawn, list(dense.names), purpose=purpose, n_unit="labelled set", span=(-1.0, 1.0)
+    )
+    few = _few(labelled, 5, "deviation")
+    assert few.latents is not None
+    items = {
+        **estimate.items,
+        "dense": dense.auc,
+        "all": own.auc,
+        "latents": np.array([" ".join(map(str, row)) for row in few.latents]),
+    }
+    floor = None if labelled.random is None else float((dense.auc - _random_all(labelled).auc).mean())
+    return replace(estimate, items=items, floor=floor)
+
+
+def transfer(labelled: Labelled) -> Estimate:
+    """AUC of probes on all latents on a second set of the same question, which nothing was learned from, mean over pairs.
+
+    The same question in another language, of other people, or of another kind of text (arXiv 2502.16681, section 5).
+    The ceiling is the probe on the activation itself, learned from the same texts; the controls tell both on the first
+    set, so that what each of them loses can be seen.
+    """
+    readings = labelled.readings
+    pairs = [(readings.names.index(a), readings.names.index(b)) for a, b in readings.plan.transfer]
+    if len(pairs) < 2:
+        raise Unscored("the labelled texts have fewer than two pairs of sets with the same question")
+    dense, own = (_moved(labelled, pairs, who) for who in ("dense", "all"))
+    estimate = _mean(own, own.auc, "sparse_probing.transfer")
+    first = [asked(readings).index(a) for a, _ in pairs]
+    controls = {
+        "at home": float(_everything(labelled).auc[first].mean()), "dense at home": float(_dense(labelled).auc[first].mean()),
+    }  # fmt: skip
+    return replace(estimate, floor=CHANCE, ceiling=float(dense.auc.mean()), controls={**estimate.controls, **controls})
+
+
+def _between(labelled: Labelled, estimate: Estimate, k: int, selection: Selection) -> Estimate:
+    """With what useless latents get, and the activation itself."""
+    controls = {name: float(few.auc.mean()) for name, few in _floors(labelled, k, selection).items()}
+    ceiling = float(_dense(labelled).auc.mean())
+    return replace(estimate, floor=max(controls.values()), ceiling=ceiling, controls={**estimate.controls, **controls})
+
+
+def _few(labelled: Labelled, k: int, selection: Selection) -> Said:
+    return _of(labelled, ("few", k, selection), lambda: _chosen(labelled.latents, _layout(labelled), k, selection))
+
+
+def _floors(labelled: Labelled, k: int, selection: Selection) -> dict[str, Said]:
+    dealt = Layout.of(labelled.readings, asked(labelled.readings), shuffled(labelled.readings))
+    found = {
+        "shuffled_labels": _of(
+            labelled, ("shuffled", k, selection), lambda: _chosen(labelled.latents, dealt, k, selection)
+        )
+    }
+    if (random := labelled.random) is not None:
+        found["random_directions"] = _of(
+            labelled, ("random", k, selection), lambda: _chosen(random, _layout(labelled), k, selection)
+        )
+    return found
+
+
+def _chosen(latents: sparse.csr_array, layout: Layout, k: int, selection: Selection) -> Said:
+    if latents.nnz == 0:
+        raise Unscored("no latent is active on any labelled text")
+    return on_latents(latents, layout, choose(latents, layout, k, selection))
+
+
+def _everything(labelled: Labelled) -> Said:
+    if labelled.latents.nnz == 0:
+        raise Unscored("no latent is active on any labelled text")
+    return _of(labelled, ("all",), lambda: on_all(Gram(labelled.latents), _layout(labelled)))
+
+
+def _random_all(labelled: Labelled) -> Said:
+    assert labelled.random is not None
+    random = labelled.random
+    return _of(labelled, ("random all",), lambda: on_all(Gram(random), _layout(labelled)))
+
+
+def _dense(labelled: Labelled) -> Said:
+    """The same for all SAEs of a hook, and kept with the readings."""
+    readings = labelled.readings
+    return readings.memory.get(("dense",), lambda: on_all(Gram(readings.standard), _layout(labelled)))
+
+
+def _moved(labelled: Labelled, pairs: list[tuple[int, int]], who: str) -> Said:
+    readings = labelled.readings
+    gram = Gram(readings.standard if who == "dense" else labelled.latents)
+    memory = readings.memory if who == "dense" else labelled.memory
+    return memory.get(("moved", who), lambda: on_all(gram, Layout.moved(readings, pairs)))
+
+
+def _of(labelled: Labelled, key: tuple[object, ...], make: Callable[[], Said]) -> Said:
+    return labelled.memory.get(key, make)
+
+
+def _layout(labelled: Labelled) -> Layout:
+    return Layout.of(labelled.readings, asked(labelled.readings))
+
+
+def _mean(said: Said, values: Floats, purpose: str) -> Estimate:
+    drawn = _resampled(said, purpose)
+    return mean_of_clusters(values, drawn, list(said.names), purpose=purpose, n_unit="labelled set", span=SPAN)
+
+
+def _resampled(said: Said, purpose: str) -> Floats:
+    return resampled_auc(said.probability, said.positive, said.tested, purpose=purpose, resamples=RESAMPLES)
+
+
+def _f1(said: Said) -> Floats:
+    return f1(said.probability, said.positive, said.tested)

@@ -1,0 +1,80 @@
+"""Labelled texts at the hook of an SAE: which there are, how a model reads them, and what the SAE makes of them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from saebench.hub.labels import DEFAULT, WORLD, labels_of
+from saebench.record.places import ORGANISM
+from saebench.record.score import Unscored
+from saebench.run.control_saes import RANDOM, ControlSAEs
+from saebench.run.models import Models
+from saebench.run.shelf import Shelf
+from saebench.stats.statistics import fixed_seed_of
+from saebench.toy.worlds import is_toy
+
+if TYPE_CHECKING:
+    from saebench.catalogue.spec import SAESpec
+    from saebench.evidence.labels.probing import Labelled
+    from saebench.evidence.labels.readings import Plan, Pooling, Readings
+    from saebench.hub.labels import Labels
+    from saebench.saes.sae import LoadedSAE
+
+
+@dataclass
+class LabelledTexts:
+    """Texts are read once for all SAEs of a hook."""
+
+    models: Models
+    control_saes: ControlSAEs
+    shelf: Shelf
+
+    def source(self, spec: "SAESpec") -> "Labels":
+        """What `--sae-labels` says; else the embedded world's own texts for its model, and real ones for any other."""
+        if is_toy(model := self.models.name(spec)):
+            raise Unscored("a toy world has samples, and no texts that could be labelled")
+        return labels_of(self.models.options.labels or (WORLD if model == ORGANISM else DEFAULT))
+
+    def name(self, spec: "SAESpec", pooling: str) -> str:
+        """Stands for which texts are read, and how. Raises Unscored where they are not on this machine."""
+        source, sizes = self.source(spec), self.models.options.sizes
+        try:
+            return f"{source.name}/{sizes.labelled}x{sizes.label_sets or 'all'}/{pooling}"
+        except OSError as error:
+            raise Unscored(str(error)) from None
+
+    def plan(self, spec: "SAESpec", pooling: "Pooling") -> "Plan":
+        """The sets of the budget: of a part of them, those that a draw by their names puts first."""
+        from saebench.evidence.labels.readings import Plan
+
+        source, sizes, name = self.source(spec), self.models.options.sizes, self.name(spec, pooling)
+        sets = source.sets(sizes.labelled)
+        asked = [
+            one.name
+            for one in sets
+            if not one.apart and (pooling == "last" or source.mean is None or one.name in source.mean)
+        ]
+        kept = sorted(asked, key=lambda name: fixed_seed_of(f"labels.sets.{name}"))[: sizes.label_sets]
+        transfer = tuple((a, b) for a, b in source.transfer.items() if a in kept and pooling == "last")
+        wanted = {*kept, *(b for _, b in transfer)}
+        return Plan(name, tuple(one for one in sets if one.name in wanted), pooling, transfer)
+
+    def readings(self, spec: "SAESpec", pooling: "Pooling") -> "Readings":
+        from saebench.evidence.labels.readings import read_texts
+
+        subject, hook, plan = self.models.subject(spec), self.models.hook(spec), self.plan(spec, pooling)
+        key = ("labelled", subject.digest, hook, plan.name)
+        return self.shelf.place.get(key, lambda: read_texts(subject, hook, plan, self.models.cache()))
+
+    def labelled(self, sae: "LoadedSAE", pooling: "Pooling") -> "Labelled":
+        """The SAE's latents at the texts, and random directions that are as many and as sparse."""
+        from saebench.evidence.labels.labelled import labelled
+
+        readings = self.readings(sae.spec, pooling)
+        key = (sae.digest, "labelled", pooling)
+        return self.shelf.sae.get(key, lambda: labelled(sae, readings, self._random(sae)))
+
+    def _random(self, sae: "LoadedSAE") -> "LoadedSAE | None":
+        try:
+            return self.control_saes.made(sae, RANDOM)
+        except Unscored:  # of a transcoder there is none
+            return None
