@@ -6,7 +6,7 @@ import json
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from saebench.hub.hub import one_line
@@ -115,7 +115,7 @@ def _labelled(told: str, rows: Sequence[dict[str, str]]) -> list[Row]:
     return [_row(told, number, row, *map(str, names)) for number, row in enumerate(rows, 1)]
 
 
-def _row(told: str, number: int, row: dict[str, object], text: str, label: str) -> Row:
+def _row(told: str, number: int, row: Mapping[str, object], text: str, label: str) -> Row:
     said, value = row.get(text), row.get(label)
     if not isinstance(said, str) or not said.strip():
         raise ValueError(f"{told}, row {number}: its {text} is no text")

@@ -59,7 +59,10 @@ def _of_documents(lexicon: Lexicon) -> dict[str, Callable[[Document], str]]:
 def _of_words(lexicon: Lexicon) -> dict[str, list[Fact]]:
     """Sentences that end in a word of the lexicon, a person's or a city's name: each in one of them alone."""
     rng = random.Random("labels/words")
-    said = lambda text, starts: f" {rng.choice(starts)} {text}"  # noqa: E731
+
+    def said(text: str, starts: tuple[str, ...]) -> str:
+        return f" {rng.choice(starts)} {text}"
+
     return {
         "category": [(said(word.text, SEEN), word.category) for word in lexicon.words],
         "continent": [(said(city.name, VISITED), city.continent) for city in lexicon.cities],

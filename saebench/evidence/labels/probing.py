@@ -51,7 +51,8 @@ class Said:
 
     @property
     def tested(self) -> Bool[np.ndarray, "set text"]:
-        return self.part == Part.TEST
+        found: Bool[np.ndarray, "set text"] = self.part == Part.TEST
+        return found
 
     @property
     def auc(self) -> Float[np.ndarray, " set"]:
@@ -181,7 +182,8 @@ def _coordinates(gram: Float[Tensor, "text text"], learned: Bool[np.ndarray, " t
     at = torch.from_numpy(np.flatnonzero(learned))
     values, vectors = torch.linalg.eigh(gram[at][:, at])
     kept = values > 1e-9 * values[-1].clamp(min=1e-30)
-    return gram[:, at] @ (vectors[:, kept] / values[kept].sqrt())
+    found: Float[Tensor, "text r"] = gram[:, at] @ (vectors[:, kept] / values[kept].sqrt())
+    return found
 
 
 def _fitted(
@@ -199,7 +201,7 @@ def _fitted(
 def _probability(
     x: Tensor, y: Tensor, learned: Bool[np.ndarray, "set text"], strength: Tensor
 ) -> Float[np.ndarray, "set text"]:
-    weights = logistic(x, y, torch.from_numpy(learned), strength)
+    weights = logistic(x, y, torch.from_numpy(learned).double(), strength)
     logits = torch.einsum("snk,sk->sn", x, weights[:, :-1]) + weights[:, -1:]
     found: Float[np.ndarray, "set text"] = torch.sigmoid(logits).numpy()
     return found
