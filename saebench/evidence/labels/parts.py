@@ -24,17 +24,17 @@ class Part(IntEnum):
     TEST = 2
 
 
-def parts(positive: Bool[np.ndarray, " text"], name: str) -> Int[np.ndarray, " text"]:
-    """The part of each text of a set, as many of both classes in each.
+def parts(kind: Int[np.ndarray, " text"] | Bool[np.ndarray, " text"], name: str) -> Int[np.ndarray, " text"]:
+    """The part of each text of a set, as many of each kind in each, which are its classes.
 
     Nested: a larger budget has the same texts in the same parts, and more. Other repetitions of the random stages draw
     other parts of the same texts.
     """
-    found = np.full(len(positive), Part.UNUSED)
-    for own in (False, True):
-        texts = np.flatnonzero(positive == own)
+    found = np.full(len(kind), Part.UNUSED)
+    for own in np.unique(kind):
+        texts = np.flatnonzero(kind == own)
         if repetition():
-            texts = np.random.default_rng(seed_of(f"labels.parts.{name}.{own}")).permutation(texts)
+            texts = np.random.default_rng(seed_of(f"labels.parts.{name}.{int(own)}")).permutation(texts)
         found[texts] = _of_class(len(texts))
     return found
 

@@ -1,6 +1,6 @@
 """Probes of labelled sets: on a few latents of an SAE, on all of them, or on the activation itself."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,7 +15,7 @@ from saebench.evidence.labels.parts import Part
 from saebench.evidence.labels.ranks import auc
 from saebench.evidence.labels.readings import Readings
 from saebench.evidence.memory import Memory
-from saebench.stats.statistics import seed_of
+from saebench.stats.statistics import Floats, seed_of
 
 Selection = Literal["deviation", "published"]
 """Latents by the difference of class means in units of their standard deviation, or of their mean where they are active."""
@@ -35,6 +35,8 @@ class Labelled:
     """(text, latent), each in units of its mean where it is active."""
     random: sparse.csr_array | None
     """The same of random directions, as many and as sparse; None where there are none."""
+    unit: Floats = field(default_factory=lambda: np.ones(1))
+    """(latent,) the SAE's own value of 1 of each latent; 1 for one that is never active."""
     memory: Memory = field(default_factory=Memory, init=False, repr=False)
 
 
@@ -94,12 +96,25 @@ class Layout:
         )
         return cls(home.names, text, positive, part)
 
+    def above(self, other: "Layout") -> "Layout":
+        """Its sets, and those of another one of the same shape behind them."""
+        text, positive, part = (
+            np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("text", "positive", "part")
+        )
+        return Layout(self.names + other.names, text, positive, part)
+
+    def each(self) -> Iterator["Layout"]:
+        """One set after the other."""
+        for i in range(len(self.names)):
+            at = slice(i, i + 1)
+            yield Layout(self.names[at], self.text[at], self.positive[at], self.part[at])
+
     def mask(self, *parts: Part) -> Bool[np.ndarray, "set text"]:
         return np.isin(self.part, parts)
 
 
 def asked(readings: Readings) -> list[int]:
-    """Sets that are learned on."""
+    """Sets that are learned on, each for its own sake."""
     return [i for i, one in enumerate(readings.plan.sets) if not one.apart]
 
 
@@ -143,19 +158,16 @@ def on_latents(latents: sparse.csr_array, layout: Layout, chosen: Int[np.ndarray
     """Logistic probes on the latents that were chosen for each set."""
     own = [latents[text][:, latent].toarray() for text, latent in zip(layout.text, chosen, strict=True)]
     x = torch.from_numpy(np.stack(own)).double()
-    probability = _fitted(x, layout, STRENGTHS)
+    probability = says(x, fitted(x, layout, STRENGTHS))
     return Said(layout.names, probability, layout.positive, layout.part, chosen)
 
 
 def on_all(gram: "Gram", layout: Layout) -> Said:
     """Logistic probes on everything, of which only inner products of texts are needed; one set after the other."""
     found = []
-    for i in range(len(layout.names)):
-        one = Layout(
-            layout.names[i : i + 1], layout.text[i : i + 1], layout.positive[i : i + 1], layout.part[i : i + 1]
-        )
-        x = _coordinates(gram.of(one.text[0]), one.mask(Part.TRAIN, Part.VALIDATION)[0])
-        found.append(_fitted(x[None], one, FEW_STRENGTHS)[0])
+    for one in layout.each():
+        x = coordinates(gram.of(one.text[0]), one.mask(Part.TRAIN, Part.VALIDATION)[0])[0][None]
+        found.append(says(x, fitted(x, one, FEW_STRENGTHS))[0])
     return Said(layout.names, np.stack(found), layout.positive, layout.part)
 
 
@@ -173,8 +185,10 @@ class Gram:
         return torch.from_numpy((x @ x.T).toarray()).double()
 
 
-def _coordinates(gram: Float[Tensor, "text text"], learned: Bool[np.ndarray, " text"]) -> Float[Tensor, "text r"]:
-    """Coordinates in which inner products with the texts that are learned from are those of `gram`.
+def coordinates(
+    gram: Float[Tensor, "text text"], learned: Bool[np.ndarray, " text"]
+) -> tuple[Float[Tensor, "text r"], Float[Tensor, "learned r"]]:
+    """Coordinates in which inner products with the texts that are learned from are those of `gram`, and what makes them.
 
     Weights that are held back lie in the span of what they are learned from (Schoelkopf et al. 2001), so that a probe
     in these coordinates is the one in all of them.
@@ -182,26 +196,23 @@ def _coordinates(gram: Float[Tensor, "text text"], learned: Bool[np.ndarray, " t
     at = torch.from_numpy(np.flatnonzero(learned))
     values, vectors = torch.linalg.eigh(gram[at][:, at])
     kept = values > 1e-9 * values[-1].clamp(min=1e-30)
-    found: Float[Tensor, "text r"] = gram[:, at] @ (vectors[:, kept] / values[kept].sqrt())
-    return found
+    basis = vectors[:, kept] / values[kept].sqrt()
+    return gram[:, at] @ basis, basis
 
 
-def _fitted(
-    x: Float[Tensor, "set text k"], layout: Layout, strengths: Sequence[float]
-) -> Float[np.ndarray, "set text"]:
-    """Probability of each text, of the probe with the strength that is best on validation texts, fitted on these as well."""
+def fitted(x: Float[Tensor, "set text k"], layout: Layout, strengths: Sequence[float]) -> Float[Tensor, "set k1"]:
+    """Weights of the probes with the strength that is best on validation texts, fitted on these as well."""
     y, sets = torch.from_numpy(layout.positive).double(), len(x)
     trained, validated = layout.mask(Part.TRAIN), layout.mask(Part.VALIDATION)
-    tried = [_probability(x, y, trained, torch.full((sets,), c)) for c in strengths]
+    learn = lambda at, strength: logistic(x, y, torch.from_numpy(at).double(), strength)  # noqa: E731
+    tried = [says(x, learn(trained, torch.full((sets,), c))) for c in strengths]
     # Of equals, the first: what is held back least.
     best = np.argmax([auc(p, layout.positive, validated) for p in tried], axis=0)
-    return _probability(x, y, trained | validated, torch.tensor(strengths)[torch.from_numpy(best)])
+    return learn(trained | validated, torch.tensor(strengths)[torch.from_numpy(best)])
 
 
-def _probability(
-    x: Tensor, y: Tensor, learned: Bool[np.ndarray, "set text"], strength: Tensor
-) -> Float[np.ndarray, "set text"]:
-    weights = logistic(x, y, torch.from_numpy(learned).double(), strength)
+def says(x: Float[Tensor, "set text k"], weights: Float[Tensor, "set k1"]) -> Float[np.ndarray, "set text"]:
+    """Probability of each text."""
     logits = torch.einsum("snk,sk->sn", x, weights[:, :-1]) + weights[:, -1:]
     found: Float[np.ndarray, "set text"] = torch.sigmoid(logits).numpy()
     return found

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from saebench.evidence.labels.parts import Part, parts
@@ -38,6 +39,8 @@ class Plan:
     pooling: Pooling
     transfer: tuple[tuple[str, str], ...] = ()
     """Sets, and those that what is learned on them is asked of."""
+    groups: tuple[tuple[str, ...], ...] = ()
+    """Sets that tell the classes of one question apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +69,16 @@ class Readings:
         return np.concatenate([np.array(one.positive, dtype=np.bool_) for one in self.plan.sets])
 
     @cached_property
+    def other(self) -> Bool[np.ndarray, " text"]:
+        """Whether something else is true of each text; False where it is not known of a set."""
+        sets = self.plan.sets
+        return np.concatenate([np.array(one.other or [False] * len(one.texts), dtype=np.bool_) for one in sets])
+
+    @cached_property
     def part(self) -> Int[np.ndarray, " text"]:
         """`Part` of each text; those of sets that are only there for others are all for testing."""
         found = [
-            np.full(len(one.texts), Part.TEST) if one.apart else parts(np.array(one.positive), one.name)
+            np.full(len(one.texts), Part.TEST) if one.apart and not one.other else parts(_kinds(one), one.name)
             for one in self.plan.sets
         ]
         return np.concatenate(found)
@@ -86,6 +95,11 @@ class Readings:
         """The same about their mean, of mean square 1: what does not depend on the basis that activations are written in."""
         about = self.pooled - self.pooled.mean(0)
         return about / about.square().mean().sqrt().clamp(min=1e-12)
+
+
+def _kinds(one: LabelledSet) -> NDArray[np.int64]:
+    """Which texts are of one kind, each of which has as many in every part."""
+    return np.array(one.positive, dtype=np.int64) + 2 * np.array(one.other or [False] * len(one.texts))
 
 
 def read_texts(subject: Subject, hook: str, plan: Plan, cache: Cache) -> Readings:

@@ -48,7 +48,7 @@ def planted(own: Readings, share: float = 1.0) -> NDArray[np.float64]:
 
 
 def labelled(own: Readings, dense: NDArray[np.float64], random: NDArray[np.float64] | None = None) -> Labelled:
-    rows = [None if values is None else in_own_units(sparse.csr_array(values)) for values in (dense, random)]
+    rows = [None if values is None else in_own_units(sparse.csr_array(values))[0] for values in (dense, random)]
     assert rows[0] is not None
     return Labelled(own, rows[0], rows[1])
 
