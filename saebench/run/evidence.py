@@ -9,7 +9,9 @@ from saebench.run.control_saes import ControlSAEs
 from saebench.run.documents import Documents
 from saebench.run.game import Game
 from saebench.run.genres import Genres
+from saebench.run.meta_saes import MetaSAEs
 from saebench.run.models import Models
+from saebench.run.partners import Partners
 from saebench.run.samples import Samples
 from saebench.run.words import Words
 
@@ -17,11 +19,15 @@ if TYPE_CHECKING:
     from saebench.evidence.game.answers import Lineup, Rungs
     from saebench.evidence.game.rungs import Rung
     from saebench.evidence.known import Known
+    from saebench.evidence.meta_sae import MetaStructure
+    from saebench.evidence.stitching import Stitched
     from saebench.evidence.trace import Rebuilt, Trace
+    from saebench.evidence.unit_rows import UnitRows
     from saebench.evidence.words.detectors import Detectors
     from saebench.evidence.words.speller import Speller
     from saebench.evidence.words.study import Probed, Study
     from saebench.metrics.dataset_shift import Firing
+    from saebench.metrics.kin import Kin
     from saebench.metrics.marginal_structure import Control
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.activations import Activations
@@ -113,3 +119,44 @@ def firings(sae: "LoadedSAE", genres: Genres) -> "tuple[Firing, list[Firing], li
 def dataset_game(sae: "LoadedSAE", genres: Genres) -> "Rung":
     """Latents of genres that the model knows, and latents that exist because of one that it does not know."""
     return genres.game(sae)
+
+
+def meta_read(spec: SAESpec, meta_saes: MetaSAEs) -> str:
+    """Name of the documents, and of how meta-SAEs are trained."""
+    return meta_saes.name(spec)
+
+
+def kin_read(spec: SAESpec, meta_saes: MetaSAEs) -> str:
+    """Name of what tells parents from children."""
+    return meta_saes.kin_name(spec)
+
+
+def partner_read(spec: SAESpec, partners: Partners) -> str:
+    """Name of the SAE that latents are held against."""
+    return partners.name(spec)
+
+
+@provides("unit_rows", reads=documents_read)
+def unit_rows(sae: "LoadedSAE", rebuilt: "Rebuilt") -> "UnitRows":
+    """Decoder directions of the latents that are alive, and random ones that are spread as they are."""
+    from saebench.evidence.unit_rows import unit_rows
+
+    return unit_rows(sae, rebuilt)
+
+
+@provides("meta", reads=meta_read)
+def meta(unit_rows: "UnitRows", meta_saes: MetaSAEs) -> "MetaStructure":
+    """Meta-SAEs of the SAE's decoder directions, and of random ones."""
+    return meta_saes.structure(unit_rows)
+
+
+@provides("kin", reads=kin_read)
+def kin(sae: "LoadedSAE", meta_saes: MetaSAEs) -> "Kin":
+    """Latents of parents and of their children, and how much of each parent is absorbed."""
+    return meta_saes.kin(sae)
+
+
+@provides("stitched", reads=partner_read)
+def stitched(sae: "LoadedSAE", unit_rows: "UnitRows", partners: Partners) -> "Stitched":
+    """The SAE's latents beside another SAE of its family."""
+    return partners.stitched(sae, unit_rows)

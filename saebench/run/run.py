@@ -10,8 +10,10 @@ from saebench.run.documents import Documents
 from saebench.run.game import Game
 from saebench.run.genres import Genres
 from saebench.run.holder import Holder
+from saebench.run.meta_saes import MetaSAEs
 from saebench.run.models import Models
 from saebench.run.options import Options
+from saebench.run.partners import Partners
 from saebench.run.preparation import Preparation
 from saebench.run.provision import Provision
 from saebench.run.recorder import Recorder
@@ -19,7 +21,9 @@ from saebench.run.samples import Samples
 from saebench.run.shelf import Shelf
 from saebench.run.words import Words
 
-SERVICES = ("models", "documents", "words", "control_saes", "game", "genres", "samples", "budget")
+SERVICES = (
+    "models", "documents", "words", "control_saes", "game", "genres", "samples", "meta_saes", "partners", "budget",
+)  # fmt: skip
 """What evidence may ask for by these names."""
 
 
@@ -40,6 +44,8 @@ class Run:
         self.control_saes = ControlSAEs(self.models, self.documents, self.words, self.shelf)
         self.game = Game(self.models, self.documents, self.control_saes, self.shelf)
         self.genres = Genres(self.models, self.documents, self.game, self.shelf)
+        self.meta_saes = MetaSAEs(self.models, self.documents, self.words, self.samples)
+        self.partners = Partners(self.models, self.documents)
         self.architectures = Architectures(self.models, self.shelf)
         self.holder = Holder(self.models, self.architectures, self.control_saes, self.shelf)
         self.preparation = Preparation(self.specs, self.models, self.holder, self.architectures)
