@@ -30,6 +30,6 @@ def test_novel(stitched, record):
     record(stitching.novel(stitched))
 
 
-@pytest.mark.score("meta_structure.stitched", 1, "neither", "ratio", ceiling=-1.0)
+@pytest.mark.score("meta_structure.stitched", 1, "neither", "ratio")
 def test_stitched(stitched, record):
     record(stitching.stitched(stitched))

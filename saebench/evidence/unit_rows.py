@@ -67,12 +67,16 @@ def live_rows(
 
 
 def random_rows(rows: Float[Tensor, "row d"]) -> Float[Tensor, "row d"]:
-    """As many unit vectors, drawn from the normal distribution with the mean and the covariance of `rows`."""
-    mean = rows.double().mean(0)
-    centred = rows.double() - mean
-    values, vectors = torch.linalg.eigh(centred.T @ centred / len(rows))
-    drawn = np.random.default_rng(seed_of("unit_rows.random")).standard_normal(tuple(rows.shape))
-    made = mean + torch.from_numpy(drawn) @ (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    """As many unit vectors with the mean and the covariance of `rows`: a random rotation of the rows into one another.
+
+    The covariance is theirs, and not one that was estimated of them, so that rows which are random themselves are no
+    different from these, however few they are.
+    """
+    count, mean = len(rows), rows.double().mean(0)
+    drawn = np.random.default_rng(seed_of("unit_rows.random")).standard_normal((count, count))
+    rotation, upper = torch.linalg.qr(torch.from_numpy(drawn))
+    # With the signs of the diagonal, it is one of all rotations alike.
+    made = mean + (rotation * upper.diagonal().sign()) @ (rows.double() - mean)
     return torch.nn.functional.normalize(made, dim=1).to(rows.dtype)
 
 

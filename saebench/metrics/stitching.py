@@ -46,10 +46,11 @@ def stitched(stitched: Stitched) -> Estimate:
     """Change of another SAE's squared error when a novel latent is inserted, over the square of what the latent writes.
 
     The other SAE is one of the family of another seed or width. Each latent is inserted alone, with its activations; sums
-    over the latents without a like there (decoder cosine below .7). -1: all that they write is missing there. 0: half of
-    it is. 1: nothing of it is, as of a direction that has nothing to do with the other's error, and beyond 1 it does
-    harm. The floor is that of random unit rows in place of their directions; the control `reconstruction` is that of the
-    latents that have a like. Raises Unscored where fewer than five latents are novel.
+    over the latents without a like there (decoder cosine below .7). -1: all that they write is missing there, and below
+    it more than they write. 0: half of it is. 1: nothing of it is, as of a direction that has nothing to do with the
+    other's error. The floor is that of random unit rows in place of their directions; a latent that reads along a random
+    direction what it writes there gets about .6. The control `reconstruction` is that of the latents that have a like.
+    Raises Unscored where fewer than five latents are novel.
     """
     chosen = _novel(stitched)
     if chosen.sum() < FEWEST:

@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 from saebench.catalogue.spec import SAESpec
 from saebench.record.score import Unscored
 from saebench.run.documents import Documents
 from saebench.run.models import Models
+from saebench.run.shelf import Shelf
 
 if TYPE_CHECKING:
     from saebench.evidence.stitching import Stitched
@@ -26,6 +28,7 @@ class Partners:
 
     models: Models
     documents: Documents
+    shelf: Shelf
 
     def name(self, spec: SAESpec) -> str:
         """Name and content of an SAE's partner; without one, that there is none."""
@@ -34,14 +37,8 @@ class Partners:
 
     def of(self, spec: SAESpec) -> SAESpec | None:
         """The partner: rather of the same training data, then of the same width and another seed, then near in width."""
-        from saebench.catalogue.registry import specs_of
-
         own = spec.own
-        if own.repo is not None:
-            return None
-        family = specs_of(own.name.partition("/")[0])
-        found = [other for other in family if not other.control and _alike(own, other) and _differ(own, other)]
-        return min(found, key=lambda other: (*_apart(own, other), other.name), default=None)
+        return self.shelf.sae.get(("partner", own.name), lambda: _found(own), random=False)
 
     def stitched(self, sae: "LoadedSAE", unit: "UnitRows") -> "Stitched":
         """The SAE's latents beside its partner. Raises Unscored where it has none that lies here."""
@@ -60,6 +57,14 @@ class Partners:
         return stitch(unit, rebuilt, partner, self.documents.activations(sae), rebuilt.inside)
 
 
+def _found(own: SAESpec) -> SAESpec | None:
+    from saebench.catalogue.registry import specs_of
+
+    family = [] if own.repo else specs_of(own.name.partition("/")[0])
+    found = [other for other in family if not other.control and _alike(own, other) and _differ(own, other)]
+    return min(found, key=lambda other: _apart(own, other), default=None)
+
+
 def _architecture(spec: SAESpec) -> object:
     return spec.facts.get("training_architecture") or spec.architecture
 
@@ -75,10 +80,18 @@ def _alike(own: SAESpec, other: SAESpec) -> bool:
 
 
 def _differ(own: SAESpec, other: SAESpec) -> bool:
-    """Whether it is another SAE, and not a copy of it."""
-    return own.name != other.name and (own.digest is None or own.digest != other.digest)
+    """Whether it was trained with another seed, in another width, or on other data, as far as both say."""
+    return own.digest != other.digest and (own.d_sae != other.d_sae or any(_facts_differ(own, other)))
 
 
-def _apart(own: SAESpec, other: SAESpec) -> tuple[bool, float, bool]:
-    data, seed = (own.facts.get(fact) == other.facts.get(fact) for fact in ("trained_on", "seed"))
-    return not data, abs(math.log((own.d_sae or 1) / (other.d_sae or 1))), seed
+def _facts_differ(own: SAESpec, other: SAESpec) -> tuple[bool, bool]:
+    """Data, and seed."""
+    data, seed = (own.facts.get(fact) != other.facts.get(fact) for fact in ("trained_on", "seed"))
+    return data, seed
+
+
+def _apart(own: SAESpec, other: SAESpec) -> tuple[bool, float, bool, float, str]:
+    """Of what is equal in all that files say, as tied decoders are not among, names that are most alike come first."""
+    data, seed = _facts_differ(own, other)
+    alike = SequenceMatcher(None, own.name, other.name).ratio()
+    return data, abs(math.log((own.d_sae or 1) / (other.d_sae or 1))), not seed, -alike, other.name

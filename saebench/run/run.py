@@ -45,7 +45,7 @@ class Run:
         self.game = Game(self.models, self.documents, self.control_saes, self.shelf)
         self.genres = Genres(self.models, self.documents, self.game, self.shelf)
         self.meta_saes = MetaSAEs(self.models, self.documents, self.words, self.samples)
-        self.partners = Partners(self.models, self.documents)
+        self.partners = Partners(self.models, self.documents, self.shelf)
         self.architectures = Architectures(self.models, self.shelf)
         self.holder = Holder(self.models, self.architectures, self.control_saes, self.shelf)
         self.preparation = Preparation(self.specs, self.models, self.holder, self.architectures)

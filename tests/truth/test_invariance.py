@@ -121,6 +121,12 @@ AT_WORDS: Changes = {
     "dead added": (within, "random directions are as many as latents"),
 }
 SECONDS: Changes = dict.fromkeys(KINDS, (anything, "seconds of a machine"))
+LAST_BIT: Changes = dict.fromkeys(
+    ("scaled", "each scaled"), (within, "directions are read off the decoder, and training goes on from their last bit")
+)  # fmt: skip
+STITCHED: Changes = {
+    "duplicated": (anything, "a copy writes half, of which less is missing in the partner than of a whole"),
+}
 MEMORY: Changes = dict.fromkeys(KINDS, (anything, "what its own code allocates, of bare products of its own shape"))
 
 PROPERTIES: dict[str, Changes] = {
@@ -162,6 +168,10 @@ PROPERTIES: dict[str, Changes] = {
     "marginal_structure.first_letter_f1": AT_WORDS,
     "marginal_structure.k_sparse_f1": AT_WORDS,
     "marginal_structure.token_entropy": {"duplicated": (within, "its latents are twice as many draws")},
+    **dict.fromkeys(("meta_structure.explained", "meta_structure.atoms", "meta_structure.stability"), LAST_BIT),
+    "meta_structure.absorbed_found": LAST_BIT | ABSORBED,
+    "meta_structure.novel": NOTHING,
+    "meta_structure.stitched": STITCHED,
     "throughput.encode": SECONDS, "throughput.decode": SECONDS, "throughput.memory": MEMORY,
 }  # fmt: skip
 NO_SAE = [f"distinguishability.control_auc-{name}" for name in POSITIVE]
