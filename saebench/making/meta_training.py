@@ -16,7 +16,7 @@ from saebench.evidence.meta_sae import MetaSAE
 K = 4
 """Meta-latents per row, on average over a batch."""
 BATCH = 64
-LR, DECAY = 1e-3, 0.5
+LR, DECAY = 3e-3, 0.5
 """Learning rate, and the share of steps at the end over which it falls to 0."""
 
 

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from saebench.evidence.meta_sae import MetaSAE, MetaStructure, Taken
 
 RARE = 0.95
-"""Share of random rows that a latent's gain has to exceed, to count as made of several."""
+"""Share of random rows that a latent has to exceed, to count as made of several."""
+ENOUGH = 0.8
+"""Share of a direction from which on one meta-latent is all that it needs."""
+ROUNDING = 1e-6
+"""Least share of a direction that counts as left."""
 
 
 def explained(meta: MetaStructure) -> Estimate:
@@ -44,19 +48,21 @@ def explained(meta: MetaStructure) -> Estimate:
 
 
 def atoms(meta: MetaStructure) -> Estimate:
-    """Share of latents that need several meta-latents: more is gained by up to 4 than by one than for 95% of random rows.
+    """Share of latents that need several meta-latents: one explains less than .8, and further ones most of what it leaves.
 
-    What is gained is variance of the latent's unit decoder direction, beyond what the best single meta-latent explains.
-    Random rows have the directions' mean and covariance; the floor is the share of them that exceeds the bar in a second
-    meta-SAE, about 5%.
+    Of the variance of a latent's unit decoder direction, with 4 meta-latents at most. "Most" is more of what the best
+    single one leaves than further ones explain of 95% of random rows with the directions' mean and covariance; the floor
+    is the share of random rows that need several in a second meta-SAE. A direction that nothing explains needs none.
     """
-    own = _gain(meta.own.first, meta.own)
-    bar = float(np.quantile(_gain(meta.random.first, meta.random), RARE))
-    needs = own > bar
+    single, own = _further(meta.own.first, meta.own)
+    bar = float(np.quantile(_further(meta.random.first, meta.random)[1], RARE))
+    needs = (own > bar) & (single < ENOUGH)
     estimate = proportion(int(needs.sum()), len(needs), n_unit="latent")
-    items = {"contribution": needs.astype(np.float64), "latent": meta.unit.latents, "gain": own}
-    floor = float((_gain(meta.random.second, meta.random) > bar).mean())
-    return replace(estimate, floor=floor, items=items, controls={"bar": bar, "mean_gain": float(own.mean())})
+    random_single, random = _further(meta.random.second, meta.random)
+    items = {"contribution": needs.astype(np.float64), "latent": meta.unit.latents, "single": single, "further": own}
+    controls = {"bar": bar, "median": float(np.median(own)), "one_is_enough": float((single >= ENOUGH).mean())}
+    floor = float(((random > bar) & (random_single < ENOUGH)).mean())
+    return replace(estimate, floor=floor, items=items, controls=controls)
 
 
 def stability(meta: MetaStructure) -> Estimate:
@@ -82,10 +88,12 @@ def _ratio(explained: Floats, every: Floats) -> float:
     return float(explained.sum() / every.sum())
 
 
-def _gain(made: MetaSAE, taken: Taken) -> Floats:
-    """(row,) share of a row's squared distance from the bias that several explain beyond what one does."""
+def _further(made: MetaSAE, taken: Taken) -> tuple[Floats, Floats]:
+    """(row,) share of a row that the best single meta-latent explains, and share of the rest that further ones do."""
     around: Floats = (taken.rows - made.bias).square().sum(1).double().numpy()
-    return np.asarray((made.explained(taken.rows) - made.single(taken.rows)) / around)
+    single = made.single(taken.rows)
+    left = np.maximum(around - single, ROUNDING * around)
+    return np.asarray(single / around), np.asarray((made.explained(taken.rows) - single) / left)
 
 
 def _matches(taken: Taken) -> Floats:
