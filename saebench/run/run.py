@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from saebench.catalogue.spec import SAESpec
 from saebench.record.store import Store
 from saebench.run.architectures import Architectures
+from saebench.run.cloze import Cloze
 from saebench.run.control_saes import ControlSAEs
 from saebench.run.documents import Documents
 from saebench.run.game import Game
@@ -19,7 +20,7 @@ from saebench.run.samples import Samples
 from saebench.run.shelf import Shelf
 from saebench.run.words import Words
 
-SERVICES = ("models", "documents", "words", "control_saes", "game", "genres", "samples", "budget")
+SERVICES = ("models", "documents", "words", "control_saes", "game", "genres", "samples", "cloze", "budget")
 """What evidence may ask for by these names."""
 
 
@@ -37,6 +38,7 @@ class Run:
         self.documents = Documents(self.models, self.shelf)
         self.words = Words(self.models, self.shelf)
         self.samples = Samples(self.models, self.shelf)
+        self.cloze = Cloze(self.models, self.shelf)
         self.control_saes = ControlSAEs(self.models, self.documents, self.words, self.shelf)
         self.game = Game(self.models, self.documents, self.control_saes, self.shelf)
         self.genres = Genres(self.models, self.documents, self.game, self.shelf)
