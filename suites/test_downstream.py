@@ -28,3 +28,9 @@ def test_accuracy(answered, record):
 @pytest.mark.score("downstream.log_p_kept", 1, "higher", "fraction", tolerance=0.03, floor=0.0, ceiling=1.0)
 def test_log_p_kept(answered, record):
     record(downstream.log_p_kept(answered))
+
+
+@pytest.mark.score("downstream.log_p_kept_by_length", 1, "higher", "fraction", tolerance=0.03, floor=0.0, ceiling=1.0)
+@pytest.mark.parametrize("passages", ["beyond", "far"])
+def test_log_p_kept_by_length(answered_beyond, record):
+    record(downstream.log_p_kept_by_length(answered_beyond))

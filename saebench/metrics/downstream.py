@@ -67,10 +67,12 @@ def log_p_kept(answered: Answered) -> Estimate:
     It sees damage that does not yet turn an answer. Above 1 the spliced model is surer of what is right than the clean
     one, which an SAE that sharpens activations can make it. The interval is over texts.
     """
-    sums = sums_of(answered, lambda marks: marks.log_p)
-    estimate = _kept(sums, "downstream.log_p_kept")
-    means = {name: float(getattr(sums, name).sum() / sums.asked.sum()) for name in ("sae", "clean", "ablated")}
-    return replace(estimate, controls={**estimate.controls, **{f"{name}_log_p": mean for name, mean in means.items()}})
+    return _log_p_kept(answered)
+
+
+def log_p_kept_by_length(answered: Answered) -> Estimate:
+    """(log p with the SAE - log p ablated) / (log p of the clean model - log p ablated), where log p is the mean logarithm of the probability of a cloze question's right option among its options, or of the whole answer where there are none, in nats; passages are longer than the SAE's training context: up to 2 times as long (`beyond`), or 2 to 4 times (`far`)."""
+    return _log_p_kept(answered)
 
 
 def accuracy(answered: Answered) -> Estimate:
@@ -97,15 +99,21 @@ def sums_of(answered: Answered, value: Callable[[Marks], Shaped[np.ndarray, " qu
 
 def _accuracy_kept(answered: Answered) -> Estimate:
     sums = sums_of(answered, lambda marks: marks.right)
-    tested = _mcnemar(sums, answered)
+    estimate, tested = _kept(sums, "downstream.accuracy_kept"), _mcnemar(sums, answered)
     if sums.sae.sum() > sums.clean.sum() and tested["mcnemar_p"] < IMPOSSIBLE:
         raise Unscored(
             f"the spliced model answers {sums.sae.sum():.0f} of {sums.asked.sum():.0f} questions rightly and the clean one"
             f" {sums.clean.sum():.0f} (p = {tested['mcnemar_p']:.1g}): an SAE adds nothing to a model, so that something"
             " is wrong with what was spliced in"
         )
-    estimate = _kept(sums, "downstream.accuracy_kept")
     return replace(estimate, controls={**estimate.controls, **_accuracies(answered), **tested})
+
+
+def _log_p_kept(answered: Answered) -> Estimate:
+    sums = sums_of(answered, lambda marks: marks.log_p)
+    estimate = _kept(sums, "downstream.log_p_kept")
+    means = {name: float(getattr(sums, name).sum() / sums.asked.sum()) for name in ("sae", "clean", "ablated")}
+    return replace(estimate, controls={**estimate.controls, **{f"{name}_log_p": mean for name, mean in means.items()}})
 
 
 def _kept(sums: Sums, purpose: str) -> Estimate:

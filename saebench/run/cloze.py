@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from saebench.hub.cloze import ClozeSource, cloze_source
@@ -33,6 +34,7 @@ class Cloze:
     models: Models
     shelf: Shelf
 
+    @cached_property
     def given(self) -> ClozeSource | None:
         """What `--sae-cloze` names; None where questions are made here."""
         return None if self.models.options.cloze is None else cloze_source(self.models.options.cloze)
@@ -42,7 +44,7 @@ class Cloze:
         read = self.models.context(spec)
         trained = min(spec.context_size or read, read)
         low, high = (int(share * trained) for share in BINS[passages])
-        return (0 if passages == INSIDE and self.given() is not None else low), high
+        return (0 if passages == INSIDE and self.given is not None else low), high
 
     def name(self, spec: "SAESpec", passages: str = INSIDE) -> str:
         """What is asked: part of the identity of scores."""
@@ -50,7 +52,7 @@ class Cloze:
             return "no questions"
         from saebench.subject import cloze_of_texts
 
-        given, source = self.given(), self.models.source(spec)
+        given, source = self.given, self.models.source(spec)
         made = (
             f"world-{of_world.VERSION}@{WORLD}" if source is None else f"made-{cloze_of_texts.VERSION} of {source.name}"
         )
@@ -85,7 +87,7 @@ class Cloze:
         if spec.context_size is None:
             raise Unscored("the context that the SAE was trained on is unknown; name it as context_size")
         (_, high), positions = self.lengths(spec, passages), context_of(self.models.name(spec))
-        read = self.models.context(spec) if self.given() is None or positions is None else positions
+        read = self.models.context(spec) if self.given is None or positions is None else positions
         if high > read or spec.context_size >= read:
             more = (
                 f"--sae-context {high} reads more"
@@ -112,7 +114,7 @@ class Cloze:
     ) -> "tuple[list[Question], int]":
         """Those of the lengths, and how many of all are longer than the model has positions."""
         most = self.models.options.sizes.passages
-        if (given := self.given()) is not None:
+        if (given := self.given) is not None:
             sized = [(count(question.passage), question) for question in given.questions()]
             chosen = [question for size, question in sized if lengths[0] < size <= lengths[1]]
             return chosen[:most], sum(size > positions for size, _ in sized)
