@@ -48,7 +48,7 @@ class Answered:
     """By the model with the SAE spliced in."""
     clean: Marks
     ablated: Marks
-    noisy: Marks
+    noisy: Marks | None
     """With an error as large as the SAE's at every position, which is a draw with the activations' covariance."""
     chance: Float[np.ndarray, " question"]
     """Share that a guess would get right."""
@@ -124,8 +124,8 @@ def _asked(prepared: Prepared, rows: slice, put: Put) -> tuple[Tensor, Tensor]:
     return last[posed.row[chosen] - rows.start, posed.position[chosen]].cpu(), chosen
 
 
-def answered(sae: LoadedSAE, prepared: Prepared) -> Answered:
-    """Splice the SAE in, and noise of the size of its error. Raises Unscored for an SAE of another width."""
+def answered(sae: LoadedSAE, prepared: Prepared, *, noise: bool = True) -> Answered:
+    """Splice the SAE in and, with `noise`, noise of the size of its error. Raises Unscored for an SAE of another width."""
     posed, activations = prepared.posed, prepared.activations
     if sae.spec.d_in not in (None, activations.residual.shape[-1]):
         name = activations.subject.name
@@ -135,11 +135,11 @@ def answered(sae: LoadedSAE, prepared: Prepared) -> Answered:
     rebuilt = torch.cat(
         activations.subject.batch.over(posed.documents, lambda rows: _rebuilt(sae, activations, rows).cpu())
     )
-    size = (activations.target - rebuilt).norm(dim=-1)
-    questions = posed.questions
+    size, questions = (activations.target - rebuilt).norm(dim=-1), posed.questions
+    noisy = answers(prepared, lambda rows, end: _noisy(prepared, size, rows, end)) if noise else None
     return Answered(
         sae=answers(prepared, lambda rows, end: rebuilt[rows, :end]), clean=prepared.clean, ablated=prepared.ablated,
-        noisy=answers(prepared, lambda rows, end: _noisy(prepared, size, rows, end)),
+        noisy=noisy,
         chance=np.array([question.chance for question in questions]),
         kind=np.array([question.kind for question in questions]),
         text=np.array([question.text or f"{i}" for i, question in enumerate(questions)]),

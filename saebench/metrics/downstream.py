@@ -35,7 +35,7 @@ class Sums:
     sae: Float[np.ndarray, " text"]
     clean: Float[np.ndarray, " text"]
     ablated: Float[np.ndarray, " text"]
-    noisy: Float[np.ndarray, " text"]
+    noisy: Float[np.ndarray, " text"] | None
 
     @property
     def items(self) -> dict[str, Shaped[np.ndarray, " text"]]:
@@ -92,8 +92,8 @@ def sums_of(answered: Answered, value: Callable[[Marks], Shaped[np.ndarray, " qu
     text, index = np.unique(answered.text, return_inverse=True)
     if len(text) < FEWEST:
         raise Unscored(f"there are questions about {len(text)} texts, and {FEWEST} are needed")
-    marks = {name: value(getattr(answered, name)) for name in ("sae", "clean", "ablated", "noisy")}
-    summed = {name: np.bincount(index, values, len(text)) for name, values in marks.items()}
+    marks = {name: getattr(answered, name) for name in ("sae", "clean", "ablated", "noisy")}
+    summed = {name: one and np.bincount(index, value(one), len(text)) for name, one in marks.items()}
     return Sums(text, np.bincount(index, minlength=len(text)).astype(np.float64), **summed)
 
 
@@ -125,8 +125,10 @@ def _kept(sums: Sums, purpose: str) -> Estimate:
     )
     estimate = never_certain(estimate, 0.0, 1.0)
     error = (estimate.ci_high - estimate.ci_low) / (2 * NORMAL)
-    noise = (sums.noisy - sums.ablated).sum() / (sums.clean - sums.ablated).sum()
-    controls = {**estimate.controls, MDD: DETECTABLE * error, "noise_of_equal_size": float(noise)}
+    controls = {**estimate.controls, MDD: DETECTABLE * error}
+    if sums.noisy is not None:
+        kept = (sums.noisy - sums.ablated).sum() / (sums.clean - sums.ablated).sum()
+        controls["noise_of_equal_size"] = float(kept)
     return replace(estimate, items={**estimate.items, **sums.items}, controls=controls)
 
 

@@ -66,7 +66,9 @@ class Cloze:
         from saebench.evidence.cloze import answered
 
         prepared = self.prepared(sae.spec, passages)
-        return self.shelf.sae.get((sae.digest, "answered", passages), lambda: answered(sae, prepared))
+        # One more pass per SAE is paid for where it is cheapest.
+        noise = passages == INSIDE
+        return self.shelf.sae.get((sae.digest, "answered", passages), lambda: answered(sae, prepared, noise=noise))
 
     def prepared(self, spec: "SAESpec", passages: str) -> "Prepared":
         """The questions, and the answers of the clean and of the ablated model."""
