@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from saebench.catalogue.spec import SAESpec
 from saebench.evidence.provider import provides
 from saebench.evidence.words.concepts import LETTERS
+from saebench.run.cloze import INSIDE, Cloze
 from saebench.run.control_saes import ControlSAEs
 from saebench.run.documents import Documents
 from saebench.run.game import Game
@@ -16,6 +17,7 @@ from saebench.run.samples import Samples
 from saebench.run.words import Words
 
 if TYPE_CHECKING:
+    from saebench.evidence.cloze import Answered
     from saebench.evidence.game.answers import Lineup, Rungs
     from saebench.evidence.game.rungs import Rung
     from saebench.evidence.known import Known
@@ -41,6 +43,16 @@ def documents_read(spec: SAESpec, models: Models) -> str:
 def words_read(spec: SAESpec, words: Words, concepts: str = LETTERS) -> str:
     """Name of the words of a concept set, and of how they are read."""
     return words.plan(spec, concepts).name
+
+
+def questions_read(spec: SAESpec, cloze: Cloze) -> str:
+    """Name of the cloze questions whose passages fit into the SAE's training context."""
+    return cloze.name(spec, INSIDE)
+
+
+def longer_questions_read(spec: SAESpec, cloze: Cloze, passages: str) -> str:
+    """Name of those that are longer."""
+    return cloze.name(spec, passages)
 
 
 @provides("activations", reads=documents_read)
@@ -160,3 +172,15 @@ def kin(sae: "LoadedSAE", meta_saes: MetaSAEs) -> "Kin":
 def stitched(sae: "LoadedSAE", unit_rows: "UnitRows", partners: Partners) -> "Stitched":
     """The SAE's latents beside another SAE of its family."""
     return partners.stitched(sae, unit_rows)
+
+
+@provides("answered", reads=questions_read)
+def answered(sae: "LoadedSAE", cloze: Cloze) -> "Answered":
+    """Cloze questions whose passages fit into the SAE's training context, answered with it spliced in and without."""
+    return cloze.answered(sae)
+
+
+@provides("answered_beyond", reads=longer_questions_read)
+def answered_beyond(sae: "LoadedSAE", cloze: Cloze, passages: str) -> "Answered":
+    """The same after passages that are longer, which the test is parametrized with: `beyond` or `far`."""
+    return cloze.answered(sae, passages)

@@ -19,6 +19,8 @@ class Options:
     """Of the language model."""
     context: int | None = None
     """Tokens per document."""
+    cloze: str | None = None
+    """What `--sae-cloze` says."""
 
     @property
     def sizes(self) -> Budget:

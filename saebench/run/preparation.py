@@ -10,10 +10,11 @@ from saebench.catalogue.spec import SAESpec
 from saebench.hub.fit import check_files, check_fit
 from saebench.hub.hooks import unsaid
 from saebench.hub.hub import Unreachable
-from saebench.hub.needs import Need, Say, ensure, of_corpus, of_model, of_sae, of_tokenizer
+from saebench.hub.needs import Need, Say, ensure, of_cloze, of_corpus, of_model, of_sae, of_tokenizer
 from saebench.hub.texts import Source, source_of
 from saebench.record.naming import one_sentence, shown_model
 from saebench.run.architectures import Architectures
+from saebench.run.cloze import Cloze
 from saebench.run.holder import Holder
 from saebench.run.models import Models
 from saebench.toy.worlds import is_toy
@@ -27,6 +28,7 @@ class Preparation:
     models: Models
     holder: Holder
     architectures: Architectures
+    cloze: Cloze
     done: bool = False
 
     def prepare(self, say: Say) -> None:
@@ -40,6 +42,7 @@ class Preparation:
 
     @one_sentence
     def _prepare(self, say: Say) -> None:
+        asked = of_cloze(self.cloze.given)  # a file is read at once
         # SAEs come first: their files say which model they need.
         self._each(_check_readable)
         self._fetch_saes(say)
@@ -48,7 +51,8 @@ class Preparation:
         self._each(check_files)
         self._each(self._check_said)
         models = [need for model in self._models() for need in of_model(model)]
-        ensure([*models, *(need for source in self._sources() for need in of_corpus(source))], say)
+        texts = [need for source in self._sources() for need in of_corpus(source)]
+        ensure([*models, *texts, *asked], say)
         self._compare_tokenizers(say)
         self._each(lambda spec: check_fit(spec, self.models.name(spec), chosen=self.models.options.model is not None))
         self._each(self.models.context)

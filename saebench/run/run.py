@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from saebench.catalogue.spec import SAESpec
 from saebench.record.store import Store
 from saebench.run.architectures import Architectures
+from saebench.run.cloze import Cloze
 from saebench.run.control_saes import ControlSAEs
 from saebench.run.documents import Documents
 from saebench.run.game import Game
@@ -22,7 +23,8 @@ from saebench.run.shelf import Shelf
 from saebench.run.words import Words
 
 SERVICES = (
-    "models", "documents", "words", "control_saes", "game", "genres", "samples", "meta_saes", "partners", "budget",
+    "models", "documents", "words", "control_saes", "game", "genres", "samples", "meta_saes", "partners",
+    "cloze", "budget",
 )  # fmt: skip
 """What evidence may ask for by these names."""
 
@@ -41,6 +43,7 @@ class Run:
         self.documents = Documents(self.models, self.shelf)
         self.words = Words(self.models, self.shelf)
         self.samples = Samples(self.models, self.shelf)
+        self.cloze = Cloze(self.models, self.shelf)
         self.control_saes = ControlSAEs(self.models, self.documents, self.words, self.shelf)
         self.game = Game(self.models, self.documents, self.control_saes, self.shelf)
         self.genres = Genres(self.models, self.documents, self.game, self.shelf)
@@ -48,7 +51,7 @@ class Run:
         self.partners = Partners(self.models, self.documents, self.shelf)
         self.architectures = Architectures(self.models, self.shelf)
         self.holder = Holder(self.models, self.architectures, self.control_saes, self.shelf)
-        self.preparation = Preparation(self.specs, self.models, self.holder, self.architectures)
+        self.preparation = Preparation(self.specs, self.models, self.holder, self.architectures, self.cloze)
         self.budget = self.options.sizes
         self.provision = Provision({name: getattr(self, name) for name in SERVICES}, self.shelf)
         self.recorder = Recorder(self.models, self.documents, self.provision, self.holder, self.store)

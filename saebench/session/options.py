@@ -36,4 +36,7 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--sae-context", type=int, metavar="TOKENS", help=(
         "tokens of a document that are read: how far beyond its training context an SAE is followed. "
         f"Default: {CONTEXT}, or twice the training context if that is more"))  # fmt: skip
+    add("--sae-cloze", metavar="TASK", help=(
+        "cloze questions for the downstream suite: a .jsonl file of passage, options and answer, lambada, cbt-named or "
+        "cbt-common. Default: questions made of the texts that are read"))  # fmt: skip
     add("--sae-fresh", action="store_true", help="compute scores anew that the scores file already has. Default: off")

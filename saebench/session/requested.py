@@ -38,7 +38,7 @@ def requested_run(option: Option) -> Run:
     specs = resolve_all(option("sae") or ([] if architectures else [DEFAULT]))
     options = Options(
         option("sae_budget"), option("sae_device"), option("sae_model"), option("sae_fresh"), option("sae_corpus"),
-        option("sae_dtype"), option("sae_context"),
+        option("sae_dtype"), option("sae_context"), option("sae_cloze"),
     )  # fmt: skip
     run = Run([*specs, *trained], Store(option("sae_scores")), options)
     run.open()

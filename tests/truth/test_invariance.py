@@ -142,6 +142,10 @@ PROPERTIES: dict[str, Changes] = {
          "context_length.fvu_retention", "context_length.break_point"), NOTHING,
     ),
     **dict.fromkeys(
+        ("downstream.accuracy", "downstream.accuracy_kept", "downstream.accuracy_kept_by_length",
+         "downstream.log_p_kept", "downstream.log_p_kept_by_length"), NOTHING,
+    ),
+    **dict.fromkeys(
         ("first_letter.precision", "first_letter.recall", "first_letter.f1", "first_letter.split_precision",
          "first_letter.split_recall", "first_letter.split_f1", "first_letter.probe_f1", "first_letter.f1_gap",
          "first_letter.split_count"), NOTHING,
