@@ -10,6 +10,7 @@ from saebench.run.documents import Documents
 from saebench.run.game import Game
 from saebench.run.genres import Genres
 from saebench.run.models import Models
+from saebench.run.phrases import Phrases
 from saebench.run.samples import Samples
 from saebench.run.words import Words
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from saebench.evidence.game.answers import Lineup, Rungs
     from saebench.evidence.game.rungs import Rung
     from saebench.evidence.known import Known
+    from saebench.evidence.phrases.decomposed import Decomposed
     from saebench.evidence.trace import Rebuilt, Trace
     from saebench.evidence.words.detectors import Detectors
     from saebench.evidence.words.speller import Speller
@@ -35,6 +37,12 @@ def documents_read(spec: SAESpec, models: Models) -> str:
 def words_read(spec: SAESpec, words: Words, concepts: str = LETTERS) -> str:
     """Name of the words of a concept set, and of how they are read."""
     return words.plan(spec, concepts).name
+
+
+def phrases_read(spec: SAESpec, phrases: Phrases, models: Models, source: str) -> str:
+    """Name of the phrases that features are taken apart with, and of the documents that say how active latents are."""
+    own = "" if source == "description" else f", {source}"
+    return f"{models.corpus(spec).name} + {phrases.bank(spec).identity}{own}"
 
 
 @provides("activations", reads=documents_read)
@@ -113,3 +121,9 @@ def firings(sae: "LoadedSAE", genres: Genres) -> "tuple[Firing, list[Firing], li
 def dataset_game(sae: "LoadedSAE", genres: Genres) -> "Rung":
     """Latents of genres that the model knows, and latents that exist because of one that it does not know."""
     return genres.game(sae)
+
+
+@provides("decomposed", reads=phrases_read)
+def decomposed(sae: "LoadedSAE", phrases: Phrases, source: str) -> "Decomposed":
+    """Latents of features on phrases about what the features are made of; `source` says who named the features."""
+    return phrases.decomposed(sae)

@@ -19,6 +19,8 @@ class Options:
     """Of the language model."""
     context: int | None = None
     """Tokens per document."""
+    phrases: str | None = None
+    """A file of phrases, as `--sae-phrases` names it."""
 
     @property
     def sizes(self) -> Budget:

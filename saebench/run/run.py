@@ -12,6 +12,7 @@ from saebench.run.genres import Genres
 from saebench.run.holder import Holder
 from saebench.run.models import Models
 from saebench.run.options import Options
+from saebench.run.phrases import Phrases
 from saebench.run.preparation import Preparation
 from saebench.run.provision import Provision
 from saebench.run.recorder import Recorder
@@ -19,7 +20,7 @@ from saebench.run.samples import Samples
 from saebench.run.shelf import Shelf
 from saebench.run.words import Words
 
-SERVICES = ("models", "documents", "words", "control_saes", "game", "genres", "samples", "budget")
+SERVICES = ("models", "documents", "words", "control_saes", "game", "genres", "samples", "phrases", "budget")
 """What evidence may ask for by these names."""
 
 
@@ -37,6 +38,7 @@ class Run:
         self.documents = Documents(self.models, self.shelf)
         self.words = Words(self.models, self.shelf)
         self.samples = Samples(self.models, self.shelf)
+        self.phrases = Phrases(self.models, self.documents, self.shelf)
         self.control_saes = ControlSAEs(self.models, self.documents, self.words, self.shelf)
         self.game = Game(self.models, self.documents, self.control_saes, self.shelf)
         self.genres = Genres(self.models, self.documents, self.game, self.shelf)

@@ -36,4 +36,7 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--sae-context", type=int, metavar="TOKENS", help=(
         "tokens of a document that are read: how far beyond its training context an SAE is followed. "
         f"Default: {CONTEXT}, or twice the training context if that is more"))  # fmt: skip
+    add("--sae-phrases", metavar="FILE", help=(
+        "a .toml of features and phrases about what they are made of, for the suite decomposability. Default: of the "
+        "embedded model's world, or of well-known people, places and things"))  # fmt: skip
     add("--sae-fresh", action="store_true", help="compute scores anew that the scores file already has. Default: off")

@@ -13,6 +13,7 @@ from saebench.compare.baseline import Baseline, read_baseline
 from saebench.compare.demands import Demand, check_known
 from saebench.compare.judging import Gate
 from saebench.compare.settings import Settings, read_settings
+from saebench.evidence.phrases.bank_file import load_bank
 from saebench.hub.models import default_hook
 from saebench.record.budget import SHORTEST
 from saebench.record.naming import shown_model
@@ -32,13 +33,15 @@ def requested_run(option: Option) -> Run:
         raise ValueError(f"--sae-seeds {option('sae_seeds')}: expected 1 or more repetitions")
     if (context := option("sae_context")) is not None and context < SHORTEST:
         raise ValueError(f"--sae-context {context}: expected {SHORTEST} or more tokens")
+    if option("sae_phrases"):
+        load_bank(Path(option("sae_phrases")))
     architectures = option("sae_arch") or []
     hook = default_hook(option("sae_model") or DEFAULT)
     trained = resolve_architectures(architectures, option("sae_model"), hook, option("sae_budget"))
     specs = resolve_all(option("sae") or ([] if architectures else [DEFAULT]))
     options = Options(
         option("sae_budget"), option("sae_device"), option("sae_model"), option("sae_fresh"), option("sae_corpus"),
-        option("sae_dtype"), option("sae_context"),
+        option("sae_dtype"), option("sae_context"), option("sae_phrases"),
     )  # fmt: skip
     run = Run([*specs, *trained], Store(option("sae_scores")), options)
     run.open()
