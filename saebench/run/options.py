@@ -19,6 +19,10 @@ class Options:
     """Of the language model."""
     context: int | None = None
     """Tokens per document."""
+    judge: str | None = None
+    """What `--sae-judge` says."""
+    judge_budget: int | None = None
+    """Most calls to it."""
 
     @property
     def sizes(self) -> Budget:

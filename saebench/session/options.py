@@ -36,4 +36,9 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--sae-context", type=int, metavar="TOKENS", help=(
         "tokens of a document that are read: how far beyond its training context an SAE is followed. "
         f"Default: {CONTEXT}, or twice the training context if that is more"))  # fmt: skip
+    add("--sae-judge", metavar="NAME", help=(
+        "who explains latents and judges explanations: exact, openai:MODEL of a server that $SAEBENCH_JUDGE_URL names, "
+        "local:FOLDER_OR_NAME, or a family whose model it is. Default: exact for the embedded model, else nobody"))  # fmt: skip
+    add("--sae-judge-budget", type=int, metavar="N", help=(
+        "most calls to the judge in one process; answers that are there already cost none. Default: 2000 to a server"))  # fmt: skip
     add("--sae-fresh", action="store_true", help="compute scores anew that the scores file already has. Default: off")
