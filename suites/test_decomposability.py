@@ -4,7 +4,7 @@ import pytest
 
 from saebench.metrics import decomposability
 
-SOURCES = pytest.mark.parametrize("source", ["description"])
+SOURCES = pytest.mark.parametrize("source", ["description", "texts"])
 
 
 @SOURCES
@@ -19,7 +19,7 @@ def test_coverage(decomposed, record, source):
     record(decomposability.coverage(decomposed))
 
 
-@SOURCES
+@pytest.mark.parametrize("source", ["description"])
 @pytest.mark.score("decomposability.found", 1, "higher", "fraction", tolerance=0.05, floor=0.0, ceiling=1.0)
 def test_found(decomposed, record, source):
     record(decomposability.found_share(decomposed))

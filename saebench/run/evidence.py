@@ -7,22 +7,27 @@ from saebench.evidence.provider import provides
 from saebench.evidence.words.concepts import LETTERS
 from saebench.run.control_saes import ControlSAEs
 from saebench.run.documents import Documents
+from saebench.run.explaining import Explaining
 from saebench.run.game import Game
 from saebench.run.genres import Genres
+from saebench.run.judges import Judges
 from saebench.run.models import Models
 from saebench.run.phrases import Phrases
 from saebench.run.samples import Samples
 from saebench.run.words import Words
 
 if TYPE_CHECKING:
+    from saebench.evidence.examples import Examples
     from saebench.evidence.game.answers import Lineup, Rungs
     from saebench.evidence.game.rungs import Rung
+    from saebench.evidence.judged import Judged, Likeness
     from saebench.evidence.known import Known
     from saebench.evidence.phrases.decomposed import Decomposed
     from saebench.evidence.trace import Rebuilt, Trace
     from saebench.evidence.words.detectors import Detectors
     from saebench.evidence.words.speller import Speller
     from saebench.evidence.words.study import Probed, Study
+    from saebench.judges.judge import Explanations
     from saebench.metrics.dataset_shift import Firing
     from saebench.metrics.marginal_structure import Control
     from saebench.saes.sae import LoadedSAE
@@ -39,10 +44,19 @@ def words_read(spec: SAESpec, words: Words, concepts: str = LETTERS) -> str:
     return words.plan(spec, concepts).name
 
 
-def phrases_read(spec: SAESpec, phrases: Phrases, models: Models, source: str) -> str:
-    """Name of the phrases that features are taken apart with, and of the documents that say how active latents are."""
-    own = "" if source == "description" else f", {source}"
-    return f"{models.corpus(spec).name} + {phrases.bank(spec).identity}{own}"
+def phrases_read(spec: SAESpec, phrases: Phrases, source: str) -> str:
+    """Name of the phrases that features are taken apart with, and of who named the features."""
+    return phrases.read(spec, source)
+
+
+def examples_read(spec: SAESpec, explaining: Explaining) -> str:
+    """Name of the texts that latents' examples are from, and of how these are chosen."""
+    return explaining.read(spec)
+
+
+def judge_asked(spec: SAESpec, judges: Judges) -> str:
+    """Who explains and judges, with which prompts."""
+    return judges.name(spec)
 
 
 @provides("activations", reads=documents_read)
@@ -126,4 +140,34 @@ def dataset_game(sae: "LoadedSAE", genres: Genres) -> "Rung":
 @provides("decomposed", reads=phrases_read)
 def decomposed(sae: "LoadedSAE", phrases: Phrases, source: str) -> "Decomposed":
     """Latents of features on phrases about what the features are made of; `source` says who named the features."""
-    return phrases.decomposed(sae)
+    return phrases.decomposed(sae, source)
+
+
+@provides("examples", reads=examples_read)
+def examples(sae: "LoadedSAE", explaining: Explaining) -> "Examples":
+    """Texts in which some of the SAE's latents fire, and texts in which they do not."""
+    return explaining.examples(sae)
+
+
+@provides("explanations", reads=judge_asked)
+def explanations(sae: "LoadedSAE", explaining: Explaining, examples: "Examples") -> "Explanations":
+    """What the judge takes these latents to be about."""
+    return explaining.explanations(sae)
+
+
+@provides("detected", reads=judge_asked)
+def detected(sae: "LoadedSAE", explaining: Explaining, explanations: "Explanations") -> "Judged":
+    """On which other texts the judge expects them to fire, beside the truth and controls."""
+    return explaining.detected(sae)
+
+
+@provides("fuzzed", reads=judge_asked)
+def fuzzed(sae: "LoadedSAE", explaining: Explaining, explanations: "Explanations") -> "Judged":
+    """On which tokens of a text the judge expects them to fire, likewise."""
+    return explaining.fuzzed(sae)
+
+
+@provides("likeness", reads=judge_asked)
+def likeness(sae: "LoadedSAE", explaining: Explaining, explanations: "Explanations") -> "Likeness":
+    """How often they fire on new texts that are like those in which they fired."""
+    return explaining.likeness(sae)

@@ -7,9 +7,11 @@ from saebench.record.store import Store
 from saebench.run.architectures import Architectures
 from saebench.run.control_saes import ControlSAEs
 from saebench.run.documents import Documents
+from saebench.run.explaining import Explaining
 from saebench.run.game import Game
 from saebench.run.genres import Genres
 from saebench.run.holder import Holder
+from saebench.run.judges import Judges
 from saebench.run.models import Models
 from saebench.run.options import Options
 from saebench.run.phrases import Phrases
@@ -20,7 +22,10 @@ from saebench.run.samples import Samples
 from saebench.run.shelf import Shelf
 from saebench.run.words import Words
 
-SERVICES = ("models", "documents", "words", "control_saes", "game", "genres", "samples", "phrases", "budget")
+SERVICES = (
+    "models", "documents", "words", "control_saes", "game", "genres", "samples", "judges", "phrases",
+    "explaining", "budget",
+)  # fmt: skip
 """What evidence may ask for by these names."""
 
 
@@ -38,10 +43,12 @@ class Run:
         self.documents = Documents(self.models, self.shelf)
         self.words = Words(self.models, self.shelf)
         self.samples = Samples(self.models, self.shelf)
-        self.phrases = Phrases(self.models, self.documents, self.shelf)
         self.control_saes = ControlSAEs(self.models, self.documents, self.words, self.shelf)
         self.game = Game(self.models, self.documents, self.control_saes, self.shelf)
         self.genres = Genres(self.models, self.documents, self.game, self.shelf)
+        self.judges = Judges(self.models, self.shelf)
+        self.explaining = Explaining(self.models, self.judges, self.shelf)
+        self.phrases = Phrases(self.models, self.documents, self.judges, self.explaining, self.shelf)
         self.architectures = Architectures(self.models, self.shelf)
         self.holder = Holder(self.models, self.architectures, self.control_saes, self.shelf)
         self.preparation = Preparation(self.specs, self.models, self.holder, self.architectures)
@@ -57,4 +64,5 @@ class Run:
     def notes(self) -> list[str]:
         """What happened that a user should read: to the scores file, to SAEs, and where memory did not suffice."""
         named = {**self.models.notes, **self.holder.notes}
-        return [*self.store.notes, *(f"{name}: {note}" for name, notes in named.items() for note in notes)]
+        said = [*self.store.notes, *self.judges.notes()]
+        return [*said, *(f"{name}: {note}" for name, notes in named.items() for note in notes)]

@@ -1,6 +1,6 @@
 """The latents of a bank's features at phrases of all features, beside those of useless ones."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from saebench.evidence.phrases.responses import Responses, encoded, respond
 from saebench.record.score import Unscored
 from saebench.saes.directions import random_directions
 from saebench.saes.sae import LoadedSAE
+from saebench.stats.statistics import seed_of
 from saebench.subject.activations import Activations
 
 FOUND = 0.5
@@ -52,42 +53,62 @@ class Decomposed:
     """Share of them that a random direction tells as well as a latent has to."""
 
 
-def decompose(
-    sae: LoadedSAE, reading: Reading, activations: Activations, corpus: sparse.csr_array | None
-) -> Decomposed:
-    """Find the latents of a bank's features; `corpus` (token, latent) is what they do on texts.
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """What a bank's texts are to the latents of an SAE, and to random directions."""
 
-    Raises Unscored for an SAE of another width, and for latents that are too dense to be kept or that do not exist.
+    reading: Reading
+    found: Responses
+    random: Responses
+    dense: Float[np.ndarray, "dense phrase"]
+
+
+def respond_to(sae: LoadedSAE, reading: Reading, activations: Activations, corpus: sparse.csr_array | None) -> Texts:
+    """Encode a bank's texts; `corpus` (token, latent) is what latents do elsewhere.
+
+    Raises Unscored for an SAE of another width, and for latents that are too dense to be kept.
     """
     if sae.spec.d_in not in (None, reading.x.shape[1]):
         raise Unscored(f"the SAE reads {sae.spec.d_in} dimensions, the model has {reading.x.shape[1]}", broken=True)
     if corpus is None:
         raise Unscored("the latents are too dense to be kept")
     found = respond(sae.encode, sae.device, reading, corpus)
-    return held(found, reading, corpus, random_responses(reading, activations, corpus, sae.spec.context_size))
+    random = random_responses(reading, activations, corpus, sae.spec.context_size)
+    return Texts(reading, found, random, found.at_phrases(dense_latents(corpus)))
 
 
-def held(found: Responses, reading: Reading, corpus: sparse.csr_array, random: Responses) -> Decomposed:
-    """The responses of an SAE beside those of random directions."""
-    latent, f1 = chosen(found)
-    feature = np.flatnonzero((f1 >= FOUND) & np.isin(latent, found.alive))
-    return Decomposed(
-        reading.bank, feature, latent[feature], f1[feature], found.at_phrases(latent[feature]),
-        found.at_near(latent[feature]), _at_random(random, feature), found.at_phrases(dense_latents(corpus)),
-        reading.matched, len(reading.bank.features), float((random.choice[1] >= FOUND).mean()),
+def by_naming(texts: Texts) -> Decomposed:
+    """Latents that are chosen on texts that name the features. Raises Unscored where the bank gives one that is not there."""
+    latent, f1 = chosen(texts.found)
+    feature = np.flatnonzero((f1 >= FOUND) & np.isin(latent, texts.found.alive))
+    random, random_f1 = texts.random.choice
+    return _made(
+        texts, feature, latent[feature], f1[feature], random[feature], asked=len(f1),
+        random_found=float((random_f1 >= FOUND).mean()),
     )  # fmt: skip
 
 
-def explained_by(
-    found: Decomposed, responses: Responses, random: Responses,
-    latent: Int[np.ndarray, " latent"], feature: Int[np.ndarray, " latent"], asked: int,
+def by_explanation(
+    texts: Texts, latent: Int[np.ndarray, " latent"], feature: Int[np.ndarray, " latent"], asked: int
+) -> Decomposed:
+    """Latents whose features were named by somebody who was shown where they fire. Random directions are drawn by lot."""
+    kept = np.isin(latent, texts.found.alive)
+    alive = texts.random.alive
+    lot = np.random.default_rng(seed_of("decomposability.lot")).integers(max(len(alive), 1), size=int(kept.sum()))
+    random = alive[lot] if len(alive) else np.full(int(kept.sum()), -1)
+    return _made(texts, feature[kept], latent[kept], np.ones(int(kept.sum())), random, asked=asked)
+
+
+def _made(
+    texts: Texts, feature: Int[np.ndarray, " latent"], latent: Int[np.ndarray, " latent"],
+    f1: Float[np.ndarray, " latent"], random: Int[np.ndarray, " latent"], *, asked: int, random_found: float = 0.0,
 ) -> Decomposed:  # fmt: skip
-    """The same of latents whose features were named by somebody who was shown what they are active on."""
-    kept = np.isin(latent, responses.alive)
-    latent, feature = latent[kept], feature[kept]
-    return replace(
-        found, feature=feature, latent=latent, f1=np.ones(len(latent)), own=responses.at_phrases(latent),
-        near=responses.at_near(latent), random=_at_random(random, feature), asked=asked,
+    found = texts.found
+    # Where no direction is active on a feature's naming texts, it is on none of its phrases either.
+    at_random = np.where(random[:, None] >= 0, texts.random.at_phrases(random), 0.0)
+    return Decomposed(
+        found.bank, feature, latent, f1, found.at_phrases(latent), found.at_near(latent), at_random, texts.dense,
+        texts.reading.matched, asked, random_found,
     )  # fmt: skip
 
 
@@ -121,9 +142,3 @@ def random_responses(
     share = corpus.nnz / max(corpus.shape[0] * corpus.shape[1], 1)
     made = random_directions(x, min(corpus.shape[1], MOST_RANDOM), min(share, 1.0), "decomposability.random")
     return respond(made.encode, "cpu", reading, encoded(made.encode, "cpu", x))
-
-
-def _at_random(random: Responses, feature: Int[np.ndarray, " latent"]) -> Float[np.ndarray, "latent phrase"]:
-    """Where no direction is active on a feature's naming texts, it is on none of its phrases either."""
-    latent = random.choice[0][feature]
-    return np.where(latent[:, None] >= 0, random.at_phrases(latent), 0.0)

@@ -67,6 +67,21 @@ class Reading:
         return sparse.csr_array((weight, (row, order[row, place])), shape=(count, count))
 
 
+def joined(first: Reading, second: Reading) -> Reading:
+    """Both banks as one, named after the first, whose features come first."""
+    banks = [part.bank for part in (first, second)]
+    sizes = [[len(bank.phrases), len(bank.near_of), len(bank.naming_of)] for bank in banks]
+    before = np.cumsum([[0, 0, 0], *sizes], axis=0)
+    starts = np.concatenate([[0], np.cumsum(np.sum(sizes, axis=0))])
+    text_of = []
+    for part, size, own in zip((first, second), sizes, before[:2], strict=True):
+        kind = np.searchsorted(np.cumsum(size), part.text_of, side="right")
+        inner = part.text_of - np.concatenate([[0], np.cumsum(size)])[kind]
+        text_of.append(starts[kind] + own[kind] + inner)
+    bank = Bank(banks[0].name, tuple(feature for part in banks for feature in part.features))
+    return Reading(bank, torch.cat([first.x, second.x]), np.concatenate(text_of))
+
+
 def read_phrases(subject: Subject, hook: str, bank: Bank, cache: Keeping) -> Reading:
     """Read all texts of the bank through the cache. Raises Unscored where a text does not fit into the model's context."""
     subject.check_hook(hook)

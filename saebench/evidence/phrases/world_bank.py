@@ -87,11 +87,11 @@ class Author:
         near: list[str] = []
         for attribute, value in own.items():
             forms = FORMS[attribute.partition(" ")[0]]
-            parts[f"{attribute}: {value}"] = tuple(self.phrase(self._filled(rng, form, value)) for form in forms)
+            parts[f"{attribute}: {value}"] = tuple(self.phrase(self.filled(rng, form, value)) for form in forms)
             known = others.get(attribute) or [getattr(c, _field(attribute)) for c in self.lexicon.cities]
             other = rng.choice([v for v in known if not {v, *self._truth.get(v, ())} & set(about)])
-            near += [self._filled(rng, form, other) for form in forms]
-        naming = tuple(self._filled(rng, form, name) for form in NAMING[kind])
+            near += [self.filled(rng, form, other) for form in forms]
+        naming = tuple(self.filled(rng, form, name) for form in NAMING[kind])
         return Feature(name, parts, about, naming, tuple(near), description=f"the {kind} {name}")
 
     def _category(self, category: str) -> Feature | None:
@@ -105,12 +105,12 @@ class Author:
             return None
         words = {kind: rng.sample(group := self.lexicon.by_category[kind], len(group)) for kind in kinds}
         named = [word for group in words.values() for word in group[::2]]
-        parts = {kind: tuple(self._kinds(rng, group[1::2])) for kind, group in words.items()}
+        parts = {kind: tuple(self.kinds(rng, group[1::2])) for kind, group in words.items()}
         naming = [self._list(form, rng.sample(named, NAMING_WORDS)) for form in (*KINDS, *KINDS)]
         naming += [OF_KIND.format(word=word.text, category=category) for word in rng.sample(named, 2)]
         return Feature(category, parts, (category,), tuple(naming), description=f"words of the kind {category}")
 
-    def _kinds(self, rng: random.Random, words: list[Entry]) -> Iterator[Phrase]:
+    def kinds(self, rng: random.Random, words: list[Entry]) -> Iterator[Phrase]:
         """As many different phrases as there have to be."""
         for form in KINDS[:FEWEST_PHRASES]:
             yield self.phrase(self._list(form, rng.sample(words, min(PHRASE_WORDS, len(words)))))
@@ -118,7 +118,7 @@ class Author:
     def _list(self, form: str, words: Iterable[Entry]) -> str:
         return form.format(words=", ".join(sorted(word.text for word in words)))
 
-    def _filled(self, rng: random.Random, form: str, value: str) -> str:
+    def filled(self, rng: random.Random, form: str, value: str) -> str:
         """The form with the value, and any word of a category in each of its other slots."""
         return form.format(x=value, **{name: rng.choice(self.lexicon.by_category[name]).text for name in FILLERS})
 
@@ -127,13 +127,19 @@ class Author:
         words = [word.strip(".,?:") for word in text.split()]
         return Phrase(text, tuple(dict.fromkeys(s for word in words for s in (self._truth.get(word, ())))))
 
+    @property
+    def subjects(self) -> Iterable[str]:
+        """All words that something is known of."""
+        return self._truth
+
     @cached_property
     def _truth(self) -> dict[str, tuple[str, ...]]:
         """What each word is about, itself included."""
         words = {word.text: word.path for word in self.lexicon.words}
         cities = {c.name: (c.name, c.country, c.continent, c.language) for c in self.lexicon.cities}
         alone = {v: (v,) for c in self.lexicon.cities for v in (c.country, c.continent, c.language)}
-        return {**words, **alone, **cities}
+        people = {p.name: ("person", p.name) for p in self.lexicon.people}
+        return {**words, **alone, **people, **{name: ("city", *facts) for name, facts in cities.items()}}
 
 
 FILLERS = ("place", "plant", "sport", "weather", "clothing", "furniture", "colour", "verb", "vehicle", "tool")
