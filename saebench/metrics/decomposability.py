@@ -265,8 +265,13 @@ def kinds_as_published(parts: Parts) -> Int[np.ndarray, " latent"]:
 
 
 def names(found: Decomposed) -> Shaped[np.ndarray, " latent"]:
-    """(latent,) names of features."""
-    return np.array([found.bank.features[i].name for i in found.feature])
+    """(latent,) names of features; with the latent's index where several latents are of one feature."""
+    plain = np.array([found.bank.features[i].name for i in found.feature], dtype=str)
+    several = np.bincount(found.feature)[found.feature] > 1
+    numbered = np.array(
+        [f"{name}, latent {latent}" for name, latent in zip(plain, found.latent, strict=True)], dtype=str
+    )
+    return np.where(several, numbered, plain)
 
 
 def _mean(
@@ -278,7 +283,8 @@ def _mean(
     values = each[chosen]
     estimate = ratio_of_sums(values, np.ones_like(values), purpose=purpose, n_unit="feature")
     items = {"item": names(found)[chosen], "contribution": values}
-    return never_certain(replace(estimate, items=items, controls=controls), *span)
+    low, high = max(estimate.ci_low, span[0]), min(estimate.ci_high, span[1])
+    return never_certain(replace(estimate, ci_low=low, ci_high=high, items=items, controls=controls), *span)
 
 
 def _rates(found: Decomposed, parts: Parts) -> dict[str, float]:

@@ -141,10 +141,10 @@ class Evidence:
     run: Run
     sae: LoadedSAE
 
-    def get(self, name: str, concepts: str, control: str = "") -> Any:
+    def get(self, name: str, concepts: str, control: str = "", **more: Any) -> Any:
         if name == "timings":
             return lambda *_: ([1.0] * 3, [1.0] * 3)
-        return self.run.provision.get(name, self.sae, {"concepts": concepts, "control": control})
+        return self.run.provision.get(name, self.sae, {"concepts": concepts, "control": control, **more})
 
 
 @cache
@@ -165,9 +165,10 @@ def outcome(case: Case, evidence: Evidence) -> Outcome:
     found: list[Estimate] = []
     given = {"record": found.append, **dict(case.params)}
     concepts, control = given.get("concepts", "letters"), given.get("control", "")
+    more = {"source": given["source"]} if "source" in given else {}
     names = [name for name in inspect.signature(case.test).parameters if name not in given]
     try:
-        case.test(**given, **{name: evidence.get(name, concepts, control) for name in names})
+        case.test(**given, **{name: evidence.get(name, concepts, control, **more) for name in names})
     except Unscored as unscored:
         return unscored.reason
     return found[0]

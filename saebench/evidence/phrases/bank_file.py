@@ -115,10 +115,14 @@ def _wrong_parts(at: str, content: dict[str, Any]) -> Iterable[str]:
 
 
 def _leak(at: str, content: dict[str, Any]) -> str:
-    """A phrase that names the feature says nothing of what it is made of."""
+    """A phrase that names the feature says nothing of what it is made of, and a text that does not says nothing of it."""
+    names = content.get("names", [])
+    if not names:
+        return ""
+    pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, names))})\b", re.IGNORECASE)
     texts = [text for phrases in content["parts"].values() for text in phrases] + content.get("near", [])
-    for name in content.get("names", []):
-        pattern = re.compile(rf"\b{re.escape(name)}\b", re.IGNORECASE)
-        if named := [text for text in texts if pattern.search(text)]:
-            return f"{at} the phrase {named[0]!r} names the feature: it contains {name!r}"
+    if named := [text for text in texts if pattern.search(text)]:
+        return f"{at} the phrase {named[0]!r} names the feature: no phrase may contain one of its names"
+    if unnamed := [text for text in content.get("naming", []) if not pattern.search(text)]:
+        return f"{at} the text {unnamed[0]!r} in naming contains none of its names"
     return ""
