@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import ROOT
 
 from saebench.evidence.phrases.bank_file import default_bank, load_bank
 
@@ -94,3 +95,10 @@ def test_the_bank_that_ships_is_whole() -> None:
     assert len(bank.features) == 24
     assert {len(feature.parts) for feature in bank.features} == {5}
     assert len(set(bank.texts)) == len(bank.texts) == 24 * (15 + 3 + 8)
+
+
+def test_the_example_of_the_documentation_is_a_bank(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "explanation" / "decomposability.md").read_text("utf-8")
+    example = page.split("```toml\n")[1].split("```")[0]
+    other = "[feature." + example.replace("Einstein", "Curie").split("[feature.", 1)[1]
+    assert [feature.name for feature in load_bank(write(tmp_path, example + other)).features] == ["Einstein", "Curie"]
