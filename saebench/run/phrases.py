@@ -76,11 +76,7 @@ class Phrases:
     def _texts(self, sae: "LoadedSAE", reading: "Reading") -> "Texts":
         from saebench.evidence.phrases.decomposed import respond_to
 
-        # No spliced pass of the model is needed, as a trace of the SAE would take.
-        activations, encoded = (
-            self.documents.activations(sae),
-            self.documents.encoded_in(sae, self.models.subject(sae.spec)),
-        )
+        activations, encoded = self.documents.activations(sae), self.documents.rebuilt(sae)
         return respond_to(sae, reading, activations, encoded.latents)
 
     def _by_description(self, sae: "LoadedSAE") -> "Decomposed":

@@ -112,7 +112,7 @@ class Bank:
         of = np.zeros((len(self.features), len(subjects)), dtype=np.float32)
         of[_pairs([[subjects[s] for s in one.about if s in subjects] for one in self.features])] = 1
         other: Bool[np.ndarray, "feature phrase"] = np.arange(len(self.features))[:, None] != self.feature_of[None]
-        return (of @ has.T == 0) & other
+        return np.asarray((of @ has.T == 0) & other)
 
     def _all(self, kind: str) -> Iterator[str]:
         return (text for feature in self.features for text in getattr(feature, kind))

@@ -95,7 +95,9 @@ class Concepts:
         kind = [w for w in self.author.lexicon.by_category[word.subcategory] if w is not word]
         wider = [w for w in self.author.lexicon.by_category[word.category] if w.subcategory != word.subcategory]
         groups = {word.subcategory: kind, word.category: wider}
-        parts = {name: self.author.kinds(rng, words) for name, words in groups.items() if len(words) >= 2}
+        parts: dict[str, Iterable[Phrase]] = {
+            name: self.author.kinds(rng, words) for name, words in groups.items() if len(words) >= 2
+        }
         return parts, word.path
 
     @cached_property
