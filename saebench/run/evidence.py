@@ -8,26 +8,33 @@ from saebench.evidence.words.concepts import LETTERS
 from saebench.run.cloze import INSIDE, Cloze
 from saebench.run.control_saes import ControlSAEs
 from saebench.run.documents import Documents
+from saebench.run.explaining import Explaining
 from saebench.run.game import Game
 from saebench.run.genres import Genres
+from saebench.run.judges import Judges
 from saebench.run.meta_saes import MetaSAEs
 from saebench.run.models import Models
 from saebench.run.partners import Partners
+from saebench.run.phrases import Phrases
 from saebench.run.samples import Samples
 from saebench.run.words import Words
 
 if TYPE_CHECKING:
     from saebench.evidence.cloze import Answered
+    from saebench.evidence.examples import Examples
     from saebench.evidence.game.answers import Lineup, Rungs
     from saebench.evidence.game.rungs import Rung
+    from saebench.evidence.judged import Judged, Likeness
     from saebench.evidence.known import Known
     from saebench.evidence.meta_sae import MetaStructure
+    from saebench.evidence.phrases.decomposed import Decomposed
     from saebench.evidence.stitching import Stitched
     from saebench.evidence.trace import Rebuilt, Trace
     from saebench.evidence.unit_rows import UnitRows
     from saebench.evidence.words.detectors import Detectors
     from saebench.evidence.words.speller import Speller
     from saebench.evidence.words.study import Probed, Study
+    from saebench.judges.judge import Explanations
     from saebench.metrics.dataset_shift import Firing
     from saebench.metrics.kin import Kin
     from saebench.metrics.marginal_structure import Control
@@ -53,6 +60,21 @@ def questions_read(spec: SAESpec, cloze: Cloze) -> str:
 def longer_questions_read(spec: SAESpec, cloze: Cloze, passages: str) -> str:
     """Name of those that are longer."""
     return cloze.name(spec, passages)
+
+
+def phrases_read(spec: SAESpec, phrases: Phrases, source: str) -> str:
+    """Name of the phrases that features are taken apart with, and of who named the features."""
+    return phrases.read(spec, source)
+
+
+def examples_read(spec: SAESpec, explaining: Explaining) -> str:
+    """Name of the texts that latents' examples are from, and of how these are chosen."""
+    return explaining.read(spec)
+
+
+def judge_asked(spec: SAESpec, judges: Judges) -> str:
+    """Who explains and judges, with which prompts."""
+    return judges.name(spec)
 
 
 @provides("activations", reads=documents_read)
@@ -184,3 +206,39 @@ def answered(sae: "LoadedSAE", cloze: Cloze) -> "Answered":
 def answered_beyond(sae: "LoadedSAE", cloze: Cloze, passages: str) -> "Answered":
     """The same after passages that are longer, which the test is parametrized with: `beyond` or `far`."""
     return cloze.answered(sae, passages)
+
+
+@provides("decomposed", reads=phrases_read)
+def decomposed(sae: "LoadedSAE", phrases: Phrases, source: str) -> "Decomposed":
+    """Latents of features on phrases about what the features are made of; `source` says who named the features."""
+    return phrases.decomposed(sae, source)
+
+
+@provides("examples", reads=examples_read)
+def examples(sae: "LoadedSAE", explaining: Explaining) -> "Examples":
+    """Texts in which some of the SAE's latents fire, and texts in which they do not."""
+    return explaining.examples(sae)
+
+
+@provides("explanations", reads=judge_asked)
+def explanations(sae: "LoadedSAE", explaining: Explaining, examples: "Examples") -> "Explanations":
+    """What the judge takes these latents to be about."""
+    return explaining.explanations(sae)
+
+
+@provides("detected", reads=judge_asked)
+def detected(sae: "LoadedSAE", explaining: Explaining, explanations: "Explanations") -> "Judged":
+    """On which other texts the judge expects them to fire, beside the truth and controls."""
+    return explaining.detected(sae)
+
+
+@provides("fuzzed", reads=judge_asked)
+def fuzzed(sae: "LoadedSAE", explaining: Explaining, explanations: "Explanations") -> "Judged":
+    """On which tokens of a text the judge expects them to fire, likewise."""
+    return explaining.fuzzed(sae)
+
+
+@provides("likeness", reads=judge_asked)
+def likeness(sae: "LoadedSAE", explaining: Explaining, explanations: "Explanations") -> "Likeness":
+    """How often they fire on new texts that are like those in which they fired."""
+    return explaining.likeness(sae)

@@ -8,13 +8,16 @@ from saebench.run.architectures import Architectures
 from saebench.run.cloze import Cloze
 from saebench.run.control_saes import ControlSAEs
 from saebench.run.documents import Documents
+from saebench.run.explaining import Explaining
 from saebench.run.game import Game
 from saebench.run.genres import Genres
 from saebench.run.holder import Holder
+from saebench.run.judges import Judges
 from saebench.run.meta_saes import MetaSAEs
 from saebench.run.models import Models
 from saebench.run.options import Options
 from saebench.run.partners import Partners
+from saebench.run.phrases import Phrases
 from saebench.run.preparation import Preparation
 from saebench.run.provision import Provision
 from saebench.run.recorder import Recorder
@@ -23,8 +26,8 @@ from saebench.run.shelf import Shelf
 from saebench.run.words import Words
 
 SERVICES = (
-    "models", "documents", "words", "control_saes", "game", "genres", "samples", "meta_saes", "partners",
-    "cloze", "budget",
+    "models", "documents", "words", "control_saes", "game", "genres", "samples", "meta_saes", "partners", "cloze", "judges",
+    "phrases", "explaining", "budget",
 )  # fmt: skip
 """What evidence may ask for by these names."""
 
@@ -49,6 +52,9 @@ class Run:
         self.genres = Genres(self.models, self.documents, self.game, self.shelf)
         self.meta_saes = MetaSAEs(self.models, self.documents, self.words, self.samples)
         self.partners = Partners(self.models, self.documents, self.shelf)
+        self.judges = Judges(self.models, self.shelf)
+        self.explaining = Explaining(self.models, self.judges, self.shelf)
+        self.phrases = Phrases(self.models, self.documents, self.judges, self.explaining, self.shelf)
         self.architectures = Architectures(self.models, self.shelf)
         self.holder = Holder(self.models, self.architectures, self.control_saes, self.shelf)
         self.preparation = Preparation(self.specs, self.models, self.holder, self.architectures, self.cloze)
@@ -64,4 +70,5 @@ class Run:
     def notes(self) -> list[str]:
         """What happened that a user should read: to the scores file, to SAEs, and where memory did not suffice."""
         named = {**self.models.notes, **self.holder.notes}
-        return [*self.store.notes, *(f"{name}: {note}" for name, notes in named.items() for note in notes)]
+        said = [*self.store.notes, *self.judges.notes()]
+        return [*said, *(f"{name}: {note}" for name, notes in named.items() for note in notes)]

@@ -141,7 +141,7 @@ class Evidence:
     run: Run
     sae: LoadedSAE
 
-    def get(self, name: str, concepts: str, control: str = "", **more: str) -> Any:
+    def get(self, name: str, concepts: str, control: str = "", **more: Any) -> Any:
         if name == "timings":
             return lambda *_: ([1.0] * 3, [1.0] * 3)
         return self.run.provision.get(name, self.sae, {"concepts": concepts, "control": control, **more})
@@ -166,7 +166,7 @@ def outcome(case: Case, evidence: Evidence) -> Outcome:
     given = {"record": found.append, **dict(case.params)}
     concepts, control = given.get("concepts", "letters"), given.get("control", "")
     names = [name for name in inspect.signature(case.test).parameters if name not in given]
-    more = {name: value for name, value in case.params if name == "passages"}
+    more = {name: value for name, value in case.params if name not in ("concepts", "control")}
     try:
         case.test(**given, **{name: evidence.get(name, concepts, control, **more) for name in names})
     except Unscored as unscored:

@@ -176,6 +176,10 @@ PROPERTIES: dict[str, Changes] = {
     "meta_structure.absorbed_found": LAST_BIT | ABSORBED,
     "meta_structure.novel": NOTHING,
     "meta_structure.stitched": STITCHED,
+    **dict.fromkeys(
+        ("decomposability.j", "decomposability.coverage", "decomposability.evenness", "decomposability.none",
+         "decomposability.partial", "decomposability.all", "decomposability.found"), NOTHING,
+    ),
     "throughput.encode": SECONDS, "throughput.decode": SECONDS, "throughput.memory": MEMORY,
 }  # fmt: skip
 NO_SAE = [f"distinguishability.control_auc-{name}" for name in POSITIVE]
