@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 
 from saebench.judges.judge import Explanations
 from saebench.judges.passages import Passages
-from saebench.judges.prompts import Prompt, choose, explain, weigh, write
+from saebench.judges.prompts import Prompt, choose, explain, explain_briefly, weigh, write
 from saebench.judges.speaker import Speaker
 
 WRITTEN = 5
 """Texts that are written like a latent's."""
+BRIEF, AROUND = 10, (4, 1)
+"""How many of the texts a small model is shown, and how many tokens before and behind what is marked."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,13 @@ class Language:
         return self.speaker.judge
 
     def explain(self, shown: Passages) -> Explanations:
-        """A short phrase for each latent; None where the judge has none."""
-        found: Explanations = self.speaker.ask([explain(texts) for texts in shown.with_marks()])
+        """A short phrase for each latent; None where the judge has none. What weighs is small, and shown less."""
+        prompts = (
+            [explain_briefly(texts[:BRIEF]) for texts in shown.near(*AROUND).with_marks()]
+            if self.speaker.weighs
+            else [explain(texts) for texts in shown.with_marks()]
+        )
+        found: Explanations = self.speaker.ask(prompts)
         return found
 
     def fires(self, explanations: Explanations, texts: Passages) -> Float[np.ndarray, "latent text"]:

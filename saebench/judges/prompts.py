@@ -44,6 +44,16 @@ def explain(texts: Sequence[str]) -> Prompt:
     return Prompt(TASK, asked + numbered(texts), "\n\nThe phrase:", 40, explanation_in)
 
 
+def explain_briefly(texts: Sequence[str]) -> Prompt:
+    """The same of what stands around marked words, for small models, which need to be shown what is meant."""
+    head = (
+        "Say in a few words what the marked words have in common.\n"
+        "Texts: she ate an <<apple>> / buy a ripe <<pear>> / jam of <<plums>>\nCommon: fruit\n"
+        "Texts: late in the <<evening>> / we met at <<noon>> / slept until <<midnight>>\nCommon: times of the day\n"
+    )
+    return Prompt("", head, f"Texts: {' / '.join(texts)}\nCommon:", 12, explanation_in)
+
+
 def choose(explanation: str, texts: Sequence[str], *, marked: bool) -> Prompt:
     """Which of some texts does an explanation fit?"""
     which = (
