@@ -42,7 +42,7 @@ class Examples:
     """Whether the latent is active in each of `judged`; where not, it is 0 on all of its tokens."""
     fuzzed: Passages
     """(latent, 8, position) the four active ones of these, once with the right tokens marked and once with as many wrong ones."""
-    fits: Bool[np.ndarray, "latent text"]
+    fits: Bool[np.ndarray, "latent fuzzed"]
     """Whether the right ones are marked."""
     alive: int
     """Latents of the SAE that fire at all."""

@@ -1,7 +1,6 @@
 """An OpenAI-compatible server on this machine that behaves as it is told: well, or as servers do."""
 
 import json
-
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -93,7 +92,13 @@ def serving(behave: Behave) -> Iterator[Server]:
             self._send(status, sent)
 
         def do_GET(self) -> None:
-            priced = {"id": "fake", "object": "model", "created": 1, "owned_by": "me", "pricing": {"prompt": "0.000001", "completion": "0.000002"}}
+            priced = {
+                "id": "fake",
+                "object": "model",
+                "created": 1,
+                "owned_by": "me",
+                "pricing": {"prompt": "0.000001", "completion": "0.000002"},
+            }
             self._send(200, {"object": "list", "data": [priced]})
 
         def _send(self, status: int, sent: Any) -> None:
@@ -123,5 +128,3 @@ def serving(behave: Behave) -> Iterator[Server]:
         http.shutdown()
         http.server_close()
         thread.join()
-
-
