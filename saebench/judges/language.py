@@ -19,7 +19,7 @@ BRIEF, AROUND = 10, (4, 1)
 
 @dataclass(frozen=True)
 class Language:
-    """One that can weigh yes against no is asked about each text; others, about all texts of a latent at once."""
+    """One that weighs is asked about each text, how likely it would have explained it so; others, about all texts of a latent at once."""
 
     speaker: Speaker
 
@@ -42,7 +42,8 @@ class Language:
         return self._judged(explanations, texts.plain(), marked=False)
 
     def fits(self, explanations: Explanations, texts: Passages) -> Float[np.ndarray, "latent text"]:
-        return self._judged(explanations, texts.with_marks(), marked=True)
+        shown = texts.near(*AROUND) if self.speaker.weighs else texts
+        return self._judged(explanations, shown.with_marks(), marked=True)
 
     def write(self, shown: Passages) -> list[list[str] | None]:
         """New texts like those of each latent; None where the judge writes none."""

@@ -162,6 +162,8 @@ PROPERTIES: dict[str, Changes] = {
     "marginal_structure.first_letter_f1": AT_WORDS,
     "marginal_structure.k_sparse_f1": AT_WORDS,
     "marginal_structure.token_entropy": {"duplicated": (within, "its latents are twice as many draws")},
+    **dict.fromkeys(("explanations.detection", "explanations.detection_auroc", "explanations.fuzzing"), NOTHING),
+    "explanations.sensitivity": NOTHING,
     "throughput.encode": SECONDS, "throughput.decode": SECONDS, "throughput.memory": MEMORY,
 }  # fmt: skip
 NO_SAE = [f"distinguishability.control_auc-{name}" for name in POSITIVE]
