@@ -5,6 +5,7 @@ are, are shown; two and two others, and ten in which the latent is inactive, are
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -41,7 +42,7 @@ class Examples:
     """Whether the latent is active in each of `judged`; where not, it is 0 on all of its tokens."""
     fuzzed: Passages
     """(latent, 8, position) the four active ones of these, once with the right tokens marked and once with as many wrong ones."""
-    fits: Bool[np.ndarray, "latent text"]
+    fits: Bool[np.ndarray, "latent fuzzed"]
     """Whether the right ones are marked."""
     alive: int
     """Latents of the SAE that fire at all."""
@@ -87,7 +88,7 @@ def examples_of(encoded: Encoded, activations: Activations, inside: int, most: i
     )  # fmt: skip
 
 
-def _in(values: NDArray[np.generic], order: NDArray[np.intp]) -> NDArray[np.generic]:
+def _in(values: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
     """(latent, text, position) each latent's texts in an order of its own."""
     return np.take_along_axis(values, order[..., None], axis=1)
 
@@ -167,4 +168,4 @@ def _wrong(marked: NDArray[np.bool_], free: NDArray[np.bool_], draws: Draws) -> 
     """As many other tokens of each text as are marked, drawn from those on which the latent is 0."""
     numbers = draws.uniform("wrong tokens", marked.shape[1] * marked.shape[2]).reshape(marked.shape)
     rank = np.where(free, numbers, np.inf).argsort(axis=2).argsort(axis=2)
-    return (rank < marked.sum(axis=2, keepdims=True)) & free
+    return np.asarray((rank < marked.sum(axis=2, keepdims=True)) & free)

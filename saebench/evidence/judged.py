@@ -22,6 +22,8 @@ class Judged:
     own: Float[np.ndarray, "latent text"]
     """How likely (0 to 1) each text fits; NaN where the judge gave no answer."""
     other: Float[np.ndarray, "latent text"]
+    texts: list[list[str]]
+    """(latent, text) as the judge read them."""
     asked: Examples
     random_model: "Judged | None" = None
     """The same for an SAE of the model with random weights, where there is one; a control."""
@@ -30,22 +32,28 @@ class Judged:
 def detected(judge: Judge, examples: Examples, explanations: Explanations) -> Judged:
     """Does the explanation tell texts in which the latent fires from texts in which it does not?"""
     answers = [judge.fires(said, examples.judged) for said in (explanations, others(examples, explanations))]
-    return _judged(examples, explanations, answers, examples.fires)
+    return _judged(examples, explanations, answers, examples.fires, examples.judged.plain())
 
 
 def fuzzed(judge: Judge, examples: Examples, explanations: Explanations) -> Judged:
     """Does it tell the tokens on which the latent fires from other tokens of the same texts?"""
     answers = [judge.fits(said, examples.fuzzed) for said in (explanations, others(examples, explanations))]
-    return _judged(examples, explanations, answers, examples.fits)
+    return _judged(examples, explanations, answers, examples.fits, examples.fuzzed.with_marks())
 
 
 def _judged(
     examples: Examples, explanations: Explanations, answers: list[Float[np.ndarray, "latent text"]],
-    truth: Bool[np.ndarray, "latent text"],
+    truth: Bool[np.ndarray, "latent text"], texts: list[list[str]],
 ) -> Judged:  # fmt: skip
     own, other = answers
     return Judged(
-        latents=examples.latents, explanations=explanations, truth=truth, own=own, other=other, asked=examples
+        latents=examples.latents,
+        explanations=explanations,
+        truth=truth,
+        own=own,
+        other=other,
+        texts=texts,
+        asked=examples,
     )
 
 

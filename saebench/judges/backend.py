@@ -23,7 +23,7 @@ class Backend(Protocol):
 
     @property
     def weighs(self) -> bool:
-        """Whether it can say how much likelier "Yes" is than "No"."""
+        """Whether it can say how likely it goes on with some words."""
         ...
 
     def answer(self, prompts: Sequence[Prompt], keep: Keep) -> None:

@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
 from scipy import sparse
 
 from saebench.organism.lexicon import load_lexicon
@@ -31,11 +30,6 @@ class Concepts:
     @cached_property
     def place(self) -> dict[str, int]:
         return {name: at for at, name in enumerate(self.names)}
-
-    def has(self, names: list[str]) -> Bool[np.ndarray, "name token"]:
-        """(name, vocabulary + 1) which tokens are of the concepts of these names."""
-        rows = self.tokens[[self.place[name] for name in names]]
-        return np.asarray(rows.toarray() > 0)
 
 
 def world_concepts(tokenizer: Any) -> Concepts:

@@ -113,7 +113,7 @@ class Endpoint:
         """Dollars per token read and written, where the server tells, as OpenRouter's list of models does."""
         try:
             models = self._opened().with_options(max_retries=0, timeout=3).models.list().data
-            told = next(getattr(model, "pricing", None) for model in models if model.id == self.model)
+            told: Any = next(getattr(model, "pricing", None) for model in models if model.id == self.model)
             return float(told["prompt"]), float(told["completion"])
         except Exception:  # whatever a server makes of this question, it is no matter
             return None

@@ -4,19 +4,27 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from scipy import sparse
 
 from saebench.judges.concepts import Concepts
 from saebench.judges.judge import Explanations
-from saebench.judges.passages import Passages
+from saebench.judges.passages import END, Passages
 
 VERSION = 1
 NAME = f"exact judge {VERSION}"
+AFTER = "what follows "
+"""Before a concept: the tokens behind those that are of it."""
+CHUNK = 256
+"""Latents at a time."""
 
 
 @dataclass(frozen=True)
 class Exact:
-    """Needs nothing, asks nobody, and is always right about its own explanation."""
+    """Needs nothing, asks nobody, and is always right about its own explanation.
+
+    It knows tokens and what stands before them; what is true of a whole document, such as its genre, it does not say.
+    """
 
     concepts: Concepts
 
@@ -25,54 +33,87 @@ class Exact:
         return NAME
 
     def explain(self, shown: Passages) -> Explanations:
-        """The concept whose tokens have the largest F1 with those that are marked; None where nothing is."""
-        vocabulary = self.concepts.tokens.shape[1]
-        all_of, marked = (_counts(shown.ids, kept, vocabulary) for kept in (np.ones_like(shown.marked), shown.marked))
-        hit, said = (np.asarray((side @ self.concepts.tokens.T).todense()) for side in (marked, all_of))
-        wanted = np.asarray(marked.sum(axis=1))
-        f1 = 2 * hit / np.maximum(said + wanted[:, None], 1)
+        """The concept whose tokens, or the tokens behind them, have the largest F1 with those that are marked."""
         return [
-            self.concepts.names[at] if best > 0 else None
-            for at, best in zip(f1.argmax(axis=1).tolist(), f1.max(axis=1).tolist(), strict=True)
+            said
+            for start in range(0, len(shown.ids), CHUNK)
+            for said in self._explained(shown.ids[start : start + CHUNK], shown.marked[start : start + CHUNK])
         ]
+
+    def _explained(self, ids: NDArray[np.intp], marked: NDArray[np.bool_]) -> Explanations:
+        """None where nothing is marked."""
+        names = [*self.concepts.names, *(f"{AFTER}{name}" for name in self.concepts.names)]
+        f1 = np.concatenate([self._f1(each, marked) for each in (ids, _before(ids))], axis=1)
+        best = f1.argmax(axis=1)
+        return [names[at] if f1[row, at] > 0 else None for row, at in enumerate(best.tolist())]
+
+    def _f1(self, ids: NDArray[np.intp], marked: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """(latent, concept)"""
+        vocabulary = self.concepts.tokens.shape[1]
+        found = (_counts(ids, kept, vocabulary) for kept in (marked, np.ones_like(marked)))
+        hit, said = (np.asarray((side @ self.concepts.tokens.T).toarray()) for side in found)
+        return np.asarray(2 * hit / np.maximum(said + marked.sum(axis=(1, 2))[:, None], 1))
 
     def fires(self, explanations: Explanations, texts: Passages) -> Float[np.ndarray, "latent text"]:
         """1 where a token of the text is of the concept, 0 elsewhere."""
-        return self._answered(explanations, self._of_concept(explanations, texts).any(axis=2).astype(np.float64))
+        return _answered(explanations, self._of_concept(explanations, texts).any(axis=2))
 
     def fits(self, explanations: Explanations, texts: Passages) -> Float[np.ndarray, "latent text"]:
         """The share of the marked tokens that are of the concept."""
         of_concept = (self._of_concept(explanations, texts) & texts.marked).sum(axis=2)
-        return self._answered(explanations, of_concept / np.maximum(texts.marked.sum(axis=2), 1))
+        return _answered(explanations, of_concept / np.maximum(texts.marked.sum(axis=2), 1))
 
     def contained(
         self, explanations: Explanations, ids: Int[np.ndarray, "text position"]
     ) -> Bool[np.ndarray, "latent text"]:
         """(latent, text) which of some texts of the world have a token of what explains a latent."""
-        texts = _counts(ids[:, None], np.ones_like(ids[:, None], dtype=bool), self.concepts.tokens.shape[1])
-        rows = [self.concepts.place.get(said or "", -1) for said in explanations]
-        found = np.asarray((self.concepts.tokens[rows] @ texts.T).toarray() > 0)
-        return found & (np.array(rows) >= 0)[:, None]
+        rows, after = self._rows(explanations)
+        found = [
+            self.concepts.tokens[rows] @ _counts(each[:, None], np.ones_like(each[:, None], dtype=bool), self._width).T
+            for each in (ids, _before(ids[:, None])[:, 0])
+        ]
+        own, behind = (np.asarray(each.toarray() > 0) for each in found)
+        return np.where(after[:, None], behind, own) & _has(explanations)[:, None]
 
-    def _of_concept(self, explanations: Explanations, texts: Passages) -> Bool[np.ndarray, "latent text position"]:
-        """(latent, text, position) whether a token is of what explains the latent; by chunks of latents, for memory."""
-        names = [said if said is not None else self.concepts.names[0] for said in explanations]
-        found = np.zeros(texts.ids.shape, dtype=bool)
-        for start in range(0, len(names), 256):
-            has = self.concepts.has(names[start : start + 256])
-            found[start : start + 256] = has[np.arange(len(has))[:, None, None], texts.ids[start : start + 256]]
+    @property
+    def _width(self) -> int:
+        return int(self.concepts.tokens.shape[1])
+
+    def _rows(self, explanations: Explanations) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """(latent,) number of its concept, and whether it is about what follows."""
+        after = [(said or "").startswith(AFTER) for said in explanations]
+        names = [(said or self.concepts.names[0]).removeprefix(AFTER) for said in explanations]
+        return np.array([self.concepts.place[name] for name in names], dtype=np.intp), np.array(after, dtype=bool)
+
+    def _of_concept(self, explanations: Explanations, texts: Passages) -> NDArray[np.bool_]:
+        """(latent, text, position) whether a token is of what explains the latent."""
+        rows, after = self._rows(explanations)
+        ids = np.where(after[:, None, None], _before(texts.ids), texts.ids)
+        found = np.zeros(ids.shape, dtype=bool)
+        for start in range(0, len(rows), CHUNK):
+            some = slice(start, start + CHUNK)
+            has = np.asarray(self.concepts.tokens[rows[some]].toarray() > 0)
+            found[some] = has[np.arange(len(has))[:, None, None], ids[some]]
         return found
 
-    def _answered(
-        self, explanations: Explanations, answers: Float[np.ndarray, "latent text"]
-    ) -> Float[np.ndarray, "latent text"]:
-        has = np.array([said is not None for said in explanations], dtype=bool)
-        return np.where(has[:, None], answers, np.nan)
+
+def _before(ids: NDArray[np.intp]) -> NDArray[np.intp]:
+    """(latent, text, position) the token before each; none before a text's first, nor behind its end."""
+    previous = np.concatenate([np.full((*ids.shape[:2], 1), END, dtype=np.intp), ids[..., :-1]], axis=2)
+    return np.where(ids == END, END, previous)
 
 
-def _counts(ids: np.ndarray, kept: np.ndarray, vocabulary: int) -> sparse.csr_array:
+def _has(explanations: Explanations) -> NDArray[np.bool_]:
+    return np.array([said is not None for said in explanations], dtype=bool)
+
+
+def _answered(explanations: Explanations, answers: NDArray[np.generic]) -> NDArray[np.float64]:
+    return np.where(_has(explanations)[:, None], answers.astype(np.float64), np.nan)
+
+
+def _counts(ids: NDArray[np.intp], kept: NDArray[np.bool_], vocabulary: int) -> sparse.csr_array:
     """(latent, vocabulary) how often each token is among those that are kept; what ends a text counts in none."""
-    latent = np.broadcast_to(np.arange(len(ids))[:, None, None], ids.shape)
-    kept = kept & (ids >= 0)
-    ones = np.ones(int(kept.sum()))
-    return sparse.csr_array(sparse.coo_array((ones, (latent[kept], ids[kept])), shape=(len(ids), vocabulary)).tocsr())
+    kept = kept & (ids != END)
+    latent = np.broadcast_to(np.arange(len(ids))[:, None, None], ids.shape)[kept]
+    table = sparse.coo_array((np.ones(len(latent)), (latent, ids[kept])), shape=(len(ids), vocabulary))
+    return sparse.csr_array(table)

@@ -1,6 +1,6 @@
 """What a judge answers, whoever it is."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -11,6 +11,7 @@ Explanations = list[str | None]
 """One for each latent; None where the judge had none to give."""
 
 
+@runtime_checkable
 class Judge(Protocol):
     """Answers about many latents at once. Whoever it asks may fail: it raises OSError with one sentence, and keeps what it had."""
 

@@ -8,16 +8,18 @@ from numpy.typing import NDArray
 
 from saebench.judges.judge import Explanations
 from saebench.judges.passages import Passages
-from saebench.judges.prompts import Prompt, choose, explain, weigh, write
+from saebench.judges.prompts import Prompt, choose, explain, explain_briefly, weigh, write
 from saebench.judges.speaker import Speaker
 
 WRITTEN = 5
 """Texts that are written like a latent's."""
+BRIEF, AROUND = 10, (4, 1)
+"""How many of the texts a small model is shown, and how many tokens before and behind what is marked."""
 
 
 @dataclass(frozen=True)
 class Language:
-    """One that can weigh yes against no is asked about each text; others, about all texts of a latent at once."""
+    """One that weighs is asked about each text, how likely it would have explained it so; others, about all texts of a latent at once."""
 
     speaker: Speaker
 
@@ -26,8 +28,13 @@ class Language:
         return self.speaker.judge
 
     def explain(self, shown: Passages) -> Explanations:
-        """A short phrase for each latent; None where the judge has none."""
-        found: Explanations = self.speaker.ask([explain(texts) for texts in shown.with_marks()])
+        """A short phrase for each latent; None where the judge has none. What weighs is small, and shown less."""
+        prompts = (
+            [explain_briefly(texts[:BRIEF]) for texts in shown.near(*AROUND).with_marks()]
+            if self.speaker.weighs
+            else [explain(texts) for texts in shown.with_marks()]
+        )
+        found: Explanations = self.speaker.ask(prompts)
         return found
 
     def fires(self, explanations: Explanations, texts: Passages) -> Float[np.ndarray, "latent text"]:
@@ -35,7 +42,8 @@ class Language:
         return self._judged(explanations, texts.plain(), marked=False)
 
     def fits(self, explanations: Explanations, texts: Passages) -> Float[np.ndarray, "latent text"]:
-        return self._judged(explanations, texts.with_marks(), marked=True)
+        shown = texts.near(*AROUND) if self.speaker.weighs else texts
+        return self._judged(explanations, shown.with_marks(), marked=True)
 
     def write(self, shown: Passages) -> list[list[str] | None]:
         """New texts like those of each latent; None where the judge writes none."""

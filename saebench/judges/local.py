@@ -1,4 +1,4 @@
-"""A causal language model of this machine as a judge: it weighs Yes against No, and writes greedily."""
+"""A causal language model of this machine as a judge: it weighs explanations by their likelihood, and writes greedily."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -51,20 +51,26 @@ class Local:
 
     @torch.no_grad()
     def _weigh(self, tokenizer: Any, model: Any, at: list[int], prompts: Sequence[Prompt], keep: Keep) -> None:
-        """The logit of "Yes" minus that of "No", after each prompt."""
-        ids = [_ids(tokenizer, prompt) for prompt in prompts]
-        common = _common(ids)
-        past = model(torch.tensor([ids[0][:common]], device=self.device), use_cache=True).past_key_values
-        past.batch_repeat_interleave(len(ids))
-        rest = [each[common:] for each in ids]
-        last = torch.tensor([len(each) - 1 for each in rest])
+        """The log-likelihood of each prompt's target, in nats."""
+        asked = [_ids(tokenizer, prompt) for prompt in prompts]
+        ends = [list(tokenizer(prompt.target, add_special_tokens=False)["input_ids"]) for prompt in prompts]
+        common = _common(asked)
+        past = model(torch.tensor([asked[0][:common]], device=self.device), use_cache=True).past_key_values
+        past.batch_repeat_interleave(len(asked))
+        rest = [[*each[common:], *end] for each, end in zip(asked, ends, strict=True)]
+        longest, most = max(map(len, rest)), max(map(len, ends))
         # What fills up stands behind, where no token sees it.
-        rows = torch.tensor([each + [0] * (int(last.max()) + 1 - len(each)) for each in rest], device=self.device)
-        logits: Tensor = model(rows, past_key_values=past).logits[torch.arange(len(rows)), last]
-        yes, no = (tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in ("Yes", "No"))
-        nats = (logits[:, yes] - logits[:, no]).float().tolist()
-        for place, each, found in zip(at, ids, nats, strict=True):
-            keep(place, Reply(f"{found:.5f}", len(each), 1))
+        rows = torch.tensor([each + [0] * (longest - len(each)) for each in rest], device=self.device)
+        found = model(rows, past_key_values=past, logits_to_keep=_kept(rest, ends, longest))
+        first = torch.tensor([len(each) - len(end) - 1 for each, end in zip(rest, ends, strict=True)])
+        said = torch.tensor([end + [0] * (most - len(end)) for end in ends])
+        own = torch.arange(most) < torch.tensor([len(end) for end in ends])[:, None]
+        place = (first - int(first.min()))[:, None] + torch.arange(most)
+        logits: Tensor = found.logits.float().cpu()
+        place = place.clamp(max=logits.shape[1] - 1)
+        likely = logits.log_softmax(dim=-1)[torch.arange(len(rows))[:, None], place, said]
+        for where, each, nats in zip(at, asked, (likely * own).sum(dim=1).tolist(), strict=True):
+            keep(where, Reply(f"{nats:.5f}", len(each), 0))
 
     @torch.no_grad()
     def _write(self, tokenizer: Any, model: Any, at: int, prompt: Prompt, keep: Keep) -> None:
@@ -78,13 +84,18 @@ class Local:
 
 def _ids(tokenizer: Any, prompt: Prompt) -> list[int]:
     """In the model's own form of a conversation where it has one."""
-    if not tokenizer.chat_template:
-        text = "\n\n".join(filter(None, (prompt.system, prompt.user))) + ("\nAnswer:" if prompt.weighed else "\n")
+    if prompt.raw or not tokenizer.chat_template:
+        text = "\n\n".join(filter(None, (prompt.system, prompt.user))) + ("" if prompt.raw else "\n")
         return list(tokenizer(text)["input_ids"])
     system = [{"role": "system", "content": prompt.system}] if prompt.system else []
     messages = [*system, {"role": "user", "content": prompt.user}]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _kept(rest: Sequence[Sequence[int]], ends: Sequence[Sequence[int]], longest: int) -> int:
+    """How many positions from the end on say something of a target: those of all others need no logits."""
+    return longest - min(len(each) - len(end) - 1 for each, end in zip(rest, ends, strict=True))
 
 
 def _common(ids: Sequence[Sequence[int]]) -> int:

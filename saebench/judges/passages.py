@@ -33,6 +33,13 @@ class Passages:
         shown = self.pieces[self.ids]
         return self._joined(np.where(self.marked, OPEN + shown + CLOSE, shown))
 
+    def near(self, before: int, after: int) -> "Passages":
+        """Of each text only what stands so close to a marked token."""
+        width = self.marked.shape[2]
+        padded = np.pad(self.marked, ((0, 0), (0, 0), (after, before)))
+        close = np.stack([padded[..., at : at + width] for at in range(before + after + 1)]).any(axis=0)
+        return Passages(np.where(close, self.ids, END), self.marked, self.pieces)
+
     def _joined(self, shown: NDArray[np.object_]) -> list[list[str]]:
         return [[_line("".join(text)) for text in texts] for texts in shown.tolist()]
 

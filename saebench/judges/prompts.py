@@ -27,8 +27,14 @@ class Prompt:
     """Tokens of the answer."""
     read: Callable[[str], Any] = field(compare=False)
     """What an answer means; None where it is nonsense."""
-    weighed: bool = False
-    """Whether how much likelier "Yes" is than "No" is the answer, in nats."""
+    target: str = ""
+    """Where it is not empty, the answer is how likely a model goes on with it: its log-likelihood in nats."""
+    raw: bool = False
+    """Whether it is to be gone on with as it is, and not answered in a conversation."""
+
+    @property
+    def weighed(self) -> bool:
+        return bool(self.target)
 
     @property
     def user(self) -> str:
@@ -42,6 +48,22 @@ def explain(texts: Sequence[str]) -> Prompt:
         " introduction: what do these words, or what they follow, have in common?\n\n"
     )
     return Prompt(TASK, asked + numbered(texts), "\n\nThe phrase:", 40, explanation_in)
+
+
+MARKED_SHOTS = (
+    "Texts: she ate an <<apple>> / buy a ripe <<pear>> / jam of <<plums>>\nCommon: fruit\n"
+    "Texts: late in the <<evening>> / we met at <<noon>> / slept until <<midnight>>\nCommon: times of the day\n"
+)
+PLAIN_SHOTS = (
+    "Text: on the market she had bought a ripe pear, and ate it\nTopic: fruit\n"
+    "Text: we met at noon and talked until the evening\nTopic: times of the day\n"
+)
+"""How small models are shown what is meant: they go on with such texts better than they follow instructions."""
+
+
+def explain_briefly(texts: Sequence[str]) -> Prompt:
+    """What do marked words have in common? For small models, of what stands around these words."""
+    return Prompt("", MARKED_SHOTS, f"Texts: {' / '.join(texts)}\nCommon:", 10, explanation_in, raw=True)
 
 
 def choose(explanation: str, texts: Sequence[str], *, marked: bool) -> Prompt:
@@ -58,10 +80,9 @@ def choose(explanation: str, texts: Sequence[str], *, marked: bool) -> Prompt:
 
 
 def weigh(explanation: str, text: str, *, marked: bool) -> Prompt:
-    """Does an explanation fit a text, yes or no?"""
-    which = "are the words between << and >> such words" if marked else "is there such a word in the text"
-    head = f"Words of this kind: {explanation}\nQuestion: {which}? Answer Yes or No.\n"
-    return Prompt("", head, f"Text: {text}", 1, number_in, weighed=True)
+    """How likely would a small model have explained a text like this?"""
+    head, tail = (MARKED_SHOTS, f"Texts: {text}\nCommon:") if marked else (PLAIN_SHOTS, f"Text: {text}\nTopic:")
+    return Prompt("", head, tail, 1, number_in, target=f" {explanation}", raw=True)
 
 
 def write(texts: Sequence[str], count: int) -> Prompt:

@@ -42,7 +42,7 @@ class Transcripts:
         return self.folder / f"{hashlib.sha256(self.judge.encode()).hexdigest()[:24]}.jsonl"
 
     def key(self, prompt: Prompt) -> str:
-        asked = [self.judge, prompt.system, prompt.user, prompt.most, prompt.weighed]
+        asked = [self.judge, prompt.system, prompt.user, prompt.most, prompt.target]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]
 
     def known(self, prompt: Prompt) -> str | None:
@@ -66,7 +66,9 @@ class Transcripts:
 
     def add(self, prompt: Prompt, answer: str, tokens_in: int, tokens_out: int) -> None:
         """Keep an answer at once. Raises OSError with one sentence where it cannot be written."""
-        kept = Answer(self.key(prompt), self.judge, prompt.system, prompt.user, answer, tokens_in, tokens_out)
+        kept = Answer(
+            self.key(prompt), self.judge, prompt.system, prompt.user + prompt.target, answer, tokens_in, tokens_out
+        )
         self._known[kept.key] = kept
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -81,6 +81,15 @@ class Judges:
             self.speakers[chosen] = speaker_of(chosen, self.models.device(), options.judge_budget, fresh=options.fresh)
         return self.speakers[chosen]
 
+    def plan(self, spec: SAESpec) -> str:
+        """What a judge is going to be asked about an SAE, before it is; empty where asking costs nothing."""
+        from saebench.judges.costs import planned
+
+        chosen = self.chosen(spec)
+        if chosen is None or chosen.kind == "exact":
+            return ""
+        return planned(chosen, self.latents(spec), self.models.options.judge_budget)
+
     def notes(self) -> list[str]:
         """What was asked, and of whom."""
         return [speaker.said() for speaker in self.speakers.values()]

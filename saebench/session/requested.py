@@ -7,6 +7,7 @@ from typing import Any
 from saebench.catalogue.architectures import is_new
 from saebench.catalogue.architectures import resolve as resolve_architectures
 from saebench.catalogue.registry import resolve_all
+from saebench.catalogue.spec import SAESpec
 from saebench.catalogue.suites import definitions
 from saebench.compare.at_l0 import Matched, read_matched, read_own
 from saebench.compare.baseline import Baseline, read_baseline
@@ -91,8 +92,14 @@ def header(run: Run, gate: Gate, option: Option) -> list[str]:
             f"model: {shown_model(model)} in {dtype} on {run.models.device()}"
             for model, dtype in run.models.dtypes.items()
         ),
+        *dict.fromkeys(filter(None, (run.judges.plan(spec) for spec in _judged(run, option)))),
         *([_compared(gate, run.options.budget)] if option("sae_arch") else []),
     ]
+
+
+def _judged(run: Run, option: Option) -> list[SAESpec]:
+    """SAEs about which a judge is asked that costs something."""
+    return run.preparation.readable() if option("sae_judge") else []
 
 
 def _compared(gate: Gate, budget: str) -> str:

@@ -180,6 +180,8 @@ PROPERTIES: dict[str, Changes] = {
         ("decomposability.j", "decomposability.coverage", "decomposability.evenness", "decomposability.none",
          "decomposability.partial", "decomposability.all", "decomposability.found"), NOTHING,
     ),
+    **dict.fromkeys(("explanations.detection", "explanations.detection_auroc", "explanations.fuzzing"), NOTHING),
+    "explanations.sensitivity": NOTHING,
     "throughput.encode": SECONDS, "throughput.decode": SECONDS, "throughput.memory": MEMORY,
 }  # fmt: skip
 NO_SAE = [f"distinguishability.control_auc-{name}" for name in POSITIVE]
