@@ -16,7 +16,7 @@ def test_accuracy_kept(answered, record):
     "downstream.accuracy_kept_by_length", 1, "higher", "fraction", tolerance=0.05, floor=0.0, ceiling=1.0
 )
 @pytest.mark.parametrize("passages", ["beyond", "far"])
-def test_accuracy_kept_by_length(answered_beyond, record):
+def test_accuracy_kept_by_length(answered_beyond, passages, record):
     record(downstream.accuracy_kept_by_length(answered_beyond))
 
 
@@ -32,5 +32,5 @@ def test_log_p_kept(answered, record):
 
 @pytest.mark.score("downstream.log_p_kept_by_length", 1, "higher", "fraction", tolerance=0.03, floor=0.0, ceiling=1.0)
 @pytest.mark.parametrize("passages", ["beyond", "far"])
-def test_log_p_kept_by_length(answered_beyond, record):
+def test_log_p_kept_by_length(answered_beyond, passages, record):
     record(downstream.log_p_kept_by_length(answered_beyond))

@@ -12,7 +12,7 @@ from saebench.record.score import Unscored
 from saebench.saes.sae import LoadedSAE
 from saebench.stats.statistics import seed_of
 from saebench.subject.activations import Activations, compute_activations, keep_bos, mean_of, own_positions
-from saebench.subject.cache import Cache, Tensors
+from saebench.subject.cache import Cache, Inputs, Tensors
 from saebench.subject.passes import Passes, passes_of
 from saebench.subject.posed import Marks, Posed
 from saebench.subject.subject import Subject
@@ -70,12 +70,12 @@ def prepare(subject: Subject, hook: str, hook_out: str | None, posed: Posed, cac
     mean = mean_of(target, posed.length)
     none = Marks(np.zeros(0, dtype=bool), np.zeros(0))
     bare = Prepared(posed, activations, passes, entering, mean, _root(target, posed.length, mean), none, none)
-    inputs = {"version": 1, "model": subject.digest, "corpus": posed.name, "hook": out, "what": "marks"}
-    found = cache.get(dict(inputs), lambda: _without_sae(bare), random=False)
+    inputs: Inputs = {"version": 1, "model": subject.digest, "corpus": posed.name, "hook": out, "what": "marks"}
+    found = cache.get(inputs, lambda: _without_sae(bare), random=False)
     marks = {
         name: Marks(found[f"{name}_right"].numpy(), found[f"{name}_log_p"].numpy()) for name in ("clean", "ablated")
     }
-    return replace(bare, **marks)
+    return replace(bare, clean=marks["clean"], ablated=marks["ablated"])
 
 
 def _without_sae(bare: Prepared) -> Tensors:
@@ -92,7 +92,8 @@ def _root(target: Tensor, length: Tensor, mean: Tensor) -> Tensor:
     """A square root of the covariance of activations (row, position, d) at all positions but the first."""
     own = target[:, 1:][own_positions(length, target.shape[1])[:, 1:]] - mean
     values, vectors = torch.linalg.eigh((own.T @ own).double() / max(len(own) - 1, 1))
-    return (vectors * values.clamp(min=0).sqrt()).float()
+    root: Tensor = (vectors * values.clamp(min=0).sqrt()).float()
+    return root
 
 
 @torch.no_grad()
@@ -168,4 +169,5 @@ def _noisy(prepared: Prepared, size: Tensor, rows: slice, end: int) -> Tensor:
         for number in range(rows.start, rows.start + len(target))
     ]
     error = torch.stack(drawn)[:, :end] @ prepared.root.T
-    return target + error / error.norm(dim=-1, keepdim=True).clamp(min=1e-30) * size[rows, :end, None]
+    unit: Tensor = error / error.norm(dim=-1, keepdim=True).clamp(min=1e-30)
+    return target + unit * size[rows, :end, None]
