@@ -56,7 +56,7 @@ class Exact:
 
     def fires(self, explanations: Explanations, texts: Passages) -> Float[np.ndarray, "latent text"]:
         """1 where a token of the text is of the concept, 0 elsewhere."""
-        return _answered(explanations, self._of_concept(explanations, texts).any(axis=2))
+        return _answered(explanations, np.asarray(self._of_concept(explanations, texts).any(axis=2)))
 
     def fits(self, explanations: Explanations, texts: Passages) -> Float[np.ndarray, "latent text"]:
         """The share of the marked tokens that are of the concept."""
