@@ -1,6 +1,6 @@
 """Is a feature made of what its description says?
 
-After Vikram N, "Evaluating the decomposability of SAE features" (2024), whose phrases have no controls. Definitions:
+After an experiment of Vikram N on SAEs of Gemma 2 (2024), whose phrases have no controls. Definitions:
 
 - a *phrase* is about one *subcomponent* of a feature, and never names the feature;
 - its *controls* are up to 20 phrases as long as it, of other features and about none of its own feature's subjects;
@@ -126,7 +126,8 @@ def found_share(found: Decomposed) -> Estimate:
     """Share of the features that were asked about with a latent of their own: F1 of .5 or more on texts that name them.
 
     The F1 is that of the best of all latents, against texts that name other features; what is scored elsewhere is other
-    texts. The floor is the share of features for which a random direction is as good, of as many, as often active.
+    texts. The floor is the share of features for which a random direction is as good, of as many, as often active: a word
+    that names a feature is easily told, so that random directions may find all of them, and more is not better.
     """
     estimate = proportion(len(found.feature), found.asked, n_unit="feature")
     return replace(
