@@ -19,6 +19,8 @@ HIT = 0.1
 QUANTILE = 0.99
 BATCH = 1024
 """Tokens per encoding; scores do not depend on it."""
+Encode = Callable[[Tensor], Tensor]
+"""Activations (token, d) to latents (token, latent)."""
 TIE = 1e-3
 """Weight of what decides between latents that tell naming texts apart equally well."""
 
@@ -80,7 +82,7 @@ class Responses:
         return np.asarray(near.tocsc()[:, latents].toarray().T, dtype=np.float64)
 
 
-def respond(encode: Callable[[Tensor], Tensor], device: str, reading: Reading, corpus: sparse.csr_array) -> Responses:
+def respond(encode: Encode, device: str, reading: Reading, corpus: sparse.csr_array) -> Responses:
     """Encode all texts, and hold each latent against its own 99th percentile on a corpus (token, latent) and naming texts.
 
     The percentile is that of its positive activations, and of the side that it is on more. Raises Unscored where latents
@@ -99,7 +101,7 @@ def respond(encode: Callable[[Tensor], Tensor], device: str, reading: Reading, c
     return Responses(reading.bank, most)
 
 
-def encoded(encode: Callable[[Tensor], Tensor], device: str, x: Float[Tensor, "token d"]) -> sparse.csr_array:
+def encoded(encode: Encode, device: str, x: Float[Tensor, "token d"]) -> sparse.csr_array:
     """(token, latent). Raises Unscored where so many are active that they cannot be kept."""
     parts: list[sparse.csr_array] = []
     for start in range(0, len(x), BATCH):
