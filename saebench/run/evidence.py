@@ -11,6 +11,7 @@ from saebench.run.game import Game
 from saebench.run.genres import Genres
 from saebench.run.models import Models
 from saebench.run.samples import Samples
+from saebench.run.topics import Topics
 from saebench.run.words import Words
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from saebench.evidence.game.rungs import Rung
     from saebench.evidence.known import Known
     from saebench.evidence.trace import Rebuilt, Trace
+    from saebench.evidence.unlearning.unlearned import Unlearned
     from saebench.evidence.words.detectors import Detectors
     from saebench.evidence.words.speller import Speller
     from saebench.evidence.words.study import Probed, Study
@@ -35,6 +37,11 @@ def documents_read(spec: SAESpec, models: Models) -> str:
 def words_read(spec: SAESpec, words: Words, concepts: str = LETTERS) -> str:
     """Name of the words of a concept set, and of how they are read."""
     return words.plan(spec, concepts).name
+
+
+def topic_read(spec: SAESpec, topics: Topics) -> str:
+    """Name of the texts and questions of what a model is to forget."""
+    return topics.name(spec)
 
 
 @provides("activations", reads=documents_read)
@@ -113,3 +120,9 @@ def firings(sae: "LoadedSAE", genres: Genres) -> "tuple[Firing, list[Firing], li
 def dataset_game(sae: "LoadedSAE", genres: Genres) -> "Rung":
     """Latents of genres that the model knows, and latents that exist because of one that it does not know."""
     return genres.game(sae)
+
+
+@provides("unlearned", reads=topic_read)
+def unlearned(sae: "LoadedSAE", topics: Topics) -> "Unlearned":
+    """What the model forgets when latents that fire on a topic are clamped, and what else goes wrong."""
+    return topics.unlearned(sae)
