@@ -186,3 +186,11 @@ def source_of(name: str) -> Source | None:
             f"--sae-corpus {name}: expected a .txt or .jsonl file, ORG/DATASET[@REVISION], a pypi: name, or {WORLD}"
         )
     return HubSource(Repo(base, revision or "main", "dataset"))
+
+
+def texts_named(name: str) -> Source:
+    """A source of texts outside of the embedded model's world. Raises ValueError where the name is that of the world."""
+    source = source_of(name)
+    if source is None:
+        raise ValueError(f"{name} has no texts of its own: they are generated")
+    return source

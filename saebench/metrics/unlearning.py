@@ -21,21 +21,19 @@ from saebench.stats.statistics import never_certain, proportion, ratio_of_sums
 
 FEWEST_UNITS = 8
 """Things that questions of the test are about; of fewer no share is told."""
-MOST = 1 / (1 - CHANCE)
-"""What is forgotten where every answer is wrong: more than by guessing."""
 
 
 def forgotten(unlearned: Unlearned) -> Estimate:
     """Share of a topic's test questions, of those the model knows, that it gets wrong once latents of the topic are clamped, over the share that guessing gets wrong: 0 = nothing, 1 = all; 0 as well where no way to clamp is harmless.
 
     (1 - accuracy kept) / (1 - 1/4). Latents that fire on at most .1% or 1% of the tokens of other texts are taken in the
-    order of how often they fire on the topic's; the first 5, 10 or 20 are set to minus 1, 2 or 4 times their own 99th
+    order of how often they fire on the topic's; the first 1, 5 or 20 are set to minus 1, 2 or 4 times their own 99th
     percentile wherever they are active. Of these ways the one counts that forgets most of the validation questions, of
     those that are harmless there: with 95% confidence at most 1% of the questions about all else go wrong (one-sided,
     Clopper and Pearson). Above 1, wrong answers are preferred. The floor is the same sweep for as many random latents
-    that fire as often on both kinds of texts. Controls: `scrambled`, the topic's latents writing along random
-    directions, says how much is mere noise at the topic's tokens; `dense`, the difference of means of both kinds of
-    texts, clamped likewise; each with its own sweep. The interval is over what questions are about, for the way that was
+    that fire as often on both kinds of texts. Controls: `dense`, the difference of means of both kinds of texts, clamped
+    likewise, with its own sweep; `scrambled`, the chosen latents writing along random directions as strongly as along
+    their own, says how much is mere noise at the topic's tokens. The interval is over what questions are about, for the way that was
     chosen. Raises Unscored where the model does not know the topic, or no latent is of it.
     """
     check_known(unlearned)
@@ -67,16 +65,16 @@ def side_effect(unlearned: Unlearned) -> Estimate:
 
     Of the way to clamp that `unlearning.forgotten` is of. Doing nothing has no side effect, whence no direction is
     better. Chosen at 1% or less with 95% confidence on other questions, it should hardly be above 1% here. Controls: the
-    same of `random` latents, of the topic's latents writing `scrambled` directions, and of the `dense` direction, each as
-    its own sweep chose.
+    same of `random` latents and of the `dense` direction, each as its own sweep chose, and of the chosen latents writing
+    `scrambled` directions.
     """
     check_known(unlearned)
     harmed = unlearned.own.harmed
     estimate = _share(harmed, unlearned.retain_unit, "unlearning.side_effect", whole=1.0)
     rough = proportion(int(harmed.sum()), len(harmed), n_unit="question")
-    low, high = min(estimate.ci_low, rough.ci_low), max(estimate.ci_high, rough.ci_high)
+    low, high = min(estimate.ci_low, rough.ci_low), max(estimate.ci_high, rough.ci_high)  # a rare mishap is not seen
     found = {name: float(one.harmed.mean()) for name, one in unlearned.controls.items()}
-    return replace(estimate, ci_low=max(low, 0.0), ci_high=min(high, 1.0), controls=found)
+    return replace(estimate, ci_low=low, ci_high=high, controls=found)
 
 
 def check_known(unlearned: Unlearned) -> None:
@@ -103,4 +101,5 @@ def _share(
     names, unit = np.unique(np.array(units), return_inverse=True)
     gone, all_of = (np.bincount(unit, weights=each) for each in (wrong.astype(np.float64), np.full(len(unit), whole)))
     estimate = never_certain(ratio_of_sums(gone, all_of, purpose=purpose, n_unit="thing asked about"), 0.0, 1 / whole)
-    return replace(estimate, items={**estimate.items, "item": names})
+    low, high = max(estimate.ci_low, 0.0), min(estimate.ci_high, 1 / whole)
+    return replace(estimate, ci_low=low, ci_high=high, items={**estimate.items, "item": names})

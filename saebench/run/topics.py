@@ -30,7 +30,9 @@ class Topics:
         from saebench.evidence.unlearning.topic import topic_of
 
         model = self.models.name(spec)
-        topic = None if is_toy(model) else topic_of(model)
+        if is_toy(model):
+            self.models.subject(spec).bridge.check()  # raises Unscored with what is said of every toy
+        topic = topic_of(model)
         if topic is None:
             raise Unscored(
                 f"{shown_model(model)} has no topic to forget: a file in fixtures/unlearning names texts and questions"

@@ -162,6 +162,11 @@ PROPERTIES: dict[str, Changes] = {
     "marginal_structure.first_letter_f1": AT_WORDS,
     "marginal_structure.k_sparse_f1": AT_WORDS,
     "marginal_structure.token_entropy": {"duplicated": (within, "its latents are twice as many draws")},
+    **dict.fromkeys(
+        ("unlearning.forgotten", "unlearning.side_effect", "unlearning.forgotten_at_any_cost"),
+        {"duplicated": (anything, "as many latents are clamped, and every one of them is there twice"),
+         "permuted": (within, "of latents that fire as often on both kinds of texts the first ones are clamped")},
+    ),
     "throughput.encode": SECONDS, "throughput.decode": SECONDS, "throughput.memory": MEMORY,
 }  # fmt: skip
 NO_SAE = [f"distinguishability.control_auc-{name}" for name in POSITIVE]

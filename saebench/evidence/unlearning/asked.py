@@ -73,10 +73,12 @@ class Asked:
         return right
 
     def _run(self, which: Ints, rows: Ints, of: Ints, added: Tensor) -> Bools:
-        at = torch.from_numpy(rows)
+        """What lies behind the last answer is not run."""
+        at, end = torch.from_numpy(rows), int(self.questions.position[which].max()) + 1
         device = self.passes.subject.device
-        entering = None if self.entering is None else self.entering[at].to(device)
-        hidden = self.passes.spliced(self.questions.tokens[at], (self.target[at] + added).to(device), entering)
+        entering = None if self.entering is None else self.entering[at, :end].to(device)
+        put = (self.target[at, :end] + added[:, :end]).to(device)
+        hidden = self.passes.spliced(self.questions.tokens[at, :end], put, entering)
         return answered(self.passes, hidden, self.questions, which, of)
 
 

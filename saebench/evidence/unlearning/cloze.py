@@ -13,10 +13,10 @@ LONGEST = 40
 """Tokens of a text that is asked about."""
 KNOWN = 12
 """Tokens that are read before the first question."""
-APART = 4
+APART = 2
 """Tokens from one question of a text to the next, at least."""
-LETTERS = re.compile(r" [a-z]{5,}")
-"""What counts as a word that says something: five small letters or more, after a space."""
+LETTERS = re.compile(r" [a-z]{4,}")
+"""What counts as a word that says something: four small letters or more, after a space."""
 TRIES = 12
 """Draws of wrong answers; words that repeat are not offered twice."""
 

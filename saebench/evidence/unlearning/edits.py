@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ GRID = tuple(sorted(Setting(strength, count, rare) for strength in STRENGTHS for
 """Eighteen; the published score is the best of sixteen."""
 
 
+@runtime_checkable
 class Edit(Protocol):
     """Something that can be clamped in several ways."""
 

@@ -15,7 +15,7 @@ from saebench.stats.statistics import Ints, seed_of
 
 RARE = (0.001, 0.01)
 """Shares of the tokens to be kept on which a latent may fire, to be of the topic."""
-COUNTS = (5, 10, 20)
+COUNTS = (1, 5, 20)
 """How many latents are clamped."""
 STRONG = 0.99
 """A latent's unit is this quantile of its own activations, so that its scale does not matter."""

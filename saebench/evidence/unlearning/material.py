@@ -15,7 +15,7 @@ from saebench.evidence.unlearning.asked import VERSION, Asked, ask
 from saebench.evidence.unlearning.cloze import cloze
 from saebench.evidence.unlearning.questions import One, Questions, chosen, single_tokens, together
 from saebench.evidence.unlearning.topic import Side, Topic
-from saebench.hub.texts import Source, source_of
+from saebench.hub.texts import texts_named
 from saebench.organism import facts
 from saebench.organism.world import VERSION as WORLD
 from saebench.organism.world import World
@@ -29,6 +29,10 @@ from saebench.subject.subject import Subject
 LENGTH = 64
 """Tokens of a text by which latents are chosen."""
 FEWEST_TEXTS = 64
+TEXTS = 2
+"""That are looked at for each question that is wanted."""
+AT_ONCE = 256
+"""Questions that are made into tokens at a time."""
 RETAIN = (5, 400, 1280)
 """Questions about what is to stay, for each about the topic, and at least and at most: see `sweep.tolerated`."""
 
@@ -46,18 +50,19 @@ class Plan:
         return max(FEWEST_TEXTS, self.budget.documents)
 
     @property
-    def questions(self) -> tuple[int, int]:
-        """About the topic and about all else, for validation and as many for the test."""
-        times, least, most = RETAIN
-        return self.budget.passages, min(max(times * self.budget.passages, least), most)
+    def questions(self) -> dict[str, tuple[int, int]]:
+        """How many of each side for validation and for the test. Few about the topic are asked of every way to clamp."""
+        (times, least, most), passages = RETAIN, self.budget.passages
+        retain = min(max(times * passages, least), most)
+        return {"forget": (passages // 2, passages), "retain": (retain, retain)}
 
     @property
     def name(self) -> str:
         """Raises OSError where texts are not on this machine."""
         sides = (self.topic.forget, self.topic.retain)
-        texts = [f"organism-world@{WORLD}"] if self.topic.of_world else [_source(side).name for side in sides]
-        forget, retain = self.questions
-        sizes = f"{self.documents}x{LENGTH},{forget}+{retain}" + ("" if self.bos else ",without-bos")
+        texts = [f"organism-world@{WORLD}"] if self.topic.of_world else [texts_named(side.texts).name for side in sides]
+        asked = "+".join(f"{validation}/{test}" for validation, test in self.questions.values())
+        sizes = f"{self.documents}x{LENGTH},{asked}" + ("" if self.bos else ",without-bos")
         return f"unlearning/{self.topic.name}@{self.topic.digest}/{'+'.join(texts)}/{sizes}"
 
 
@@ -115,21 +120,20 @@ def _texts(plan: Plan, name: str) -> list[str]:
     if plan.topic.of_world:
         world, slots = World.load(organism_folder()), plan.topic.forget.slots
         return facts.texts(world, slots, plan.documents, f"unlearning {name}", topic=name == "forget")
-    return _source(getattr(plan.topic, name)).texts()[: plan.documents]
+    return texts_named(getattr(plan.topic, name).texts).texts()[: plan.documents]
 
 
 def make_questions(tokenizer: Any, plan: Plan) -> Questions:
     """Questions of both sides. Raises Unscored where a side has none."""
-    counts = dict(zip(("forget", "retain"), plan.questions, strict=True))
-    sides = {name: _questions(tokenizer, plan, name) for name in counts}
-    return together(*(chosen(sides[name], counts[name]) for name in counts))
+    return together(*(chosen(_questions(tokenizer, plan, name), *counts) for name, counts in plan.questions.items()))
 
 
 def _questions(tokenizer: Any, plan: Plan, name: str) -> Iterator[One]:
     side: Side = getattr(plan.topic, name)
     if side.forms:
         return _of_world(tokenizer, side, plan)
-    return cloze(tokenizer, _source(side).texts()[plan.documents :][: 4 * sum(plan.questions)], name)
+    texts = texts_named(side.texts).texts()[plan.documents :]
+    return cloze(tokenizer, texts[: TEXTS * sum(plan.questions[name])], name)
 
 
 def _of_world(tokenizer: Any, side: Side, plan: Plan) -> Iterator[One]:
@@ -138,14 +142,7 @@ def _of_world(tokenizer: Any, side: Side, plan: Plan) -> Iterator[One]:
     words = [word for table in known.values() for one in table.values() for word in one.values()]
     single = single_tokens(tokenizer, words)
     asked = facts.questions(world, side.forms, "unlearning", dict.fromkeys(single, True))
-    while some := list(islice(asked, sum(plan.questions))):
+    while some := list(islice(asked, AT_ONCE)):
         ids = token_ids(tokenizer, [one.text for one in some], bos=plan.bos)
         for one, prompt in zip(some, ids, strict=True):
             yield One(one.unit, tuple(prompt), tuple(single[word] for word in one.options))
-
-
-def _source(side: Side) -> Source:
-    source = source_of(side.texts)
-    if source is None:
-        raise ValueError(f"texts are {side.texts!r}: a topic of the embedded model's world has slots and forms instead")
-    return source

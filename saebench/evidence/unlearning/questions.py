@@ -62,14 +62,15 @@ def is_test(unit: str) -> bool:
     return fixed_seed_of(f"unlearning.test {unit}") % 2 == 1
 
 
-def chosen(questions: Iterable[One], count: int) -> list[One]:
-    """The first `count` for validation and the first `count` for the test, or as many as there are."""
+def chosen(questions: Iterable[One], validation: int, test: int) -> list[One]:
+    """The first so many for validation and the first so many for the test, or as many as there are."""
     found: dict[bool, list[One]] = {False: [], True: []}
-    for one in islice(questions, LOOKED_AT * count):
-        part = found[is_test(one.unit)]
-        if len(part) < count:
-            part.append(one)
-        if min(map(len, found.values())) >= count:
+    counts = {False: validation, True: test}
+    for one in islice(questions, LOOKED_AT * (validation + test)):
+        part = is_test(one.unit)
+        if len(found[part]) < counts[part]:
+            found[part].append(one)
+        if all(len(found[part]) == count for part, count in counts.items()):
             break
     return [*found[False], *found[True]]
 

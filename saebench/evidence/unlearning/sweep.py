@@ -25,9 +25,9 @@ class Outcome:
 
     setting: Setting | None
     """The one that validation chose; None where none is harmless, and nothing is done."""
-    forgotten: Bool[np.ndarray, " question"]
+    forgotten: Bool[np.ndarray, " of_topic"]
     """Questions about the topic that go wrong."""
-    harmed: Bool[np.ndarray, " question"]
+    harmed: Bool[np.ndarray, " of_all_else"]
     """Questions about all else that go wrong."""
 
 

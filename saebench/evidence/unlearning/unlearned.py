@@ -33,7 +33,8 @@ class Unlearned:
     strongest: Outcome
     """Of as many of them as are clamped at most, as strongly as they are: whatever the harm."""
     controls: dict[str, Outcome]
-    """`random` latents that fire as often, the same ones writing `scrambled` directions, and the `dense` direction."""
+    """`random` latents that fire as often and the `dense` direction, each with its own sweep; `scrambled`, the chosen
+    latents writing along random directions, where any are chosen."""
     accuracy: dict[str, float]
     """Share of questions that the model answers rightly when left alone, of each side."""
     tested: Bool[np.ndarray, " question"]
@@ -55,12 +56,14 @@ def unlearned(sae: LoadedSAE, material: Material, of_direction: Outcome) -> Unle
     check_some(list(lists.values()))
     others = {rare: random_like(read, latents, "unlearning.random") for rare, latents in lists.items()}
     own, random = clamped(sae, asked, read, lists, others)
-    edits = {"random": random, "scrambled": scrambled(own)}
-    controls = {"dense": of_direction, **{name: swept(asked, edit) for name, edit in edits.items()}}
+    best = swept(asked, own)
+    controls = {"dense": of_direction, "random": swept(asked, random)}
+    if best.setting is not None:
+        controls["scrambled"] = outcome(asked, scrambled(own), best.setting)
     q, test = asked.questions, {retain: asked.part(retain=retain, test=True) for retain in (False, True)}
     return Unlearned(
         forget_unit=tuple(q.unit[i] for i in test[False]), retain_unit=tuple(q.unit[i] for i in test[True]),
-        own=swept(asked, own), strongest=outcome(asked, own, max(own.settings)), controls=controls,
+        own=best, strongest=outcome(asked, own, max(own.settings)), controls=controls,
         accuracy={name: float(asked.right[q.retain == (name == "retain")].mean()) for name in ("forget", "retain")},
         tested=asked.right[q.test & ~q.retain],
     )  # fmt: skip
