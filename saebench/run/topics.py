@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from saebench.hub.texts import source_of
 from saebench.record.naming import shown_model
 from saebench.record.score import Unreadable, Unscored
 from saebench.run.models import Models
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from saebench.catalogue.spec import SAESpec
     from saebench.evidence.unlearning.material import Material, Plan
     from saebench.evidence.unlearning.unlearned import Unlearned
+    from saebench.hub.needs import Made, Need
     from saebench.saes.sae import LoadedSAE
 
 
@@ -38,6 +40,18 @@ class Topics:
                 f"{shown_model(model)} has no topic to forget: a file in fixtures/unlearning names texts and questions"
             )
         return Plan(topic, self.models.options.sizes, spec.prepend_bos)
+
+    def needs(self, spec: "SAESpec") -> "list[Need | Made]":
+        """What the texts of an SAE's model's topic need of the hub or the package index; nothing where it has no topic."""
+        from saebench.hub.needs import of_corpus
+
+        try:
+            topic = self.plan(spec).topic
+        except Unscored:
+            return []
+        return [
+            need for side in (topic.forget, topic.retain) if side.texts for need in of_corpus(source_of(side.texts))
+        ]
 
     def name(self, spec: "SAESpec") -> str:
         """Name of what is read, whether or not it is here."""

@@ -120,6 +120,10 @@ AT_WORDS: Changes = {
     "duplicated": (within, "random directions are as many as latents"),
     "dead added": (within, "random directions are as many as latents"),
 }
+CLAMPED: Changes = {
+    "duplicated": (anything, "as many latents are clamped, and every one of them is there twice"),
+    "permuted": (within, "of latents that fire as often on both kinds of texts the first ones are clamped"),
+}
 SECONDS: Changes = dict.fromkeys(KINDS, (anything, "seconds of a machine"))
 MEMORY: Changes = dict.fromkeys(KINDS, (anything, "what its own code allocates, of bare products of its own shape"))
 
@@ -163,9 +167,7 @@ PROPERTIES: dict[str, Changes] = {
     "marginal_structure.k_sparse_f1": AT_WORDS,
     "marginal_structure.token_entropy": {"duplicated": (within, "its latents are twice as many draws")},
     **dict.fromkeys(
-        ("unlearning.forgotten", "unlearning.side_effect", "unlearning.forgotten_at_any_cost"),
-        {"duplicated": (anything, "as many latents are clamped, and every one of them is there twice"),
-         "permuted": (within, "of latents that fire as often on both kinds of texts the first ones are clamped")},
+        ("unlearning.forgotten", "unlearning.side_effect", "unlearning.forgotten_at_any_cost"), CLAMPED,
     ),
     "throughput.encode": SECONDS, "throughput.decode": SECONDS, "throughput.memory": MEMORY,
 }  # fmt: skip

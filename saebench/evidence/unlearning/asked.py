@@ -82,8 +82,14 @@ class Asked:
         return answered(self.passes, hidden, self.questions, which, of)
 
 
-def answered(passes: Passes, hidden: Tensor, questions: Questions, which: Ints, of: Ints) -> Bools:
-    """(question,) whether the right answer is the likeliest, by what is unembedded (row, position, d)."""
+def answered(
+    passes: Passes,
+    hidden: Float[Tensor, "some position d_model"],
+    questions: Questions,
+    which: Int[np.ndarray, " n"],
+    of: Int[np.ndarray, " n"],
+) -> Bool[np.ndarray, " n"]:
+    """Whether the right answer is the likeliest, of questions `which` are in the rows `of` what is unembedded."""
     position = torch.from_numpy(questions.position[which])
     there = hidden[torch.from_numpy(of).to(hidden.device), position.to(hidden.device)]
     options = questions.options[torch.from_numpy(which)].to(hidden.device)

@@ -52,7 +52,7 @@ class Clamped:
     sae: LoadedSAE
     asked: Asked
     firing: Firing
-    lists: dict[float, Ints]
+    lists: dict[float, Int[np.ndarray, " _"]]
     """By threshold, latents in the order in which they are clamped."""
     latents: Int[np.ndarray, " chosen"]
     """All of them, each once, in ascending order."""

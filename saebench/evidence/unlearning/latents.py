@@ -76,8 +76,8 @@ def of_topic(found: Firing, rare: float, count: int = max(COUNTS)) -> Int[np.nda
     return chosen
 
 
-def random_like(found: Firing, chosen: Int[np.ndarray, " n"], purpose: str) -> Int[np.ndarray, " n"]:
-    """As many other latents that fire about as often, on whatever: for each, one of those nearest in its rate."""
+def random_like(found: Firing, chosen: Int[np.ndarray, " n"], purpose: str) -> Int[np.ndarray, " drawn"]:
+    """As many other latents that fire about as often, on whatever, or all others: for each, one of those nearest to it."""
     rng = np.random.default_rng(seed_of(purpose))
     left = np.setdiff1d(np.flatnonzero(found.rate > 0), chosen)
     drawn: list[int] = []
@@ -88,7 +88,7 @@ def random_like(found: Firing, chosen: Int[np.ndarray, " n"], purpose: str) -> I
     return np.array(drawn, dtype=np.intp)
 
 
-def check_some(lists: Sequence[Int[np.ndarray, " n"]]) -> None:
+def check_some(lists: Sequence[Int[np.ndarray, " _"]]) -> None:
     """Raises Unscored where no latent is of the topic at any threshold."""
     if not any(len(latents) for latents in lists):
         raise Unscored(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,14 +12,18 @@ from torch import Tensor
 
 from saebench.catalogue.registry import resolve
 from saebench.catalogue.spec import SAESpec
+from saebench.evidence.unlearning import edits, sweep
+from saebench.evidence.unlearning.latents import RARE, firing, of_topic, random_like
 from saebench.evidence.unlearning.material import LENGTH, Material
 from saebench.evidence.unlearning.material import _texts as texts_of
 from saebench.evidence.unlearning.questions import single_tokens
-from saebench.evidence.unlearning.unlearned import dense_of, unlearned
+from saebench.evidence.unlearning.sweep import Outcome
+from saebench.evidence.unlearning.unlearned import dense_of, latents_of, unlearned
 from saebench.metrics import unlearning
 from saebench.organism.facts import known_of
 from saebench.organism.world import World
 from saebench.record.places import organism_folder
+from saebench.record.score import Unscored
 from saebench.record.store import Store
 from saebench.run.options import Options
 from saebench.run.run import Run
@@ -156,7 +161,7 @@ def test_answers_are_those_of_plain_transformers(found: Run, material: Material)
     model = AutoModelForCausalLM.from_pretrained(organism_folder(), dtype=torch.float32).eval()
     q, which = material.asked.questions, np.arange(0, len(material.asked.right), 9)
     delta = torch.zeros(material.asked.x.shape)
-    delta[:, 2] = 30 * torch.randn(delta.shape[-1], generator=torch.Generator().manual_seed(3))
+    delta[:, 1:] = 3 * torch.randn(delta[:, 1:].shape, generator=torch.Generator().manual_seed(3))
     changed: list[Tensor] = []
 
     def change(block: Any, given: Any, out: Any) -> Any:
