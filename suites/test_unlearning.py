@@ -10,6 +10,11 @@ def test_forgotten(unlearned, record):
     record(unlearning.forgotten(unlearned))
 
 
+@pytest.mark.score("unlearning.owed_to_direction", 1, "higher", "share", tolerance=0.05, floor=0.0)
+def test_owed_to_direction(unlearned, record):
+    record(unlearning.owed_to_direction(unlearned))
+
+
 @pytest.mark.score("unlearning.side_effect", 1, "neither", "share")
 def test_side_effect(unlearned, record):
     record(unlearning.side_effect(unlearned))

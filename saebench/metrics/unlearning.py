@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Shaped
 
 from saebench.evidence.unlearning.questions import CHANCE
 from saebench.evidence.unlearning.sweep import Outcome
@@ -60,6 +60,21 @@ def forgotten_at_any_cost(unlearned: Unlearned) -> Estimate:
     return replace(estimate, controls={"side_effect": float(unlearned.strongest.harmed.mean())})
 
 
+def owed_to_direction(unlearned: Unlearned) -> Estimate:
+    """How much more of a topic is forgotten by clamping its latents than with random directions in place of theirs, in shares as of `unlearning.forgotten`: 0 = as much, whatever they write; 0 as well where no way to clamp is harmless.
+
+    The same latents are clamped at the same tokens as strongly; each of them writes along a random direction, as long as
+    its own. What is forgotten so is owed to noise where the topic is, for which it suffices that latents find it. The
+    interval is over what questions are about, which are the same for both.
+    """
+    check_known(unlearned)
+    own, other = unlearned.own, unlearned.controls.get("scrambled", unlearned.own)
+    gone = own.forgotten.astype(np.float64) - other.forgotten
+    estimate = _share(gone, unlearned.forget_unit, "unlearning.owed_to_direction", lowest=-1 / (1 - CHANCE))
+    harm = {"side_effect": float(own.harmed.mean()), "side_effect_scrambled": float(other.harmed.mean())}
+    return replace(estimate, controls=harm)
+
+
 def side_effect(unlearned: Unlearned) -> Estimate:
     """Share of test questions about all else, of those the model knows, that go wrong where a topic is unlearned as well as validation questions say that it can be without harm.
 
@@ -95,11 +110,17 @@ def _value(outcome: Outcome) -> float:
 
 
 def _share(
-    wrong: Bool[np.ndarray, " question"], units: Sequence[str], purpose: str, whole: float = 1 - CHANCE
+    wrong: Shaped[np.ndarray, " question"],
+    units: Sequence[str],
+    purpose: str,
+    whole: float = 1 - CHANCE,
+    lowest: float = 0.0,
 ) -> Estimate:
     """Questions that go wrong over `whole` of all, with an interval over units."""
     names, unit = np.unique(np.array(units), return_inverse=True)
     gone, all_of = (np.bincount(unit, weights=each) for each in (wrong.astype(np.float64), np.full(len(unit), whole)))
-    estimate = never_certain(ratio_of_sums(gone, all_of, purpose=purpose, n_unit="thing asked about"), 0.0, 1 / whole)
-    low, high = max(estimate.ci_low, 0.0), min(estimate.ci_high, 1 / whole)
+    estimate = never_certain(
+        ratio_of_sums(gone, all_of, purpose=purpose, n_unit="thing asked about"), lowest, 1 / whole
+    )
+    low, high = max(estimate.ci_low, lowest), min(estimate.ci_high, 1 / whole)
     return replace(estimate, ci_low=low, ci_high=high, items={**estimate.items, "item": names})

@@ -167,7 +167,8 @@ PROPERTIES: dict[str, Changes] = {
     "marginal_structure.k_sparse_f1": AT_WORDS,
     "marginal_structure.token_entropy": {"duplicated": (within, "its latents are twice as many draws")},
     **dict.fromkeys(
-        ("unlearning.forgotten", "unlearning.side_effect", "unlearning.forgotten_at_any_cost"), CLAMPED,
+        ("unlearning.forgotten", "unlearning.owed_to_direction", "unlearning.side_effect",
+         "unlearning.forgotten_at_any_cost"), CLAMPED,
     ),
     "throughput.encode": SECONDS, "throughput.decode": SECONDS, "throughput.memory": MEMORY,
 }  # fmt: skip
