@@ -49,9 +49,9 @@ class Topics:
             topic = self.plan(spec).topic
         except Unscored:
             return []
-        return [
-            need for side in (topic.forget, topic.retain) if side.texts for need in of_corpus(source_of(side.texts))
-        ]
+        sides = (topic.forget, topic.retain)
+        asked: list[Need | Made] = [side.choices.source().need() for side in sides if side.choices is not None]
+        return asked + [need for side in sides if side.texts for need in of_corpus(source_of(side.texts))]
 
     def name(self, spec: "SAESpec") -> str:
         """Name of what is read, whether or not it is here."""

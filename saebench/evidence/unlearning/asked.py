@@ -109,7 +109,7 @@ def ask(subject: Subject, hook: str, out: str, questions: Questions, inputs: Inp
     inputs = {**inputs, "unlearning": VERSION, "model": subject.digest, **{f"at {k}": v for k, v in places.items()}}
     found = cache.get(inputs, lambda: _clean(subject, passes, places, questions), random=False)
     return Asked(
-        questions=questions, x=found[hook], target=found[out], right=found["right"].numpy().astype(bool),
+        questions=questions, x=found[hook], target=found[out], right=questions.known(found["right"].numpy().astype(bool)),
         passes=passes, entering=found[passes.entry] if passes.entry else None,
     )  # fmt: skip
 

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saebench.evidence.unlearning.asked import VERSION, Asked, ask
+from saebench.evidence.unlearning.choices import lettered
 from saebench.evidence.unlearning.cloze import cloze
 from saebench.evidence.unlearning.questions import One, Questions, chosen, single_tokens, together
 from saebench.evidence.unlearning.topic import Side, Topic
@@ -61,6 +62,7 @@ class Plan:
         """Raises OSError where texts are not on this machine."""
         sides = (self.topic.forget, self.topic.retain)
         texts = [f"organism-world@{WORLD}"] if self.topic.of_world else [texts_named(side.texts).name for side in sides]
+        texts += [side.choices.source().name for side in sides if side.choices is not None]
         asked = "+".join(f"{validation}/{test}" for validation, test in self.questions.values())
         sizes = f"{self.documents}x{LENGTH},{asked}" + ("" if self.bos else ",without-bos")
         return f"unlearning/{self.topic.name}@{self.topic.digest}/{'+'.join(texts)}/{sizes}"
@@ -125,13 +127,16 @@ def _texts(plan: Plan, name: str) -> list[str]:
 
 def make_questions(tokenizer: Any, plan: Plan) -> Questions:
     """Questions of both sides. Raises Unscored where a side has none."""
-    return together(*(chosen(_questions(tokenizer, plan, name), *counts) for name, counts in plan.questions.items()))
+    both = (chosen(_questions(tokenizer, plan, name), *counts) for name, counts in plan.questions.items())
+    return together(*both, whole=plan.topic.forget.choices is not None)
 
 
 def _questions(tokenizer: Any, plan: Plan, name: str) -> Iterator[One]:
     side: Side = getattr(plan.topic, name)
     if side.forms:
         return _of_world(tokenizer, side, plan)
+    if side.choices is not None:
+        return lettered(tokenizer, side.choices.source().questions(), bos=plan.bos)
     texts = texts_named(side.texts).texts()[plan.documents :]
     return cloze(tokenizer, texts[: TEXTS * sum(plan.questions[name])], name)
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from saebench.record.score import Unscored
-from saebench.stats.statistics import fixed_seed_of
+from saebench.stats.statistics import Bools, fixed_seed_of
 
 OPTIONS = 4
 CHANCE = 1 / OPTIONS
@@ -55,6 +55,16 @@ class Questions:
     """Whether it is about what is to stay."""
     test: Bool[np.ndarray, " question"]
     """Whether it is asked once, of what validation chose."""
+    whole: bool = False
+    """Whether a unit is one question in several orders of its answers, which is known only if it is in all of them."""
+
+    def known(self, right: Bool[np.ndarray, " question"]) -> Bool[np.ndarray, " question"]:
+        """Of questions that are answered rightly, those that count as known."""
+        if not self.whole:
+            return right
+        _, unit = np.unique(np.array(self.unit), return_inverse=True)
+        known: Bools = (np.bincount(unit, weights=~right) == 0)[unit]
+        return known
 
 
 def is_test(unit: str) -> bool:
@@ -75,7 +85,7 @@ def chosen(questions: Iterable[One], validation: int, test: int) -> list[One]:
     return [*found[False], *found[True]]
 
 
-def together(forget: Sequence[One], retain: Sequence[One]) -> Questions:
+def together(forget: Sequence[One], retain: Sequence[One], *, whole: bool = False) -> Questions:
     """Raises Unscored where there are none of one side."""
     if not forget or not retain:
         raise Unscored(f"{len(forget)} questions about the topic and {len(retain)} about all else: there is no answer")
@@ -87,7 +97,7 @@ def together(forget: Sequence[One], retain: Sequence[One]) -> Questions:
         tokens=tokens, row=np.array([rows[one.row] for one in every], dtype=np.intp),
         position=np.array([len(one.prompt) - 1 for one in every], dtype=np.intp),
         options=torch.tensor([one.options for one in every]), unit=tuple(one.unit for one in every),
-        retain=np.arange(len(every)) >= len(forget), test=np.array([is_test(one.unit) for one in every]),
+        retain=np.arange(len(every)) >= len(forget), test=np.array([is_test(one.unit) for one in every]), whole=whole,
     )  # fmt: skip
 
 

@@ -7,6 +7,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from saebench.hub.choices import ChoiceSource
+from saebench.hub.hub import Repo
 from saebench.organism.facts import OF, Form
 from saebench.record.naming import nearest
 from saebench.record.places import fixtures_dir
@@ -23,9 +25,13 @@ class Choices:
     """Questions with four answers of a data set of the hub."""
 
     repo: str
-    """`ORG/NAME@REVISION`."""
+    """`ORG/NAME` or `ORG/NAME@REVISION`; the commit that was fetched is part of the name of what is read."""
     subsets: tuple[str, ...]
     split: str = "test"
+
+    def source(self) -> ChoiceSource:
+        base, _, revision = self.repo.partition("@")
+        return ChoiceSource(Repo(base, revision or "main", "dataset"), self.subsets, self.split)
 
 
 @dataclass(frozen=True)
@@ -113,8 +119,8 @@ def _choices(table: Any, where: str) -> Choices:
         raise ValueError(f"choices of [{where}] is {table!r:.60}, and should be a table")
     _known(table, CHOICES, f" in choices of [{where}]")
     repo = table.get("repo")
-    if not isinstance(repo, str) or repo.partition("@")[0].count("/") != 1 or not repo.partition("@")[2]:
-        raise ValueError(f"choices of [{where}] are of {repo!r:.60}: expected ORG/NAME@REVISION")
+    if not isinstance(repo, str) or repo.partition("@")[0].count("/") != 1:
+        raise ValueError(f"choices of [{where}] are of {repo!r:.60}: expected ORG/NAME or ORG/NAME@REVISION")
     return Choices(repo, _texts(table, "subsets"), str(table.get("split", "test")))
 
 
