@@ -118,7 +118,8 @@ def _share(
 ) -> Estimate:
     """Questions that go wrong over `whole` of all, with an interval over units."""
     names, unit = np.unique(np.array(units), return_inverse=True)
-    gone, all_of = (np.bincount(unit, weights=each) for each in (wrong.astype(np.float64), np.full(len(unit), whole)))
+    each = (wrong.astype(np.float64), np.full(len(unit), whole))
+    gone, all_of = (np.bincount(unit, weights=one).astype(np.float64) for one in each)
     estimate = never_certain(
         ratio_of_sums(gone, all_of, purpose=purpose, n_unit="thing asked about"), lowest, 1 / whole
     )

@@ -94,7 +94,7 @@ def written(
     x: Float[Tensor, "token d"],
 ) -> Float[Tensor, "token d_out"]:
     """What so much of some latents adds to the reconstruction of activations, as the SAE decodes it there."""
-    width, parts = sae.spec.d_sae or sae.encode(x[:1].to(sae.device)).shape[-1], []
+    width, parts = sae.encode(x[:1].to(sae.device)).shape[-1], []
     for start in range(0, len(x), DECODED):
         some, there = values[start : start + DECODED].to(sae.device), x[start : start + DECODED].to(sae.device)
         whole = torch.zeros(len(some), width, device=sae.device)
