@@ -17,6 +17,7 @@ from saebench.run.architectures import Architectures
 from saebench.run.cloze import Cloze
 from saebench.run.holder import Holder
 from saebench.run.models import Models
+from saebench.run.topics import Topics
 from saebench.toy.worlds import is_toy
 
 
@@ -59,6 +60,14 @@ class Preparation:
         self._check_room()  # last, since it imports torch
         for sentence in dict.fromkeys(self.holder.unreadable.values()):
             say(sentence)
+
+    def prepare_topics(self, topics: Topics, say: Say) -> None:
+        """Fetch what is to be forgotten. Where that fails it is said, and only the tests that ask for it fail."""
+        for needs in {str(spec.model): topics.needs(spec) for spec in self.readable()}.values():
+            try:
+                ensure(needs, say)
+            except (ValueError, OSError) as error:
+                say(f"unlearning: {error}")
 
     def _check_room(self) -> None:
         from saebench.subject.subject import check_room

@@ -23,11 +23,12 @@ from saebench.run.provision import Provision
 from saebench.run.recorder import Recorder
 from saebench.run.samples import Samples
 from saebench.run.shelf import Shelf
+from saebench.run.topics import Topics
 from saebench.run.words import Words
 
 SERVICES = (
     "models", "documents", "words", "control_saes", "game", "genres", "samples", "meta_saes", "partners", "cloze", "judges",
-    "phrases", "explaining", "budget",
+    "phrases", "explaining", "topics", "budget",
 )  # fmt: skip
 """What evidence may ask for by these names."""
 
@@ -47,6 +48,7 @@ class Run:
         self.words = Words(self.models, self.shelf)
         self.samples = Samples(self.models, self.shelf)
         self.cloze = Cloze(self.models, self.shelf)
+        self.topics = Topics(self.models, self.shelf)
         self.control_saes = ControlSAEs(self.models, self.documents, self.words, self.shelf)
         self.game = Game(self.models, self.documents, self.control_saes, self.shelf)
         self.genres = Genres(self.models, self.documents, self.game, self.shelf)

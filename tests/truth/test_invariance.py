@@ -120,6 +120,11 @@ AT_WORDS: Changes = {
     "duplicated": (within, "random directions are as many as latents"),
     "dead added": (within, "random directions are as many as latents"),
 }
+CLAMPED: Changes = {
+    "duplicated": (anything, "as many latents are clamped, and every one of them is there twice"),
+    "permuted": (within, "of latents that fire as often the first are clamped, and random directions are by index"),
+    "dead added": (within, "a control's random directions are drawn anew"),
+}
 SECONDS: Changes = dict.fromkeys(KINDS, (anything, "seconds of a machine"))
 LAST_BIT: Changes = dict.fromkeys(
     ("scaled", "each scaled"), (within, "directions are read off the decoder, and training goes on from their last bit")
@@ -182,6 +187,10 @@ PROPERTIES: dict[str, Changes] = {
     ),
     **dict.fromkeys(("explanations.detection", "explanations.detection_auroc", "explanations.fuzzing"), NOTHING),
     "explanations.sensitivity": NOTHING,
+    **dict.fromkeys(
+        ("unlearning.forgotten", "unlearning.owed_to_direction", "unlearning.side_effect",
+         "unlearning.forgotten_at_any_cost"), CLAMPED,
+    ),
     "throughput.encode": SECONDS, "throughput.decode": SECONDS, "throughput.memory": MEMORY,
 }  # fmt: skip
 NO_SAE = [f"distinguishability.control_auc-{name}" for name in POSITIVE]
