@@ -79,6 +79,7 @@ class Speaker:
             nonlocal done
             with self._lock:
                 done += 1
+                self.calls += 1
                 progress(done, len(prompts))
                 self.tokens[0] += reply.tokens_in
                 self.tokens[1] += reply.tokens_out
@@ -89,7 +90,6 @@ class Speaker:
 
         try:
             if prompts:
-                self.calls += len(prompts)
                 self.backend.answer(prompts, keep)
         except OSError as error:
             self.failed = str(error)
