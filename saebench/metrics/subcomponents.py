@@ -116,7 +116,7 @@ def parts_of(found: Decomposed, above: float = HIT) -> Parts:
     """Of the SAE's latents. Raises Unscored where too few features have a latent."""
     if len(found.feature) < FEWEST:
         raise Unscored(
-            f"{len(found.feature)} of {found.asked} features have a latent that tells them: fewer than {FEWEST}"
+            f"{len(found.feature)} of {found.asked} that were asked about have both a latent and phrases: fewer than {FEWEST}"
         )
     return parts_with(found, found.own, above)
 

@@ -158,7 +158,7 @@ def few(count: int) -> Decomposed:
 @pytest.mark.parametrize("count", [0, 7])
 def test_too_few_features_have_no_mean(count: int) -> None:
     for score in (metric.j, metric.coverage, metric.evenness, lambda found: metric.kind_share(found, "all")):
-        with pytest.raises(Unscored, match=f"{count} of 40 features have a latent"):
+        with pytest.raises(Unscored, match=f"{count} of 40 that were asked about have both"):
             score(few(count))
     assert metric.found_share(few(count)).value == count / 40
 
