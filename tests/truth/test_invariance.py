@@ -123,7 +123,6 @@ AT_WORDS: Changes = {
 CLAMPED: Changes = {
     "duplicated": (anything, "as many latents are clamped, and every one of them is there twice"),
     "permuted": (within, "of latents that fire as often the first are clamped, and random directions are by index"),
-    "dead added": (within, "a control's random directions are drawn anew"),
 }
 SECONDS: Changes = dict.fromkeys(KINDS, (anything, "seconds of a machine"))
 LAST_BIT: Changes = dict.fromkeys(
