@@ -54,7 +54,8 @@ def fuzzing(fuzzed: Judged) -> Estimate:
 
     Four texts in which the latent fires, none of which was shown for the explanation, are given twice: with the right
     tokens marked, and with as many that it is inactive on. The text itself therefore tells nothing. The floor is the
-    largest of a constant answer (.5), another latent's explanation, and the same on the model with random weights.
+    largest of a constant answer (.5), another latent's explanation, and the same on the model with random weights. Random
+    directions are as good at it as trained SAEs on the embedded model (.67 each), so that nothing is ranked by it.
     """
     return _above_floor(fuzzed, balanced(fuzzed.own, fuzzed.truth), "explanations.fuzzing")
 
