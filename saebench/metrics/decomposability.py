@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Shaped
 
-from saebench.evidence.phrases.responses import HIT
+from saebench.evidence.phrases.bank import HIT
 from saebench.metrics.subcomponents import (
     FEWEST,
     KINDS,

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from saebench.evidence.cloze import Answered
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import DETECTABLE, MDD, NORMAL, Floats, bootstrap, never_certain, ratio_of_sums
-from saebench.subject.posed import Marks
+
+if TYPE_CHECKING:
+    from saebench.evidence.cloze import Answered
+    from saebench.subject.posed import Marks
 
 CLEAR = 3.0
 """Standard errors that the clean model is better than the ablated one, for there to be something to keep."""

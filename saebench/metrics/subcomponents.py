@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import sparse
 
-from saebench.evidence.phrases.responses import HIT
+from saebench.evidence.phrases.bank import HIT
 from saebench.record.score import Unscored
 from saebench.stats.statistics import Ints, seed_of
 
 if TYPE_CHECKING:
+    from scipy import sparse
+
     from saebench.evidence.phrases.bank import Bank
     from saebench.evidence.phrases.decomposed import Decomposed
 
@@ -49,6 +50,8 @@ class Parts:
     @cached_property
     def _mean(self) -> sparse.csr_array:
         """(part, phrase) weights that add up to 1 over each subcomponent's phrases."""
+        from scipy import sparse
+
         part = self.bank.part_of
         weight = 1 / np.bincount(part)[part]
         return sparse.csr_array((weight, (part, np.arange(len(part)))))

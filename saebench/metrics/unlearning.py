@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Shaped
 
-from saebench.evidence.unlearning.questions import CHANCE
-from saebench.evidence.unlearning.sweep import Outcome
-from saebench.evidence.unlearning.unlearned import Unlearned
+from saebench.evidence.unlearning.options import CHANCE
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import never_certain, proportion, ratio_of_sums
+
+if TYPE_CHECKING:
+    from saebench.evidence.unlearning.sweep import Outcome
+    from saebench.evidence.unlearning.unlearned import Unlearned
 
 FEWEST_UNITS = 8
 """Things that questions of the test are about; of fewer no share is told."""

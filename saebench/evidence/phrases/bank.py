@@ -19,6 +19,9 @@ FEWEST_PHRASES = 3
 FEWEST_NAMING = 4
 """Texts that name a feature: with fewer, too many latents tell them apart by chance."""
 
+HIT = 0.1
+"""Of a latent's 99th percentile, above which it counts as active on a text."""
+
 
 @dataclass(frozen=True)
 class Phrase:

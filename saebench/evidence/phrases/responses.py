@@ -9,13 +9,11 @@ from jaxtyping import Float, Int
 from scipy import sparse
 from torch import Tensor
 
-from saebench.evidence.phrases.bank import Bank
+from saebench.evidence.phrases.bank import HIT, Bank
 from saebench.evidence.phrases.reading import Reading
 from saebench.record.score import Unscored
 from saebench.saes.sparsity import MOST_ACTIVE, sides, stacked, to_sparse
 
-HIT = 0.1
-"""Of a latent's 99th percentile, above which it counts as active on a text."""
 QUANTILE = 0.99
 BATCH = 1024
 """Tokens per encoding; scores do not depend on it."""

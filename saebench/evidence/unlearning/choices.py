@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from saebench.evidence.unlearning.questions import OPTIONS, One, single_tokens
+from saebench.evidence.unlearning.options import OPTIONS
+from saebench.evidence.unlearning.questions import One, single_tokens
 from saebench.record.score import Unscored
 from saebench.stats.statistics import fixed_seed_of
 from saebench.subject.corpora import token_ids

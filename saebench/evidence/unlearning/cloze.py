@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from saebench.evidence.unlearning.questions import OPTIONS, One
+from saebench.evidence.unlearning.options import OPTIONS
+from saebench.evidence.unlearning.questions import One
 from saebench.stats.statistics import fixed_seed_of
 from saebench.subject.corpora import token_ids
 

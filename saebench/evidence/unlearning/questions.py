@@ -15,9 +15,6 @@ from torch import Tensor
 from saebench.record.score import Unscored
 from saebench.stats.statistics import Bools, fixed_seed_of
 
-OPTIONS = 4
-CHANCE = 1 / OPTIONS
-"""Share of questions that are answered rightly by someone who knows nothing."""
 LOOKED_AT = 40
 """How many times more candidates are looked at than are asked, at most."""
 

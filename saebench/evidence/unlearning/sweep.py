@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int
 
 from saebench.evidence.unlearning.asked import Asked
 from saebench.evidence.unlearning.edits import Edit, Setting
-from saebench.evidence.unlearning.questions import CHANCE
+from saebench.evidence.unlearning.options import CHANCE
 from saebench.record.score import Unscored
 from saebench.stats.statistics import CONFIDENCE, Bools, Ints
 

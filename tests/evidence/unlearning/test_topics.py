@@ -9,7 +9,8 @@ import pytest
 
 from saebench.evidence.unlearning.choices import lettered
 from saebench.evidence.unlearning.cloze import APART, KNOWN, LONGEST, cloze
-from saebench.evidence.unlearning.questions import OPTIONS, One, chosen, is_test, together
+from saebench.evidence.unlearning.options import OPTIONS
+from saebench.evidence.unlearning.questions import One, chosen, is_test, together
 from saebench.evidence.unlearning.topic import Choices, load_topic, topic_of, topics_dir
 from saebench.record.score import Unscored
 
