@@ -38,6 +38,10 @@ class Phrases:
 
     def bank(self, spec: "SAESpec") -> "Bank":
         """What `--sae-phrases` names; else what the embedded model's world is made of, or well-known entities."""
+        key = ("bank", self.models.options.phrases, self.models.name(spec) == ORGANISM)
+        return self.shelf.model.get(key, lambda: self._bank(spec))
+
+    def _bank(self, spec: "SAESpec") -> "Bank":
         from saebench.evidence.phrases.bank_file import default_bank, load_bank
         from saebench.evidence.phrases.world_bank import world_bank
         from saebench.organism.lexicon import load_lexicon
