@@ -27,7 +27,8 @@ def summarised(found: Sequence[Table], headlines: Sequence[str]) -> Table | None
 
     Where there are nothing but controls, they are the rows. None where no headline was asked for.
     """
-    known = {column.name: column for table in reversed(found) for column in table.columns}
+    # Of a property with parameters, the first column stands for it.
+    known = {column.name: column for table in reversed(found) for column in reversed(table.columns)}
     columns = [known[name] for name in headlines if name in known]
     if not columns:
         return None

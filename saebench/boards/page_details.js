@@ -34,8 +34,8 @@ function scoresTable(group, places) {
   return boxed(`Scores: ${group}`, ["score", "value", "n", "floor", "ceiling", BESIDE], rows);
 }
 
-function grid({ title: heading, header, rows }) {
-  const made = rows.map(([first, ...rest]) => make("tr", {}, make("th", { scope: "row" }, first), ...rest.map((text) => make("td", {}, text))));
+function grid({ title: heading, header, rows, hints = [] }) {
+  const made = rows.map(([first, ...rest], at) => make("tr", hints[at] ? { title: hints[at] } : {}, make("th", { scope: "row" }, first), ...rest.map((text) => make("td", {}, text))));
   return [make("h3", {}, heading), ...(made.length ? [boxed(heading, header, made)] : [])];
 }
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from saebench.boards import decompositions as apart
 from saebench.boards.carriers import HEADER, carrier_rows
 from saebench.boards.pictures import CURVE, RESPONSES, RETENTION, position_chart, response_charts
 from saebench.boards.plot import Spec
@@ -15,7 +16,9 @@ MOST_ITEMS = 60
 """Items that are listed one by one; more are summed up."""
 QUANTILES = {"least": 0.0, "a quarter below": 0.25, "half below": 0.5, "three quarters below": 0.75, "most": 1.0}
 Grid = dict[str, Any]
-"""A table: `title`, `header` (text), `rows` (lists of text)."""
+"""A table: `title`, `header` (text), `rows` (lists of text), and perhaps `hints`, a text that is shown over each row."""
+MOST_APART = 12
+"""Latents whose decomposition is on the page."""
 Scores = Mapping[str, Score]
 """One SAE's scores by the name of their column."""
 Listed = dict[str, dict[str, str]]
@@ -36,7 +39,7 @@ def grids(store: Store, scores: Scores) -> list[Grid]:
     found = [_by_item(unit, cells, list(scores)) for unit, cells in by_unit.items()]
     if spread:
         found.append({"title": "Spread over items", "header": ["score", "items", *QUANTILES], "rows": spread})
-    return found + _carriers(store, list(scores.values()))
+    return found + _carriers(store, list(scores.values())) + _apart(store, list(scores.values()))
 
 
 def charts(store: Store, scores: Sequence[Score]) -> list[Spec]:
@@ -77,3 +80,15 @@ def _carriers(store: Store, scores: Sequence[Score]) -> list[Grid]:
         return []
     title = "Absorbed words" if rows else "Absorbed words: none is fully absorbed by one latent"
     return [{"title": title, "header": list(HEADER), "rows": rows}]
+
+
+def _apart(store: Store, scores: Sequence[Score]) -> list[Grid]:
+    """A table for each of some latents: what its feature is made of, with the phrases as hints."""
+    found = apart.decompositions(store, scores)
+    return [
+        {
+            "title": one.title, "header": apart.HEADER, "rows": [part.cells for part in one.parts],
+            "hints": [part.hint for part in one.parts],
+        }
+        for one in found[:MOST_APART]
+    ]  # fmt: skip

@@ -15,17 +15,23 @@ def add(commands: Commands) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="as for pytest --sae")
     parser.add_argument("--sae-model", metavar="NAME", help="as for pytest: another model than the SAEs' own")
     parser.add_argument("--sae-corpus", metavar="TEXTS", help="as for pytest: other texts")
+    parser.add_argument("--sae-cloze", metavar="TASK", help="as for pytest: cloze questions of the hub")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if not (arguments.names or arguments.sae_model or arguments.sae_corpus):
-        raise ValueError("name what to fetch: an SAE as for pytest --sae, --sae-model or --sae-corpus")
+    if not (arguments.names or arguments.sae_model or arguments.sae_corpus or arguments.sae_cloze):
+        raise ValueError("name what to fetch: an SAE as for pytest --sae, --sae-model, --sae-corpus or --sae-cloze")
     specs = registry.resolve_all(arguments.names)
-    prepared = Run(specs, Store(DEFAULT_SCORES), Options(model=arguments.sae_model, texts=arguments.sae_corpus))
+    prepared = Run(
+        specs,
+        Store(DEFAULT_SCORES),
+        Options(model=arguments.sae_model, texts=arguments.sae_corpus, cloze=arguments.sae_cloze),
+    )
     # First, and all of them: nothing is downloaded where one is not to be had.
     ensure([need for spec in specs for need in of_sae(spec.own)], put)
     prepared.preparation.prepare(put)
+    prepared.preparation.prepare_topics(prepared.topics, put)
     if prepared.holder.unreadable:
         raise ValueError("; ".join(dict.fromkeys(prepared.holder.unreadable.values())))
     put(f"all is here: {prepared.preparation.needed()}")

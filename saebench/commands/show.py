@@ -6,6 +6,7 @@ from pathlib import Path
 
 from saebench.boards import reliability_card
 from saebench.boards.carriers import HEADER, carrier_rows
+from saebench.boards.decompositions import decompositions, of_latent, printed
 from saebench.boards.overview import Board, overview
 from saebench.catalogue import registry
 from saebench.catalogue.spec import SAESpec
@@ -23,6 +24,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("name", help="as for pytest --sae, or a name or glob in the scores file")
     parser.add_argument("--scores", metavar="FILE", help=f"scores to look in (default: {DEFAULT_SCORES})")
     parser.add_argument("--all", action="store_true", help="every fact, parametrization, reason and absorbed word")
+    parser.add_argument("--feature", type=int, metavar="N", help="only what latent N is made of, with its phrases")
     parser.set_defaults(run=run)
 
 
@@ -35,11 +37,22 @@ def run(arguments: argparse.Namespace) -> int:
     named = {s.sae: None for s in scores if s.sae == arguments.name or fnmatchcase(s.sae, arguments.name)}
     specs = {spec.name: spec for spec in _specs(arguments.name, [score.sae for score in scores], bool(named))}
     judged = reliability_card.judged(path.parent, reliability_card.card_for(path.parent, path.stem))
+    if arguments.feature is not None:
+        return _feature(store, scores, list({**specs, **named}), arguments.feature)
     board = Board(scores, paired_by(store), reliability_card.marks(judged))
     for name in {**specs, **named}:
         put(overview(board, name, specs.get(name), everything=arguments.all))
         own = [score for score in scores if score.sae == name and score.seed == 0]
         put(_carriers(store, own, None if arguments.all else MOST_CARRIERS))
+    return 0
+
+
+def _feature(store: Store, scores: list[Score], names: list[str], latent: int) -> int:
+    """What a latent is made of. Raises ValueError with one sentence where that was not measured."""
+    for name in names:
+        own = [score for score in scores if score.sae == name and score.seed == 0]
+        for one in of_latent(decompositions(store, own), latent, name):
+            put(printed(one) + "\n")
     return 0
 
 

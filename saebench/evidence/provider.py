@@ -1,6 +1,6 @@
 """Evidence by name: how it is declared, and what is declared where, told without importing anything heavy.
 
-A function below `saebench/evidence/` or in `saebench/run/evidence.py` that is marked with `provides` makes what a suite's
+A function below `saebench/evidence/` or `saebench/run/evidence/` that is marked with `provides` makes what a suite's
 test asks for by the name of an argument. Its own arguments say what it needs: `sae`, other evidence, a service of the run
 (`saebench.run.run.Run`), `budget`, or what the test is parametrized with.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 from saebench.record.places import package_dir
 
-PLACES = ("evidence", "run/evidence.py")
+PLACES = ("evidence", "run/evidence")
 """Where evidence is declared, below the package."""
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from saebench.catalogue.spec import SAESpec
 from saebench.hub import hub
+from saebench.hub.cloze import ClozeSource, HubCloze
 from saebench.hub.files import format_of, missing, names_of, repo_of
 from saebench.hub.gguf import bring, is_gguf
 from saebench.hub.hub import Repo, Wanted, gigabytes
@@ -107,6 +108,17 @@ def of_labels(labels: Labels) -> list[Made]:
     if isinstance(labels, FileLabels):
         labels.all  # noqa: B018
     return []
+
+
+@one_sentence
+def of_cloze(source: ClozeSource | None) -> list[Need]:
+    """The questions of a task of the hub; a file of questions is read, so that what is wrong with it is said at once."""
+    if not isinstance(source, HubCloze):
+        if source is not None:
+            source.questions()
+        return []
+    lacking: list[str] = [] if source.here else ["its first questions"]
+    return [Need(f"the questions {source}", source.repo, (), lambda: lacking, keep=source.keep)]
 
 
 @one_sentence

@@ -109,7 +109,7 @@ class HubSource:
 
     @property
     def here(self) -> bool:
-        return _read(self._path) is not None
+        return read_kept(self._path) is not None
 
     @property
     def _path(self) -> Path:
@@ -117,7 +117,7 @@ class HubSource:
         return cache_dir() / "texts" / f"{key}.json"
 
     def _kept(self) -> dict[str, Any]:
-        found = _read(self._path)
+        found = read_kept(self._path)
         if found is None:
             raise OSError(f"the texts of {self.repo} are not in the cache: saebench fetch --sae-corpus {self.repo}")
         return found
@@ -133,16 +133,21 @@ class HubSource:
             raise
         except Exception as error:  # whatever the library makes of a repository
             raise OSError(f"--sae-corpus {self.repo}: no texts can be read: {one_line(error)}") from error
-        content = {"revision": revision, "texts": texts}
-        sealed = {"sha256": _seal(content), **content}
-        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(sealed), encoding="utf-8")
-            os.replace(temporary, self._path)
-        except OSError as error:
-            raise OSError(f"{self.repo}: {error.strerror}: {self._path.parent} cannot be written") from error
-        _read.cache_clear()
+        write_kept(self._path, self.repo, revision, texts)
+
+
+def write_kept(path: Path, repo: Repo, revision: str, texts: list[str]) -> None:
+    """Keep texts with their seal. Raises OSError with one sentence where that cannot be."""
+    content = {"revision": revision, "texts": texts}
+    sealed = {"sha256": _seal(content), **content}
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(sealed), encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(f"{repo}: {error.strerror}: {path.parent} cannot be written") from error
+    read_kept.cache_clear()
 
 
 def _seal(content: dict[str, Any]) -> str:
@@ -150,7 +155,7 @@ def _seal(content: dict[str, Any]) -> str:
 
 
 @cache
-def _read(path: Path) -> dict[str, Any] | None:
+def read_kept(path: Path) -> dict[str, Any] | None:
     """What was kept, unless it is torn."""
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -186,3 +191,11 @@ def source_of(name: str) -> Source | None:
             f"--sae-corpus {name}: expected a .txt or .jsonl file, ORG/DATASET[@REVISION], a pypi: name, or {WORLD}"
         )
     return HubSource(Repo(base, revision or "main", "dataset"))
+
+
+def texts_named(name: str) -> Source:
+    """A source of texts outside of the embedded model's world. Raises ValueError where the name is that of the world."""
+    source = source_of(name)
+    if source is None:
+        raise ValueError(f"{name} has no texts of its own: they are generated")
+    return source

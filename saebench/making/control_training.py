@@ -41,13 +41,18 @@ VERSION = 1
 
 def find_in_zoo(kind: str, like: Like, hook: str, model: str) -> SAESpec | None:
     """The zoo's control of a kind (what it was trained on, or how its decoder was held) that is nearest in L0."""
-    specs = [s for s in _controls() if s.model == model and s.hook == hook and kind in _kinds(s)]
+    specs = controls_of(kind, hook, model)
     apart = [abs(float(spec.facts.get("l0") or 0) / max(like.l0, 1e-9) - 1) for spec in specs]
     # Features of what was trained on shuffled activations are compared one by one, whatever its sparsity; nor is any
     # control trained for a control.
     anyway = CONTROLS[kind].shuffled or like.sae.spec.control
     near = [(gap, spec.name, spec) for gap, spec in zip(apart, specs, strict=True) if anyway or gap <= NEAR]
     return min(near, key=lambda found: found[:2])[2] if near else None
+
+
+def controls_of(kind: str, hook: str, model: str) -> list[SAESpec]:
+    """The controls of a kind that the packaged zoos have at a hook of a model."""
+    return [s for s in _controls() if s.model == model and s.hook == hook and kind in _kinds(s)]
 
 
 @cache

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from scipy import sparse
 
 from saebench.metrics.known_truth import LIKE, slim, summed
@@ -50,8 +50,8 @@ def absorption(known: Known, measure: str, block: str | None = None, depth: int 
     fewer than four pairs count.
     """
     parent, child = _pairs(known, block, depth)
-    fires = _means(known, known.sae.said, known.on, parent, child)
-    with_child, alone = fires if measure == "firing" else _means(known, known.sae.own, known.features, parent, child)
+    fires = means(known, known.sae.said, known.on, parent, child)
+    with_child, alone = fires if measure == "firing" else means(known, known.sae.own, known.features, parent, child)
     own = (np.nan_to_num(fires[1]) >= COMPETENT) & (known.sae.cosine[parent] >= COMPETENT)
     counts = np.isfinite(with_child) & own
     each = np.where(counts, 1 - with_child / np.where(counts, alone, 1.0), 0.0)
@@ -59,9 +59,13 @@ def absorption(known: Known, measure: str, block: str | None = None, depth: int 
     return replace(found, controls={**found.controls, "pairs": float(len(parent))})
 
 
-def _means(
-    known: Known, value: sparse.csc_array, size: sparse.csc_array, parent: Ints, child: Ints
-) -> tuple[Floats, Floats]:
+def means(
+    known: Known,
+    value: sparse.csc_array,
+    size: sparse.csc_array,
+    parent: Int[np.ndarray, " pair"],
+    child: Int[np.ndarray, " pair"],
+) -> tuple[Float[np.ndarray, " pair"], Float[np.ndarray, " pair"]]:
     """(pair,) the parent's latent per `size` of the parent, where both are on, and where it is on without a child.
 
     NaN where there are too few samples.

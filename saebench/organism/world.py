@@ -157,19 +157,19 @@ class Writer:
     def _draw(self, name: str) -> Entry | City:
         if name == "city":
             return self.rng.choice(self.cities)
-        pool = self._pool(name)
+        pool = self.pool(name)
         if self.letter:
             return self.rng.choice(pool)
         return self.rng.choices(pool, [1 / (rank + 1.5) for rank in range(len(pool))])[0]
 
-    def _pool(self, name: str) -> list[Entry]:
+    def pool(self, name: str) -> list[Entry]:
         if name not in self.pools:
-            words = self._candidates(name)
+            words = self.candidates(name)
             size = self.mixture.topics if name in ("topic", "any") else self.mixture.things
             self.pools[name] = self.rng.sample(words, len(words) if self.letter else min(size, len(words)))
         return self.pools[name]
 
-    def _candidates(self, name: str) -> list[Entry]:
+    def candidates(self, name: str) -> list[Entry]:
         """Words that may fill a slot: of its category, and alliterating where the category has such a word."""
         if name == "mood":
             name = self.sentiment if self.sentiment != "neutral" else "size"
@@ -179,6 +179,6 @@ class Writer:
         return [w for w in words if self.letter in (None, w.letter)] or list(words)
 
     def _several(self, name: str, in_order: bool) -> str:
-        words = self._pool(name)
+        words = self.pool(name)
         chosen = [w.text for w in self.rng.sample(words, min(self.rng.randint(3, 7), len(words)))]
         return ", ".join(sorted(chosen) if in_order else chosen)

@@ -21,6 +21,14 @@ class Options:
     """Tokens per document."""
     labels: str | None = None
     """What `--sae-labels` says."""
+    cloze: str | None = None
+    """What `--sae-cloze` says."""
+    phrases: str | None = None
+    """A file of phrases, as `--sae-phrases` names it."""
+    judge: str | None = None
+    """What `--sae-judge` says."""
+    judge_budget: int | None = None
+    """Most calls to it."""
 
     @property
     def sizes(self) -> Budget:

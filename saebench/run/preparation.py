@@ -11,13 +11,15 @@ from saebench.hub.fit import check_files, check_fit
 from saebench.hub.hooks import unsaid
 from saebench.hub.hub import Unreachable
 from saebench.hub.labels import DEFAULT, labels_of
-from saebench.hub.needs import Need, Say, ensure, of_corpus, of_labels, of_model, of_sae, of_tokenizer
+from saebench.hub.needs import Need, Say, ensure, of_cloze, of_corpus, of_labels, of_model, of_sae, of_tokenizer
 from saebench.hub.texts import Source, source_of
 from saebench.record.naming import one_sentence, shown_model
 from saebench.record.places import ORGANISM
 from saebench.run.architectures import Architectures
+from saebench.run.cloze import Cloze
 from saebench.run.holder import Holder
 from saebench.run.models import Models
+from saebench.run.topics import Topics
 from saebench.toy.worlds import is_toy
 
 
@@ -29,6 +31,7 @@ class Preparation:
     models: Models
     holder: Holder
     architectures: Architectures
+    cloze: Cloze
     done: bool = False
 
     def prepare(self, say: Say) -> None:
@@ -42,6 +45,7 @@ class Preparation:
 
     @one_sentence
     def _prepare(self, say: Say) -> None:
+        asked = of_cloze(self.cloze.given)  # a file is read at once
         # SAEs come first: their files say which model they need.
         self._each(_check_readable)
         self._fetch_saes(say)
@@ -50,7 +54,8 @@ class Preparation:
         self._each(check_files)
         self._each(self._check_said)
         models = [need for model in self._models() for need in of_model(model)]
-        ensure([*models, *(need for source in self._sources() for need in of_corpus(source))], say)
+        texts = [need for source in self._sources() for need in of_corpus(source)]
+        ensure([*models, *texts, *asked], say)
         self._fetch_labels(say)
         self._compare_tokenizers(say)
         self._each(lambda spec: check_fit(spec, self.models.name(spec), chosen=self.models.options.model is not None))
@@ -58,6 +63,14 @@ class Preparation:
         self._check_room()  # last, since it imports torch
         for sentence in dict.fromkeys(self.holder.unreadable.values()):
             say(sentence)
+
+    def prepare_topics(self, topics: Topics, say: Say) -> None:
+        """Fetch what is to be forgotten. Where that fails it is said, and only the tests that ask for it fail."""
+        for needs in {str(spec.model): topics.needs(spec) for spec in self.readable()}.values():
+            try:
+                ensure(needs, say)
+            except (ValueError, OSError) as error:
+                say(f"unlearning: {error}")
 
     def _check_room(self) -> None:
         from saebench.subject.subject import check_room

@@ -5,22 +5,32 @@ from dataclasses import dataclass, field
 from saebench.catalogue.spec import SAESpec
 from saebench.record.store import Store
 from saebench.run.architectures import Architectures
+from saebench.run.cloze import Cloze
 from saebench.run.control_saes import ControlSAEs
 from saebench.run.documents import Documents
+from saebench.run.explaining import Explaining
 from saebench.run.game import Game
 from saebench.run.genres import Genres
 from saebench.run.holder import Holder
+from saebench.run.judges import Judges
 from saebench.run.labels import LabelledTexts
+from saebench.run.meta_saes import MetaSAEs
 from saebench.run.models import Models
 from saebench.run.options import Options
+from saebench.run.partners import Partners
+from saebench.run.phrases import Phrases
 from saebench.run.preparation import Preparation
 from saebench.run.provision import Provision
 from saebench.run.recorder import Recorder
 from saebench.run.samples import Samples
 from saebench.run.shelf import Shelf
+from saebench.run.topics import Topics
 from saebench.run.words import Words
 
-SERVICES = ("models", "documents", "words", "control_saes", "game", "genres", "samples", "labels", "budget")
+SERVICES = (
+    "models", "documents", "words", "control_saes", "game", "genres", "samples", "meta_saes", "partners", "cloze", "judges",
+    "phrases", "explaining", "topics", "labels", "budget",
+)  # fmt: skip
 """What evidence may ask for by these names."""
 
 
@@ -38,13 +48,20 @@ class Run:
         self.documents = Documents(self.models, self.shelf)
         self.words = Words(self.models, self.shelf)
         self.samples = Samples(self.models, self.shelf)
+        self.cloze = Cloze(self.models, self.shelf)
+        self.topics = Topics(self.models, self.shelf)
         self.control_saes = ControlSAEs(self.models, self.documents, self.words, self.shelf)
         self.game = Game(self.models, self.documents, self.control_saes, self.shelf)
         self.genres = Genres(self.models, self.documents, self.game, self.shelf)
         self.labels = LabelledTexts(self.models, self.control_saes, self.shelf)
+        self.meta_saes = MetaSAEs(self.models, self.documents, self.words, self.samples)
+        self.partners = Partners(self.models, self.documents, self.shelf)
+        self.judges = Judges(self.models, self.shelf)
+        self.explaining = Explaining(self.models, self.judges, self.shelf)
+        self.phrases = Phrases(self.models, self.documents, self.judges, self.explaining, self.shelf)
         self.architectures = Architectures(self.models, self.shelf)
         self.holder = Holder(self.models, self.architectures, self.control_saes, self.shelf)
-        self.preparation = Preparation(self.specs, self.models, self.holder, self.architectures)
+        self.preparation = Preparation(self.specs, self.models, self.holder, self.architectures, self.cloze)
         self.budget = self.options.sizes
         self.provision = Provision({name: getattr(self, name) for name in SERVICES}, self.shelf)
         self.recorder = Recorder(self.models, self.documents, self.provision, self.holder, self.store)
@@ -57,4 +74,5 @@ class Run:
     def notes(self) -> list[str]:
         """What happened that a user should read: to the scores file, to SAEs, and where memory did not suffice."""
         named = {**self.models.notes, **self.holder.notes}
-        return [*self.store.notes, *(f"{name}: {note}" for name, notes in named.items() for note in notes)]
+        said = [*self.store.notes, *self.judges.notes()]
+        return [*said, *(f"{name}: {note}" for name, notes in named.items() for note in notes)]

@@ -39,4 +39,15 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--sae-context", type=int, metavar="TOKENS", help=(
         "tokens of a document that are read: how far beyond its training context an SAE is followed. "
         f"Default: {CONTEXT}, or twice the training context if that is more"))  # fmt: skip
+    add("--sae-cloze", metavar="TASK", help=(
+        "cloze questions for the downstream suite: a .jsonl file of passage, options and answer, lambada, cbt-named or "
+        "cbt-common. Default: questions made of the texts that are read"))  # fmt: skip
+    add("--sae-phrases", metavar="FILE", help=(
+        "a .toml of features and phrases about what they are made of, for the suite decomposability. Default: of the "
+        "embedded model's world, or of well-known people, places and things"))  # fmt: skip
+    add("--sae-judge", metavar="NAME", help=(
+        "who explains latents and judges explanations: exact, openai:MODEL of a server that $SAEBENCH_JUDGE_URL names, "
+        "local:FOLDER_OR_NAME, or a family whose model it is. Default: exact for the embedded model, else nobody"))  # fmt: skip
+    add("--sae-judge-budget", type=int, metavar="N", help=(
+        "most calls to the judge in one process; answers that are there already cost none. Default: 2000 to a server"))  # fmt: skip
     add("--sae-fresh", action="store_true", help="compute scores anew that the scores file already has. Default: off")

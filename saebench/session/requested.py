@@ -7,13 +7,16 @@ from typing import Any
 from saebench.catalogue.architectures import is_new
 from saebench.catalogue.architectures import resolve as resolve_architectures
 from saebench.catalogue.registry import resolve_all
+from saebench.catalogue.spec import SAESpec
 from saebench.catalogue.suites import definitions
 from saebench.compare.at_l0 import Matched, read_matched, read_own
 from saebench.compare.baseline import Baseline, read_baseline
 from saebench.compare.demands import Demand, check_known
 from saebench.compare.judging import Gate
 from saebench.compare.settings import Settings, read_settings
+from saebench.evidence.phrases.bank_file import load_bank
 from saebench.hub.models import default_hook
+from saebench.judges.named import judge_named
 from saebench.record.budget import SHORTEST
 from saebench.record.naming import shown_model
 from saebench.record.places import ORGANISM, suites_dir
@@ -32,13 +35,19 @@ def requested_run(option: Option) -> Run:
         raise ValueError(f"--sae-seeds {option('sae_seeds')}: expected 1 or more repetitions")
     if (context := option("sae_context")) is not None and context < SHORTEST:
         raise ValueError(f"--sae-context {context}: expected {SHORTEST} or more tokens")
+    if option("sae_phrases"):
+        load_bank(Path(option("sae_phrases")))
+    if (calls := option("sae_judge_budget")) is not None and calls < 1:
+        raise ValueError(f"--sae-judge-budget {calls}: expected 1 or more calls")
+    judge_named(option("sae_judge"))
     architectures = option("sae_arch") or []
     hook = default_hook(option("sae_model") or DEFAULT)
     trained = resolve_architectures(architectures, option("sae_model"), hook, option("sae_budget"))
     specs = resolve_all(option("sae") or ([] if architectures else [DEFAULT]))
     options = Options(
         option("sae_budget"), option("sae_device"), option("sae_model"), option("sae_fresh"), option("sae_corpus"),
-        option("sae_dtype"), option("sae_context"), labels=option("sae_labels"),
+        option("sae_dtype"), option("sae_context"), cloze=option("sae_cloze"), phrases=option("sae_phrases"),
+        judge=option("sae_judge"), judge_budget=option("sae_judge_budget"), labels=option("sae_labels"),
     )  # fmt: skip
     run = Run([*specs, *trained], Store(option("sae_scores")), options)
     run.open()
@@ -83,8 +92,14 @@ def header(run: Run, gate: Gate, option: Option) -> list[str]:
             f"model: {shown_model(model)} in {dtype} on {run.models.device()}"
             for model, dtype in run.models.dtypes.items()
         ),
+        *dict.fromkeys(filter(None, (run.judges.plan(spec) for spec in _judged(run, option)))),
         *([_compared(gate, run.options.budget)] if option("sae_arch") else []),
     ]
+
+
+def _judged(run: Run, option: Option) -> list[SAESpec]:
+    """SAEs about which a judge is asked that costs something."""
+    return run.preparation.readable() if option("sae_judge") else []
 
 
 def _compared(gate: Gate, budget: str) -> str:

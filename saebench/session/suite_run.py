@@ -34,6 +34,14 @@ PENDING = pytest.StashKey[Unscored | Unreadable | Score]()
 RECORDED = pytest.StashKey[Score]()
 
 
+TOPICS = "test_unlearning"
+"""The suite that asks about topics, whose texts nothing else needs."""
+
+
+def _say(line: str) -> None:
+    print(f"saebench: {shown(line)}", flush=True)
+
+
 class SuiteRun:
     """Hooks that run per test. Their state is one `Run`, made when the first test asks for an SAE."""
 
@@ -132,7 +140,12 @@ class SuiteRun:
             capture: Any = session.config.pluginmanager.getplugin("capturemanager")
             with capture.global_and_fixture_disabled(), usage_errors():
                 self.run.store.check_writable()
-                self.run.preparation.prepare(lambda line: print(f"saebench: {shown(line)}", flush=True))
+                self.run.preparation.prepare(_say)
+                if any(
+                    not str(given).partition("::")[0].endswith(".py") or TOPICS in str(given)
+                    for given in self.config.args
+                ):
+                    self.run.preparation.prepare_topics(self.run.topics, _say)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None]:

@@ -170,8 +170,28 @@ def load_subject(
     `changed` says how, and is part of the digest, as `dtype` is where it is another than float32. Raises OSError or
     ValueError with one sentence if it is not on this machine, or cannot be loaded.
     """
-    import transformers
     from transformer_lens.model_bridge import TransformerBridge
+
+    tokenizer, model = load_causal(name, device, dtype)
+    model = change(model.eval()) if change else model.eval()
+    # The bridge moves no model that it is given.
+    model.requires_grad_(False).to(device)
+    # A copy, since a tokenizer that lacks a special token is given one that the model has no row for.
+    bridge = TransformerBridge.boot_transformers(
+        str(model_folder(name)), hf_model=model, tokenizer=copy.deepcopy(tokenizer), device=device
+    )
+    if centred and not any(isinstance(module, torch.nn.LayerNorm) for module in model.modules()):
+        raise ValueError(f"an SAE of centred activations is of a model with LayerNorm, and {name} has none")
+    digest = subject_digest(name, centred=centred, dtype=dtype)
+    return Subject(name, f"{changed} {digest}" if change else digest, bridge, tokenizer, device, centred)
+
+
+def load_causal(name: str, device: str, dtype: str = "float32") -> tuple[Any, Any]:
+    """Tokenizer and model of transformers, by folder or name, ready to be run.
+
+    Raises OSError or ValueError with one sentence if they are not on this machine, do not fit, or cannot be loaded.
+    """
+    import transformers
 
     folder = str(model_folder(name))
     check_room(name, device, dtype)
@@ -189,17 +209,7 @@ def load_subject(
             raise
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"the model {shown_model(name)} cannot be loaded: {first}") from error
-    model = change(model.eval()) if change else model.eval()
-    # The bridge moves no model that it is given.
-    model.requires_grad_(False).to(device)
-    # A copy, since a tokenizer that lacks a special token is given one that the model has no row for.
-    bridge = TransformerBridge.boot_transformers(
-        folder, hf_model=model, tokenizer=copy.deepcopy(tokenizer), device=device
-    )
-    if centred and not any(isinstance(module, torch.nn.LayerNorm) for module in model.modules()):
-        raise ValueError(f"an SAE of centred activations is of a model with LayerNorm, and {name} has none")
-    digest = subject_digest(name, centred=centred, dtype=dtype)
-    return Subject(name, f"{changed} {digest}" if change else digest, bridge, tokenizer, device, centred)
+    return tokenizer, model.eval().requires_grad_(False).to(device)
 
 
 def _check_weights(model: torch.nn.Module, missing: Iterable[str]) -> None:

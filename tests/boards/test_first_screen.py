@@ -65,6 +65,13 @@ def test_columns_stand_in_the_order_of_the_questions_and_what_was_not_measured_h
     assert re.findall(r"(\w+\.\w+) [↑↓]", first(page(f1("a")))) == ["first_letter.f1"]
 
 
+def test_of_a_property_with_parameters_the_first_column_stands_for_it() -> None:
+    several = [fvu("a", value, params={"source": source}) for source, value in (("description", 0.2), ("texts", 0.9))]
+    text = first(page(*several))
+    assert "0.200" in text
+    assert "0.900" not in text
+
+
 def test_ranks_are_those_among_all_saes_also_where_few_are_shown() -> None:
     saes = [fvu(f"s{i:02}", 9.0 - 0.2 * i) for i in range(MOST_ROWS + 3)]
     text = first(page(*saes))

@@ -124,7 +124,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 def forget() -> None:
     """What a new process would not know."""
-    for known in (models._digest, texts._read):
+    for known in (models._digest, texts.read_kept):
         known.cache_clear()
 
 

@@ -62,7 +62,7 @@ class Setting:
     def identity(self, spec: SAESpec = SPEC, concepts: str | None = None, **options: Any) -> str:
         from saebench.hub import models, texts
 
-        for known in (models._digest, texts._read):
+        for known in (models._digest, texts.read_kept):
             known.cache_clear()
         run = self.run(**options)
         run.holder.known = lambda spec: spec  # type: ignore[method-assign]

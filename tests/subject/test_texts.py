@@ -186,11 +186,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """An empty hub to which this process is redirected, with empty caches."""
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setenv("SAEBENCH_CACHE", str(tmp_path / "saebench"))
-    texts._read.cache_clear()
+    texts.read_kept.cache_clear()
     with serve() as served:
         redirect(monkeypatch.setattr, served, tmp_path / "cache")
         yield served
-    texts._read.cache_clear()
+    texts.read_kept.cache_clear()
 
 
 def fetch(one: HubSource) -> list[str]:
@@ -216,7 +216,7 @@ def test_a_data_set_is_streamed_once_and_kept(hub: Hub, form: str) -> None:
     assert (one.texts(), one.revision) == (DOCUMENTS, commit)
     assert one.name == f"{DATA}@{commit[:12]}/train"
     asked = len(hub.log)
-    texts._read.cache_clear()  # as a new process finds it
+    texts.read_kept.cache_clear()  # as a new process finds it
     again = HubSource(Repo(DATA, "main", "dataset"))
     assert fetch(again) == []
     assert (again.texts(), again.revision, again.name) == (DOCUMENTS, commit, one.name)
@@ -262,7 +262,7 @@ def test_a_torn_file_is_noticed_and_fetched_again(hub: Hub, tear: Callable[[byte
     fetch(one)
     (path,) = (Path(one._path).parent).glob("*")
     path.write_bytes(tear(path.read_bytes()))
-    texts._read.cache_clear()
+    texts.read_kept.cache_clear()
     assert not one.here
     assert len(fetch(one)) == 1
     assert one.texts() == DOCUMENTS

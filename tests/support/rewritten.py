@@ -17,6 +17,7 @@ from torch import Tensor
 from saebench.catalogue.controls import CONTROLS
 from saebench.catalogue.registry import resolve
 from saebench.evidence.game import games, lineup, scene
+from saebench.evidence.unlearning import edits, material, sweep
 from saebench.metrics import absorption
 from saebench.record.budget import BUDGETS
 from saebench.record.score import Estimate, Unscored
@@ -33,6 +34,8 @@ SMALLER = (
     (BUDGETS, "smoke", smaller.BUDGET),
     (vars(models), "CONTEXT", smaller.CONTEXT), (vars(scene), "POOL", 10_000), (vars(lineup), "PER_PROMPT", 500), (vars(lineup), "ERRORS", 2),
     *((CONTROLS, name, replace(CONTROLS[name], competes=False)) for name in MODELS if name != "random_model"),
+    # Of so few questions more may go wrong.
+    (vars(material), "RETAIN", (1, 40, 40)), (vars(sweep), "HARMLESS", 0.1), (vars(edits), "GRID", edits.GRID[-6:]),
     (vars(games), "GAMES", 2000), (vars(games), "RESAMPLES", 400),
     # Among so few words no latent is clearly better than random directions.
     (vars(absorption), "check_better_than_random", lambda study, detectors: None),
@@ -141,10 +144,10 @@ class Evidence:
     run: Run
     sae: LoadedSAE
 
-    def get(self, name: str, concepts: str, control: str = "") -> Any:
+    def get(self, name: str, concepts: str, control: str = "", **more: Any) -> Any:
         if name == "timings":
             return lambda *_: ([1.0] * 3, [1.0] * 3)
-        return self.run.provision.get(name, self.sae, {"concepts": concepts, "control": control})
+        return self.run.provision.get(name, self.sae, {"concepts": concepts, "control": control, **more})
 
 
 @cache
@@ -166,8 +169,9 @@ def outcome(case: Case, evidence: Evidence) -> Outcome:
     given = {"record": found.append, **dict(case.params)}
     concepts, control = given.get("concepts", "letters"), given.get("control", "")
     names = [name for name in inspect.signature(case.test).parameters if name not in given]
+    more = {name: value for name, value in case.params if name not in ("concepts", "control")}
     try:
-        case.test(**given, **{name: evidence.get(name, concepts, control) for name in names})
+        case.test(**given, **{name: evidence.get(name, concepts, control, **more) for name in names})
     except Unscored as unscored:
         return unscored.reason
     return found[0]

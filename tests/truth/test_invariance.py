@@ -120,7 +120,17 @@ AT_WORDS: Changes = {
     "duplicated": (within, "random directions are as many as latents"),
     "dead added": (within, "random directions are as many as latents"),
 }
+CLAMPED: Changes = {
+    "duplicated": (anything, "as many latents are clamped, and every one of them is there twice"),
+    "permuted": (within, "of latents that fire as often the first are clamped, and random directions are by index"),
+}
 SECONDS: Changes = dict.fromkeys(KINDS, (anything, "seconds of a machine"))
+LAST_BIT: Changes = dict.fromkeys(
+    ("scaled", "each scaled"), (within, "directions are read off the decoder, and training goes on from their last bit")
+)  # fmt: skip
+STITCHED: Changes = {
+    "duplicated": (anything, "a copy writes half, of which less is missing in the partner than of a whole"),
+}
 MEMORY: Changes = dict.fromkeys(KINDS, (anything, "what its own code allocates, of bare products of its own shape"))
 
 PROPERTIES: dict[str, Changes] = {
@@ -134,6 +144,10 @@ PROPERTIES: dict[str, Changes] = {
     **dict.fromkeys(
         ("context_length.kl_inside", "context_length.kl_beyond", "context_length.kl_retention",
          "context_length.fvu_retention", "context_length.break_point"), NOTHING,
+    ),
+    **dict.fromkeys(
+        ("downstream.accuracy", "downstream.accuracy_kept", "downstream.accuracy_kept_by_length",
+         "downstream.log_p_kept", "downstream.log_p_kept_by_length"), NOTHING,
     ),
     **dict.fromkeys(
         ("first_letter.precision", "first_letter.recall", "first_letter.f1", "first_letter.split_precision",
@@ -162,6 +176,20 @@ PROPERTIES: dict[str, Changes] = {
     "marginal_structure.first_letter_f1": AT_WORDS,
     "marginal_structure.k_sparse_f1": AT_WORDS,
     "marginal_structure.token_entropy": {"duplicated": (within, "its latents are twice as many draws")},
+    **dict.fromkeys(("meta_structure.explained", "meta_structure.atoms", "meta_structure.stability"), LAST_BIT),
+    "meta_structure.absorbed_found": LAST_BIT | ABSORBED,
+    "meta_structure.novel": NOTHING,
+    "meta_structure.stitched": STITCHED,
+    **dict.fromkeys(
+        ("decomposability.j", "decomposability.coverage", "decomposability.evenness", "decomposability.none",
+         "decomposability.partial", "decomposability.all", "decomposability.found"), NOTHING,
+    ),
+    **dict.fromkeys(("explanations.detection", "explanations.detection_auroc", "explanations.fuzzing"), NOTHING),
+    "explanations.sensitivity": NOTHING,
+    **dict.fromkeys(
+        ("unlearning.forgotten", "unlearning.owed_to_direction", "unlearning.side_effect",
+         "unlearning.forgotten_at_any_cost"), CLAMPED,
+    ),
     "throughput.encode": SECONDS, "throughput.decode": SECONDS, "throughput.memory": MEMORY,
 }  # fmt: skip
 NO_SAE = [f"distinguishability.control_auc-{name}" for name in POSITIVE]

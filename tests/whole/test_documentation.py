@@ -37,6 +37,7 @@ ELSEWHERE = {
     "pip install": "tests/whole/test_wheel.py installs the wheel into a clean environment",
     "saebench fetch": "downloads; make pinned does it in .ci/run, and tests/hub against a hub of its own",
     "saebench doctor gemmascope": "tests/commands/test_doctor.py", "my_saes:MySAE": "tests/session/test_plugin.py and tests/whole/test_wheel.py",
+    "suites/test_explanations.py": "tests/judges and tests/metrics/test_explanations.py, with judges of their own",
     "saebench compare": "tests/commands/test_cli.py", "saebench publish": "tests/commands; `publish --check` in .ci/run",
     "saebench merge": "tests/exchange", "saebench verify": "tests/exchange", "saebench export": "tests/exchange",
     "saebench table --to": "tests/commands/test_frame.py", "./my-sae": "tests/subject/test_texts.py and tests/hub",
