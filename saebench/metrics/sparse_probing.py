@@ -1,10 +1,12 @@
 """What can be read of labelled texts with a few latents, with all of them, and without the SAE."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from saebench.evidence.labels.probing import (
     Gram,
@@ -22,6 +24,9 @@ from saebench.evidence.labels.ranks import f1, resampled_auc
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import Floats, bootstrap
 from saebench.stats.two_stage import mean_of_clusters
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 RESAMPLES = 200
 """Of the texts of each set."""

@@ -1,10 +1,14 @@
 """Many small logistic regressions at once, by Newton's method: as scikit-learn's, one for each data set and strength."""
 
-from collections.abc import Callable
+from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from jaxtyping import Float
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ITERATIONS = 60
 """Most steps of Newton's method."""
@@ -25,6 +29,8 @@ def logistic(
     The intercept is not held back, as in scikit-learn's `LogisticRegression(C=strength)`. Rows with `counted` 0 are
     filling, since sets may be of different sizes. Computed in double precision.
     """
+    import torch
+
     features = torch.cat([x.double(), torch.ones_like(x[..., :1], dtype=torch.float64)], dim=-1)
     y, counted, strength = y.double(), counted.double(), strength.double()
     penalty = torch.ones(features.shape[-1], dtype=torch.float64)
@@ -48,6 +54,8 @@ def logistic(
 
 def _newton(features: Tensor, y: Tensor, weight_of: Tensor, penalty: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Step (set, k) and gradient (set, k)."""
+    import torch
+
     said = torch.sigmoid(torch.einsum("snk,sk->sn", features, weights))
     gradient = torch.einsum("snk,sn->sk", features, weight_of * (said - y)) + penalty * weights
     curved = features * (weight_of * said * (1 - said))[..., None]
@@ -57,6 +65,8 @@ def _newton(features: Tensor, y: Tensor, weight_of: Tensor, penalty: Tensor, wei
 
 def _no_worse(loss: Callable[[Tensor], Tensor], weights: Tensor, now: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     """The weights after the step, or as much of it as makes the loss of a set no greater."""
+    import torch
+
     share = torch.ones_like(now)
     for _ in range(HALVINGS):
         after = weights - share[:, None] * step

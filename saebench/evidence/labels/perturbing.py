@@ -1,19 +1,23 @@
 """Probes of the activation, and what an SAE's latents add to what they say: taking latents away needs no further pass."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from scipy import sparse
-from torch import Tensor
 
 from saebench.evidence.labels.parts import Part
 from saebench.evidence.labels.probing import FEW_STRENGTHS, Gram, Labelled, Layout, coordinates, fitted
-from saebench.evidence.labels.readings import Readings
 from saebench.record.score import Unscored
-from saebench.saes.sae import LoadedSAE
-from saebench.saes.sparsity import sides
+
+if TYPE_CHECKING:
+    from scipy import sparse
+    from torch import Tensor
+
+    from saebench.evidence.labels.readings import Readings
+    from saebench.saes.sae import LoadedSAE
 
 CHECKED = 32
 """Texts at which it is found out whether what a latent adds is the same whatever else is on."""
@@ -55,6 +59,11 @@ class Perturbed:
 
 def perturbed(sae: LoadedSAE, labelled: Labelled) -> Perturbed:
     """Read off what latents write. Raises Unscored where that depends on what else is on, as where outputs are normalised."""
+    import torch
+    from scipy import sparse
+
+    from saebench.saes.sparsity import sides
+
     latents, unit = labelled.latents, labelled.unit
     directions, norms = sae.directions(latents.shape[1])
     written = (directions * (norms.double() * torch.from_numpy(unit))[:, None]).float()
@@ -68,6 +77,8 @@ def perturbed(sae: LoadedSAE, labelled: Labelled) -> Perturbed:
 
 
 def _check_affine(sae: LoadedSAE, labelled: Labelled, written: Tensor) -> None:
+    import torch
+
     readings = labelled.readings
     x = readings.x[:CHECKED].float().to(sae.device)
     own = sae.encode(x)
@@ -80,6 +91,8 @@ def _check_affine(sae: LoadedSAE, labelled: Labelled, written: Tensor) -> None:
 
 def probes(x: Float[Tensor, "text d"], layout: Layout) -> Probes:
     """Learned from train texts; how much weights are held back is chosen on validation texts."""
+    import torch
+
     weights, biases = [], []
     rows = x.double()
     centre = rows.mean(0)
@@ -103,6 +116,8 @@ def added(perturbed: Perturbed, found: Probes) -> Float[np.ndarray, "latent set"
 
 def class_means(latents: sparse.csr_array, layout: Layout, *, own: bool) -> Float[np.ndarray, "set latent"]:
     """Mean of each latent over the texts of one class that are learned from."""
+    from scipy import sparse
+
     side = layout.mask(Part.TRAIN, Part.VALIDATION) & (layout.positive == own)
     sets, places = np.nonzero(side)
     weight = 1 / np.maximum(side.sum(1), 1)[sets]

@@ -1,21 +1,25 @@
 """Probes of labelled sets: on a few latents of an SAE, on all of them, or on the activation itself."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
-from scipy import sparse
-from torch import Tensor
 
 from saebench.evidence.labels.logistic import logistic
 from saebench.evidence.labels.parts import Part
 from saebench.evidence.labels.ranks import auc
-from saebench.evidence.labels.readings import Readings
 from saebench.evidence.memory import Memory
 from saebench.stats.statistics import Floats, seed_of
+
+if TYPE_CHECKING:
+    from scipy import sparse
+    from torch import Tensor
+
+    from saebench.evidence.labels.readings import Readings
 
 Selection = Literal["deviation", "published"]
 """Latents by the difference of class means in units of their standard deviation, or of their mean where they are active."""
@@ -72,9 +76,7 @@ class Layout:
     part: Int[np.ndarray, "set text"]
 
     @classmethod
-    def of(
-        cls, readings: Readings, chosen: Sequence[int], positive: Bool[np.ndarray, " text"] | None = None
-    ) -> "Layout":
+    def of(cls, readings: Readings, chosen: Sequence[int], positive: Bool[np.ndarray, " text"] | None = None) -> Layout:
         """Of some of the sets, in their order; with other labels where they are given."""
         labels = readings.positive if positive is None else positive
         rows = [np.flatnonzero(readings.set_of == i) for i in chosen]
@@ -85,7 +87,7 @@ class Layout:
         return cls(tuple(readings.names[i] for i in chosen), text, labels[text] & there, part)
 
     @classmethod
-    def moved(cls, readings: Readings, pairs: Sequence[tuple[int, int]]) -> "Layout":
+    def moved(cls, readings: Readings, pairs: Sequence[tuple[int, int]]) -> Layout:
         """Of pairs of sets: what is learned on the first, and asked of all texts of the second."""
         home, away = cls.of(readings, [a for a, _ in pairs]), cls.of(readings, [b for _, b in pairs])
         own = np.where(home.part == Part.TEST, Part.UNUSED, home.part)
@@ -96,14 +98,14 @@ class Layout:
         )
         return cls(home.names, text, positive, part)
 
-    def above(self, other: "Layout") -> "Layout":
+    def above(self, other: Layout) -> Layout:
         """Its sets, and those of another one of the same shape behind them."""
         text, positive, part = (
             np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("text", "positive", "part")
         )
         return Layout(self.names + other.names, text, positive, part)
 
-    def each(self) -> Iterator["Layout"]:
+    def each(self) -> Iterator[Layout]:
         """One set after the other."""
         for i in range(len(self.names)):
             at = slice(i, i + 1)
@@ -149,6 +151,8 @@ def choose(latents: sparse.csr_array, layout: Layout, k: int, selection: Selecti
 
 def _indicator(layout: Layout, side: Bool[np.ndarray, "set text"], texts: int) -> sparse.csr_array:
     """(set, text) what takes the mean over some texts of each set."""
+    from scipy import sparse
+
     sets, places = np.nonzero(side)
     weight = 1 / np.maximum(side.sum(1), 1)[sets]
     return sparse.csr_array((weight, (sets, layout.text[sets, places])), shape=(len(side), texts))
@@ -156,13 +160,15 @@ def _indicator(layout: Layout, side: Bool[np.ndarray, "set text"], texts: int) -
 
 def on_latents(latents: sparse.csr_array, layout: Layout, chosen: Int[np.ndarray, "set k"]) -> Said:
     """Logistic probes on the latents that were chosen for each set."""
+    import torch
+
     own = [latents[text][:, latent].toarray() for text, latent in zip(layout.text, chosen, strict=True)]
     x = torch.from_numpy(np.stack(own)).double()
     probability = says(x, fitted(x, layout, STRENGTHS))
     return Said(layout.names, probability, layout.positive, layout.part, chosen)
 
 
-def on_all(gram: "Gram", layout: Layout) -> Said:
+def on_all(gram: Gram, layout: Layout) -> Said:
     """Logistic probes on everything, of which only inner products of texts are needed; one set after the other."""
     found = []
     for one in layout.each():
@@ -178,7 +184,9 @@ class Gram:
     rows: sparse.csr_array | Float[Tensor, "text d"]
 
     def of(self, text: Int[np.ndarray, " text"]) -> Float[Tensor, "text text"]:
-        if isinstance(self.rows, Tensor):
+        import torch
+
+        if isinstance(self.rows, torch.Tensor):
             x = self.rows[torch.from_numpy(text)].double()
             return x @ x.T
         x = self.rows[text]
@@ -193,6 +201,8 @@ def coordinates(
     Weights that are held back lie in the span of what they are learned from (Schoelkopf et al. 2001), so that a probe
     in these coordinates is the one in all of them.
     """
+    import torch
+
     at = torch.from_numpy(np.flatnonzero(learned))
     values, vectors = torch.linalg.eigh(gram[at][:, at])
     kept = values > 1e-9 * values[-1].clamp(min=1e-30)
@@ -202,9 +212,14 @@ def coordinates(
 
 def fitted(x: Float[Tensor, "set text k"], layout: Layout, strengths: Sequence[float]) -> Float[Tensor, "set k1"]:
     """Weights of the probes with the strength that is best on validation texts, fitted on these as well."""
+    import torch
+
     y, sets = torch.from_numpy(layout.positive).double(), len(x)
     trained, validated = layout.mask(Part.TRAIN), layout.mask(Part.VALIDATION)
-    learn = lambda at, strength: logistic(x, y, torch.from_numpy(at).double(), strength)  # noqa: E731
+
+    def learn(at: Bool[np.ndarray, "set text"], strength: Float[Tensor, " set"]) -> Float[Tensor, "set k1"]:
+        return logistic(x, y, torch.from_numpy(at).double(), strength)
+
     tried = [says(x, learn(trained, torch.full((sets,), c))) for c in strengths]
     # Of equals, the first: what is held back least.
     best = np.argmax([auc(p, layout.positive, validated) for p in tried], axis=0)
@@ -213,6 +228,8 @@ def fitted(x: Float[Tensor, "set text k"], layout: Layout, strengths: Sequence[f
 
 def says(x: Float[Tensor, "set text k"], weights: Float[Tensor, "set k1"]) -> Float[np.ndarray, "set text"]:
     """Probability of each text."""
+    import torch
+
     logits = torch.einsum("snk,sk->sn", x, weights[:, :-1]) + weights[:, -1:]
     found: Float[np.ndarray, "set text"] = torch.sigmoid(logits).numpy()
     return found

@@ -3,7 +3,6 @@
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from saebench.stats.statistics import seed_of
 
@@ -19,6 +18,8 @@ def auc(
 
 def _auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
     """By the ranks of positives (Mann & Whitney 1947)."""
+    from scipy.stats import rankdata
+
     n, m = int(positive.sum()), int((~positive).sum())
     if not n or not m:
         return float("nan")

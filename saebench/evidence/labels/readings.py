@@ -62,7 +62,10 @@ class Readings:
     @cached_property
     def set_of(self) -> Int[np.ndarray, " text"]:
         """The set of each text, in order."""
-        return np.repeat(np.arange(len(self.plan.sets)), [len(one.texts) for one in self.plan.sets])
+        found: Int[np.ndarray, " text"] = np.repeat(
+            np.arange(len(self.plan.sets)), [len(one.texts) for one in self.plan.sets]
+        )
+        return found
 
     @cached_property
     def positive(self) -> Bool[np.ndarray, " text"]:
@@ -81,7 +84,8 @@ class Readings:
             np.full(len(one.texts), Part.TEST) if one.apart and not one.other else parts(_kinds(one), one.name)
             for one in self.plan.sets
         ]
-        return np.concatenate(found)
+        every: Int[np.ndarray, " text"] = np.concatenate(found)
+        return every
 
     @cached_property
     def pooled(self) -> Float[Tensor, "text d"]:
