@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from saebench.hub.cloze_sets import SETS, ClozeSet
 from saebench.hub.hub import Repo, one_line
-from saebench.record.atomic import write_atomically
+from saebench.hub.texts import read_kept, write_kept
 from saebench.record.naming import nearest, one_sentence
 from saebench.record.places import cache_dir
 from saebench.record.plain_text import read_text
@@ -118,13 +118,12 @@ class HubCloze:
         return f"{self.task}@{self._kept()['revision'][:12]}/{self.told.split}"
 
     def questions(self) -> list[Question]:
-        return [
-            Question(passage, answer, tuple(others), self.task) for passage, answer, others in self._kept()["questions"]
-        ]
+        kept = map(json.loads, self._kept()["texts"])
+        return [Question(passage, answer, tuple(others), self.task) for passage, answer, others in kept]
 
     @property
     def here(self) -> bool:
-        return _read(self._path) is not None
+        return read_kept(self._path) is not None
 
     @property
     def _path(self) -> Path:
@@ -132,7 +131,7 @@ class HubCloze:
         return cache_dir() / "texts" / f"cloze-{key}.json"
 
     def _kept(self) -> dict[str, Any]:
-        if (found := _read(self._path)) is None:
+        if (found := read_kept(self._path)) is None:
             raise OSError(f"the questions {self} are not in the cache: saebench fetch {OPTION} {self.task}")
         return found
 
@@ -146,24 +145,10 @@ class HubCloze:
             found = [told.read(row) for row in rows.take(MOST)]
         except Exception as error:  # whatever the library makes of a repository
             raise OSError(f"{OPTION} {self.task}: {told.repo} cannot be read: {one_line(error)}") from error
-        content = {"revision": revision, "questions": [[q.passage, q.answer, list(q.others)] for q in found if q]}
-        if not content["questions"]:
+        texts = [json.dumps([q.passage, q.answer, q.others]) for q in found if q]
+        if not texts:
             raise OSError(f"{OPTION} {self.task}: {told.repo} holds no question")
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._path, json.dumps({"sha256": _seal(content), **content}).encode())
-
-
-def _seal(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps([content.get("revision"), content.get("questions")]).encode()).hexdigest()
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """What was kept, unless it is torn."""
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found if found["sha256"] == _seal(found) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        write_kept(self._path, self.repo, revision, texts)
 
 
 @one_sentence

@@ -1,6 +1,5 @@
 """Texts as tokens, some of which are marked: what a judge is shown."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,11 +53,3 @@ def pieces_of(tokenizer: Any, ids: NDArray[np.intp], vocabulary: int) -> NDArray
     known = np.unique(ids[ids != END])
     found[known] = tokenizer.batch_decode(known[:, None].tolist())
     return found
-
-
-def passages_of(tokenizer: Any, texts: Sequence[Sequence[int]], vocabulary: int) -> Passages:
-    """Texts of token ids, for one latent, with nothing marked."""
-    ids = np.full((1, len(texts), max(map(len, texts), default=1)), END, dtype=np.intp)
-    for row, text in enumerate(texts):
-        ids[0, row, : len(text)] = text
-    return Passages(ids, np.zeros(ids.shape, dtype=bool), pieces_of(tokenizer, ids, vocabulary))

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from saebench.catalogue.spec import SAESpec
-from saebench.run.documents import Documents
 from saebench.run.models import Models
 from saebench.run.samples import Samples
 from saebench.run.words import Words
@@ -22,7 +21,6 @@ class MetaSAEs:
     """What is trained is told by the budget; parents and children by the world, or by `absorption`."""
 
     models: Models
-    documents: Documents
     words: Words
     samples: Samples
 

@@ -54,7 +54,7 @@ class Run:
         self.game = Game(self.models, self.documents, self.control_saes, self.shelf)
         self.genres = Genres(self.models, self.documents, self.game, self.shelf)
         self.labels = LabelledTexts(self.models, self.control_saes, self.shelf)
-        self.meta_saes = MetaSAEs(self.models, self.documents, self.words, self.samples)
+        self.meta_saes = MetaSAEs(self.models, self.words, self.samples)
         self.partners = Partners(self.models, self.documents, self.shelf)
         self.judges = Judges(self.models, self.shelf)
         self.explaining = Explaining(self.models, self.judges, self.shelf)

@@ -34,7 +34,6 @@ NAMING = {
 KINDS = ("\nA list of one kind: {words}.", "\nIn order: {words}.", "\nFrom first to last: {words}.")
 """How words of a category stand together."""
 OF_KIND = " {word} is of the kind {category}."
-PEOPLE = ("profession", "home", "food", "country", "language")
 NAMING_WORDS, PHRASE_WORDS = 3, 2
 FEWEST_WORDS = 4
 """Words of a kind: half of them name its category, the others are what is asked about."""
