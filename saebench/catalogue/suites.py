@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ORDER = (
-    "reconstruction", "context_length", "downstream", "throughput", "first_letter", "absorption", "decomposability",
+    "reconstruction", "context_length", "downstream", "throughput", "first_letter", "absorption", "decomposability", "disentanglement",
     "explanations", "meta_structure", "unlearning", "marginal_structure", "distinguishability", "known_truth",
 )  # fmt: skip
 """Suites from the cheapest and surest to the dearest: in this order they run, and their questions stand on a board."""

@@ -14,6 +14,7 @@ WORDS = {
     "probe": "fitting probes", "speller": "asking the model to spell", "study": "encoding words",
     "words": "encoding words in another model", "detectors": "choosing latents", "control": "making a control SAE",
     "trained": "training an SAE", "scene": "preparing the game's prompts", "dictionary": "encoding prompts", "lineup": "playing the game",
+    "entities": "asking about entities",
 }  # fmt: skip
 """What the makers of things are busy with, by the first or second word of their keys."""
 

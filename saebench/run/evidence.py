@@ -7,6 +7,7 @@ from saebench.evidence.provider import provides
 from saebench.evidence.words.concepts import LETTERS
 from saebench.run.control_saes import ControlSAEs
 from saebench.run.documents import Documents
+from saebench.run.entities import Entities
 from saebench.run.game import Game
 from saebench.run.genres import Genres
 from saebench.run.models import Models
@@ -14,6 +15,7 @@ from saebench.run.samples import Samples
 from saebench.run.words import Words
 
 if TYPE_CHECKING:
+    from saebench.evidence.entities.outcome import Outcome
     from saebench.evidence.game.answers import Lineup, Rungs
     from saebench.evidence.game.rungs import Rung
     from saebench.evidence.known import Known
@@ -35,6 +37,11 @@ def documents_read(spec: SAESpec, models: Models) -> str:
 def words_read(spec: SAESpec, words: Words, concepts: str = LETTERS) -> str:
     """Name of the words of a concept set, and of how they are read."""
     return words.plan(spec, concepts).name
+
+
+def entities_read(spec: SAESpec, entities: Entities, chosen: str) -> str:
+    """Name of the entities, and of how many pairs of them are patched."""
+    return entities.read(spec, chosen)
 
 
 @provides("activations", reads=documents_read)
@@ -113,3 +120,9 @@ def firings(sae: "LoadedSAE", genres: Genres) -> "tuple[Firing, list[Firing], li
 def dataset_game(sae: "LoadedSAE", genres: Genres) -> "Rung":
     """Latents of genres that the model knows, and latents that exist because of one that it does not know."""
     return genres.game(sae)
+
+
+@provides("disentangled", reads=entities_read)
+def disentangled(sae: "LoadedSAE", entities: Entities, chosen: str) -> "list[Outcome]":
+    """What the model answers about entities with the latents of one attribute patched, which a test says how to choose."""
+    return entities.outcomes(sae, chosen)

@@ -7,6 +7,7 @@ from saebench.record.store import Store
 from saebench.run.architectures import Architectures
 from saebench.run.control_saes import ControlSAEs
 from saebench.run.documents import Documents
+from saebench.run.entities import Entities
 from saebench.run.game import Game
 from saebench.run.genres import Genres
 from saebench.run.holder import Holder
@@ -19,7 +20,7 @@ from saebench.run.samples import Samples
 from saebench.run.shelf import Shelf
 from saebench.run.words import Words
 
-SERVICES = ("models", "documents", "words", "control_saes", "game", "genres", "samples", "budget")
+SERVICES = ("models", "documents", "words", "control_saes", "game", "genres", "samples", "entities", "budget")
 """What evidence may ask for by these names."""
 
 
@@ -36,6 +37,7 @@ class Run:
         self.models = Models(self.options, self.shelf)
         self.documents = Documents(self.models, self.shelf)
         self.words = Words(self.models, self.shelf)
+        self.entities = Entities(self.models, self.shelf)
         self.samples = Samples(self.models, self.shelf)
         self.control_saes = ControlSAEs(self.models, self.documents, self.words, self.shelf)
         self.game = Game(self.models, self.documents, self.control_saes, self.shelf)

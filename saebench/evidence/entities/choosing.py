@@ -1,0 +1,103 @@
+"""Which latents carry an attribute: ranked on training entities, and as many as score best on validation entities."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from saebench.evidence.entities.asked import Asked, Part
+from saebench.evidence.entities.gradients import Gradients
+from saebench.evidence.entities.latents import Latents
+from saebench.evidence.entities.patching import by_attribute, scores, tally
+from saebench.stats.statistics import Floats, seed_of
+
+COUNTS = (1, 4, 16, 64, 256)
+"""How many latents are patched."""
+SHARED = 10
+"""Pairs of training entities with one value, without which no probe can be fitted."""
+LEVELS = 10
+"""Of firing: random latents are drawn in the levels of the chosen ones."""
+
+
+def by_gradient(latents: Latents, found: Gradients) -> Float[np.ndarray, "attribute latent"]:
+    """A latent's share of what changes the attribute's answers, less its mean share of what changes the others'."""
+    shares = latents.shares(found)
+    others = (shares.sum(axis=0) - shares) / (len(shares) - 1)
+    return np.asarray(shares - others)
+
+
+def by_probe(latents: Latents) -> Float[np.ndarray, "attribute latent"]:
+    """Variance of what a latent writes between training entities of different values of an attribute.
+
+    It is the mean product over pairs of entities that share a value, each minus the latent's mean (the variance component
+    of an analysis of variance), at all sites of the attribute's own sentences, times the squared norm of its direction.
+    0 where no two share one.
+    """
+    _, norms = latents.sae.directions(latents.d_sae)
+    attributes = range(len(latents.asked.facts.attributes))
+    between = np.stack([_between(latents, attribute) for attribute in attributes])
+    return np.asarray(between * norms.double().numpy() ** 2)
+
+
+def _between(latents: Latents, attribute: int) -> Floats:
+    asked = latents.asked
+    train = np.flatnonzero(asked.part == Part.TRAIN)
+    _, group = np.unique(asked.value[train, attribute], return_inverse=True)
+    pairs = (np.bincount(group) * (np.bincount(group) - 1.0)).sum()
+    member = torch.from_numpy(np.eye(group.max() + 1)[group]).float()
+    total = np.zeros(latents.d_sae)
+    for template in range(asked.templates):
+        question = asked.number(attribute, template)
+        sites = asked.questions[question].sites
+        for site in range(sites):
+            f = torch.from_numpy(latents.rows[question][train * sites + site].toarray())
+            f = f - f.mean(0)
+            total += ((member.T @ f).square().sum(0) - f.square().sum(0)).double().numpy()
+    return total / max(pairs, 1.0)
+
+
+def best_counted(
+    latents: Latents, rank: Float[np.ndarray, "attribute latent"], most: int
+) -> Bool[Tensor, "attribute latent"]:
+    """(attribute, latent) the first of each attribute's ranking, as many as score best on validation pairs.
+
+    Only what ranks above 0 is ever chosen. Of numbers that do equally well, the least.
+    """
+    asked, pairs = latents.asked, latents.asked.pairs(Part.VALIDATION, most)
+    order = np.argsort(-rank, axis=1, kind="stable")
+    place = np.argsort(order, axis=1, kind="stable")
+    masks = [torch.from_numpy((place < count) & (rank > 0)) for count in COUNTS]
+    reached = np.stack([
+        by_attribute(asked, scores(tally(asked, partial(latents.patched, mask, "kept"), *pairs))) for mask in masks
+    ])  # fmt: skip
+    return torch.stack([masks[at][attribute] for attribute, at in enumerate(reached.argmax(axis=0).tolist())])
+
+
+def random_alike(latents: Latents, chosen: Bool[Tensor, "attribute latent"]) -> Bool[Tensor, "attribute latent"]:
+    """As many other latents for each attribute, which are active about as often at training entities."""
+    rng, firing = np.random.default_rng(seed_of("entities.random_alike")), latents.firing
+    alive = np.flatnonzero(firing)
+    level = np.zeros(latents.d_sae, dtype=np.intp)
+    level[alive] = (np.argsort(np.argsort(firing[alive], kind="stable"), kind="stable") * LEVELS) // max(len(alive), 1)
+    return torch.stack([torch.from_numpy(_alike(own.numpy(), alive, level, rng)) for own in chosen])
+
+
+def _alike(chosen: np.ndarray, alive: np.ndarray, level: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(latent,) in each level, as many drawn of those that are not chosen as are chosen."""
+    wanted = np.bincount(level[chosen], minlength=LEVELS)
+    left = rng.permutation(alive[~chosen[alive]])
+    left = left[np.argsort(level[left], kind="stable")]
+    counts = np.bincount(level[left], minlength=LEVELS)
+    within = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)
+    found = np.zeros(len(chosen), dtype=bool)
+    found[left[within < wanted[level[left]]]] = True
+    return found
+
+
+def repeats(asked: Asked) -> Bool[np.ndarray, " attribute"]:
+    """(attribute,) whether `SHARED` pairs of training entities, or more, share a value, which a probe learns from."""
+    values = asked.value[asked.part == Part.TRAIN]
+    counts = [np.bincount(column) for column in values.T]
+    return np.array([(count * (count - 1) // 2).sum() >= SHARED for count in counts])
