@@ -22,6 +22,8 @@ Sums = dict[str, Floats]
 Statistic = Callable[[Sums], Floats]
 FEWEST_PAIRS = 5
 """Pairs that a question must be asked of."""
+NOTHING = 0.5
+"""Score of what changes nothing: no cause, and perfect isolation."""
 REACHED = 0.5
 """Share of answers that must change where the whole activation is the source's: below, it is not read there any more."""
 
@@ -30,11 +32,12 @@ def score(disentangled: Sequence["Outcome"], error: str) -> Estimate:
     """Mean of cause and isolation over attributes and the sentences that ask for them: 0.5 where nothing or all is changed.
 
     Cause: with the latents of an attribute as they are at another entity, the model answers that entity's value. Isolation:
-    with the same latents, it still answers the entity's own value of other attributes. The floor is what as many other
-    latents reach that are active as often, the ceiling what a linear map of the whole activation reaches, found by least
+    with the same latents, it still answers the entity's own value of other attributes. The floor is 0.5, or what as many other
+    latents reach that are active as often; the ceiling is what a linear map of the whole activation reaches, found by least
     squares from gradients at training entities. What the SAE does not reconstruct is kept, or dropped, as `error` says.
     """
-    return _scored(disentangled, error, _score, "score")
+    estimate = _scored(disentangled, error, _score, "score")
+    return replace(estimate, floor=max(NOTHING, estimate.controls["random_latents"]))
 
 
 def cause(disentangled: Sequence["Outcome"], error: str) -> Estimate:

@@ -44,11 +44,11 @@ class Asked:
     """Index of each value among all values of its attribute."""
     questions: tuple[Question, ...]
     """One per attribute and template, those of an attribute together."""
-    x: tuple[Float[Tensor, "entity site d"], ...]
+    x: tuple[Float[Tensor, "entity _ d"], ...]
     """Per question, activations that an SAE reads, at what is patched."""
-    target: tuple[Float[Tensor, "entity site d_out"], ...]
+    target: tuple[Float[Tensor, "entity _ d_out"], ...]
     """Per question, activations in whose place it writes: the same, but for a transcoder."""
-    entering: tuple[Float[Tensor, "entity position d"], ...]
+    entering: tuple[Float[Tensor, "entity _ d_entry"], ...]
     """Per question, what passes begin with."""
     right: Bool[np.ndarray, "question entity"]
     """Whether the model gives the entity's own value the largest logit of all values."""

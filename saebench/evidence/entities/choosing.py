@@ -13,7 +13,7 @@ from saebench.evidence.entities.latents import Latents
 from saebench.evidence.entities.patching import by_attribute, scores, tally
 from saebench.stats.statistics import Floats, seed_of
 
-COUNTS = (1, 4, 16, 64, 256)
+COUNTS = (2, 8, 32, 128, 512)
 """How many latents are patched."""
 SHARED = 10
 """Pairs of training entities with one value, without which no probe can be fitted."""
@@ -23,22 +23,28 @@ LEVELS = 10
 
 def by_gradient(latents: Latents, found: Gradients) -> Float[np.ndarray, "attribute latent"]:
     """A latent's share of what changes the attribute's answers, less its mean share of what changes the others'."""
-    shares = latents.shares(found)
-    others = (shares.sum(axis=0) - shares) / (len(shares) - 1)
-    return np.asarray(shares - others)
+    return _above_others(latents.shares(found))
 
 
 def by_probe(latents: Latents) -> Float[np.ndarray, "attribute latent"]:
-    """Variance of what a latent writes between training entities of different values of an attribute.
+    """A latent's share of what tells the attribute's values apart, less its mean share of what tells the others' apart.
 
-    It is the mean product over pairs of entities that share a value, each minus the latent's mean (the variance component
-    of an analysis of variance), at all sites of the attribute's own sentences, times the squared norm of its direction.
-    0 where no two share one.
+    What a latent tells is the variance of what it writes between training entities of different values: the mean product
+    over pairs of entities that share a value, each minus the latent's mean (the variance component of an analysis of
+    variance), at all sites of the attribute's own sentences, times the squared norm of its direction.
     """
     _, norms = latents.sae.directions(latents.d_sae)
     attributes = range(len(latents.asked.facts.attributes))
-    between = np.stack([_between(latents, attribute) for attribute in attributes])
-    return np.asarray(between * norms.double().numpy() ** 2)
+    between = np.stack([_between(latents, attribute) for attribute in attributes]) * norms.double().numpy() ** 2
+    between = np.maximum(between, 0.0)
+    return _above_others(between / np.maximum(between.sum(axis=1, keepdims=True), 1e-30))
+
+
+def _above_others(shares: Floats) -> Floats:
+    """(attribute, latent) minus the mean over the other attributes."""
+    others = (shares.sum(axis=0) - shares) / (len(shares) - 1)
+    found: Floats = shares - others
+    return found
 
 
 def _between(latents: Latents, attribute: int) -> Floats:

@@ -16,18 +16,22 @@ RIDGES = (1e-4, 1e-3, 1e-2)
 """What is added to the second moments of gradients, whose trace is 1 for each attribute; chosen on validation entities."""
 
 
-def whole(asked: Asked, _: int, question: int, base: Ints, source: Ints) -> Tensor:
+def whole(asked: Asked, question: int, _: Ints, base: Ints, source: Ints) -> Tensor:
     """The source's activation in the place of the base's: whatever the model knows there comes along."""
     return asked.target[question][source]
 
 
 def mapped(
-    maps: Float[Tensor, "attribute d d"], asked: Asked, attribute: int, question: int,
+    maps: Float[Tensor, "attribute d d"], asked: Asked, question: int, patched: Int[np.ndarray, " n"],
     base: Int[np.ndarray, " n"], source: Int[np.ndarray, " n"],
 ) -> Float[Tensor, "n site d"]:  # fmt: skip
-    """The base's activation and the attribute's part of its difference to the source's."""
+    """The base's activation and the patched attribute's part of its difference to the source's."""
     x = asked.target[question]
-    return x[base] + (x[source] - x[base]) @ maps[attribute].T
+    found = x[base]
+    for attribute in range(len(maps)):
+        rows = np.flatnonzero(patched == attribute)
+        found[rows] += (x[source[rows]] - x[base[rows]]) @ maps[attribute].T
+    return found
 
 
 def maps(asked: Asked, found: Gradients, ridge: float) -> Float[Tensor, "attribute d d"]:

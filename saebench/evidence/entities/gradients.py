@@ -14,22 +14,22 @@ from saebench.subject.cache import Tensors
 STEPS = (0.25, 0.75)
 """Where between base and source gradients are taken: the midpoints of two halves of the way."""
 MOST = 256
-"""Pairs of training entities: more say little more."""
+"""Pairs of training entities, of which there are twice as many as of others: more than these say little more."""
 
 
 @dataclass(frozen=True, eq=False)
 class Gradients:
     """Of pairs of training entities, per question."""
 
-    base: tuple[Int[np.ndarray, " n"], ...]
-    source: tuple[Int[np.ndarray, " n"], ...]
-    slope: tuple[Float[Tensor, "n site d"], ...]
+    base: tuple[Int[np.ndarray, " _"], ...]
+    source: tuple[Int[np.ndarray, " _"], ...]
+    slope: tuple[Float[Tensor, "_ _ d"], ...]
     """Gradient of the logit of the source's value minus that of the base's, mean over the way from base to source."""
 
 
 def gradients(asked: Asked, most: int) -> Tensors:
     """What `Gradients` are read from: by the question's number, base, source and slope of pairs that count."""
-    base, source = asked.pairs(Part.TRAIN, min(most, MOST))
+    base, source = asked.pairs(Part.TRAIN, min(2 * most, MOST))
     found: Tensors = {}
     for question in range(len(asked.questions)):
         usable = asked.usable(question, base, source)

@@ -14,10 +14,10 @@ from saebench.evidence.entities.asked import Asked, Part
 from saebench.evidence.entities.gradients import Gradients
 from saebench.saes.sae import LoadedSAE
 from saebench.saes.sparsity import stacked, to_sparse
-from saebench.stats.statistics import Floats
+from saebench.stats.statistics import Floats, Ints
 
 Error = Literal["kept", "dropped"]
-ENTRIES = 1 << 24
+ENTRIES = 1 << 22
 """Latents, of all rows together, that are dense at a time."""
 
 
@@ -46,36 +46,56 @@ class Latents:
         return torch.from_numpy(self.rows[question][at].toarray()).to(self.sae.device)
 
     def patched(
-        self, chosen: Bool[Tensor, "attribute latent"], error: Error, attribute: int, question: int,
+        self, chosen: Bool[Tensor, "attribute latent"], error: Error, question: int, patched: Int[np.ndarray, " n"],
         base: Int[np.ndarray, " n"], source: Int[np.ndarray, " n"],
     ) -> Float[Tensor, "n site d_out"]:  # fmt: skip
-        """Activations of bases with the chosen latents of an attribute as they are at the sources.
+        """Activations of bases with the chosen latents of the patched attributes as they are at the sources.
 
         What the SAE does not reconstruct is `kept` as it is at the base, or `dropped`.
         """
-        each = max(1, self.batch // self.asked.questions[question].sites)
+        sites = self.asked.questions[question].sites
+        each = max(1, self.batch // sites)
         parts = [slice(start, start + each) for start in range(0, len(base), each)]
-        made = [self._patched(chosen[attribute], error, question, base[part], source[part]) for part in parts]
+        mask = chosen.to(self.sae.device)
+        made = [
+            self._patched(mask[patched[at]].repeat_interleave(sites, dim=0), error, question, base[at], source[at])
+            for at in parts
+        ]
         return torch.cat(made) if made else self.asked.target[question][base]
 
-    def _patched(self, chosen: Tensor, error: Error, question: int, base: np.ndarray, source: np.ndarray) -> Tensor:
+    def _patched(self, mask: Tensor, error: Error, question: int, base: Ints, source: Ints) -> Tensor:
         own, target = self.dense(question, base), self.asked.target[question][base]
-        new = torch.where(chosen.to(own.device), self.dense(question, source), own)
+        new = torch.where(mask, self.dense(question, source), own)
         x = self.asked.x[question][base].flatten(0, 1).to(own.device)
-        made = self.sae.decode(new, x).float()
+        made = self.sae.decode(new, x).float().cpu().view_as(target)
         if error == "dropped":
-            return made.cpu().view_as(target)
-        return target + (made - self.sae.decode(own, x).float()).cpu().view_as(target)
+            return made
+        moved = (new != own).any(dim=1).cpu().view(*target.shape[:2], 1)
+        return torch.where(moved, target + (made - self.rebuilt[question][base]), target)
 
     @cached_property
-    def firing(self) -> Float[np.ndarray, " latent"]:
+    def rebuilt(self) -> tuple[Float[Tensor, "entity _ d_out"], ...]:
+        """Per question, what the SAE reconstructs."""
+        return tuple(map(self._rebuilt, range(len(self.rows))))
+
+    def _rebuilt(self, question: int) -> Tensor:
+        sites, every = self.asked.questions[question].sites, np.arange(len(self.asked.names))
+        parts = [
+            every[at : at + max(1, self.batch // sites)] for at in range(0, len(every), max(1, self.batch // sites))
+        ]
+        made = [
+            self.sae.decode(self.dense(question, part), self.asked.x[question][part].flatten(0, 1).to(self.sae.device))
+            for part in parts
+        ]
+        return torch.cat(made).float().cpu().view_as(self.asked.target[question])
+
+    @cached_property
+    def firing(self) -> Int[np.ndarray, " latent"]:
         """Number of sites of training entities, over all questions, at which a latent is active."""
         train = self.asked.part == Part.TRAIN
         each = zip(self.rows, self.asked.questions, strict=True)
-        found: Floats = sum(
-            np.bincount(rows[np.repeat(train, q.sites)].indices, minlength=self.d_sae) for rows, q in each
-        )  # fmt: skip
-        return found
+        active = [rows[np.repeat(train, question.sites)].indices for rows, question in each]
+        return np.bincount(np.concatenate(active), minlength=self.d_sae)
 
     def shares(self, found: Gradients) -> Float[np.ndarray, "attribute latent"]:
         """Of what answers to an attribute's questions change from base to source, to first order, each latent's share.

@@ -10,8 +10,8 @@ from torch import Tensor
 from saebench.evidence.entities.asked import Asked
 from saebench.stats.statistics import Floats, Ints
 
-Patch = Callable[[int, int, Ints, Ints], Tensor]
-"""Of an attribute, a question, bases (n,) and sources (n,): what stands in the base's place, (n, site, d_out)."""
+Patch = Callable[[int, Ints, Ints, Ints], Tensor]
+"""Of a question, attributes (n,), bases (n,) and sources (n,): what stands in the bases' place, (n, site, d_out)."""
 Sums = dict[str, Floats]
 """By name (base entity, question): see `tally`."""
 CAUSE, ISOLATION = ("changed", "asked"), ("kept", "others")
@@ -28,12 +28,11 @@ def tally(asked: Asked, patch: Patch, base: Int[np.ndarray, " pair"], source: In
     sums = {name: np.zeros((len(asked.names), len(asked.questions))) for name in (*CAUSE, *ISOLATION)}
     for question in range(len(asked.questions)):
         rows = list(asked_in(asked, question, base, source))
-        here = np.concatenate([pairs for _, pairs in rows])
-        x = torch.cat([patch(patched, question, base[pairs], source[pairs]) for patched, pairs in rows])
-        said = answers(asked, question, base[here], x)
-        ends = np.cumsum([len(pairs) for _, pairs in rows])[:-1]
-        for (patched, pairs), own in zip(rows, np.split(said, ends), strict=True):
-            _count(sums, asked, question, patched, base[pairs], source[pairs], own)
+        here, lengths = np.concatenate([pairs for _, pairs in rows]), [len(pairs) for _, pairs in rows]
+        patched = np.repeat([attribute for attribute, _ in rows], lengths)
+        said = answers(asked, question, base[here], patch(question, patched, base[here], source[here]))
+        for (attribute, pairs), own in zip(rows, np.split(said, np.cumsum(lengths)[:-1]), strict=True):
+            _count(sums, asked, question, attribute, base[pairs], source[pairs], own)
     return sums
 
 
