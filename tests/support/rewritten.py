@@ -16,12 +16,13 @@ from torch import Tensor
 
 from saebench.catalogue.controls import CONTROLS
 from saebench.catalogue.registry import resolve
+from saebench.evidence.entities import choosing
 from saebench.evidence.game import games, lineup, scene
 from saebench.metrics import absorption
 from saebench.record.budget import BUDGETS
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
-from saebench.run import models
+from saebench.run import entities, models
 from saebench.run.options import Options
 from saebench.run.run import Run
 from saebench.saes.sae import LoadedSAE
@@ -34,6 +35,7 @@ SMALLER = (
     (vars(models), "CONTEXT", smaller.CONTEXT), (vars(scene), "POOL", 10_000), (vars(lineup), "PER_PROMPT", 500), (vars(lineup), "ERRORS", 2),
     *((CONTROLS, name, replace(CONTROLS[name], competes=False)) for name in MODELS if name != "random_model"),
     (vars(games), "GAMES", 2000), (vars(games), "RESAMPLES", 400),
+    (vars(choosing), "COUNTS", (8, 64)), (vars(entities), "model_facts", lambda model: {"entities": ["towns"]}),
     # Among so few words no latent is clearly better than random directions.
     (vars(absorption), "check_better_than_random", lambda study, detectors: None),
 )  # fmt: skip
@@ -109,7 +111,8 @@ def cases_of(test: Callable[..., None]) -> Iterator[Case]:
     if "score" in marks:
         name, values = marks["parametrize"].args if "parametrize" in marks else ("", [None])
         for value in values:
-            yield Case(marks["score"].args[0], test, ((name, value),) if name else ())
+            several = zip(name, value, strict=True) if isinstance(name, tuple) else [(name, value)] if name else []
+            yield Case(marks["score"].args[0], test, tuple(several))
 
 
 @cache
@@ -141,10 +144,10 @@ class Evidence:
     run: Run
     sae: LoadedSAE
 
-    def get(self, name: str, concepts: str, control: str = "") -> Any:
+    def get(self, name: str, concepts: str, control: str = "", chosen: str = "") -> Any:
         if name == "timings":
             return lambda *_: ([1.0] * 3, [1.0] * 3)
-        return self.run.provision.get(name, self.sae, {"concepts": concepts, "control": control})
+        return self.run.provision.get(name, self.sae, {"concepts": concepts, "control": control, "chosen": chosen})
 
 
 @cache
@@ -164,10 +167,10 @@ def outcomes(kind: str) -> dict[str, Outcome]:
 def outcome(case: Case, evidence: Evidence) -> Outcome:
     found: list[Estimate] = []
     given = {"record": found.append, **dict(case.params)}
-    concepts, control = given.get("concepts", "letters"), given.get("control", "")
+    asked = given.get("concepts", "letters"), given.get("control", ""), given.get("chosen", "")
     names = [name for name in inspect.signature(case.test).parameters if name not in given]
     try:
-        case.test(**given, **{name: evidence.get(name, concepts, control) for name in names})
+        case.test(**given, **{name: evidence.get(name, *asked) for name in names})
     except Unscored as unscored:
         return unscored.reason
     return found[0]

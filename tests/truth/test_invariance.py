@@ -120,6 +120,7 @@ AT_WORDS: Changes = {
     "duplicated": (within, "random directions are as many as latents"),
     "dead added": (within, "random directions are as many as latents"),
 }
+PATCHED: Changes = {"duplicated": (anything, "so many latents are patched, which are then half as much")}
 SECONDS: Changes = dict.fromkeys(KINDS, (anything, "seconds of a machine"))
 MEMORY: Changes = dict.fromkeys(KINDS, (anything, "what its own code allocates, of bare products of its own shape"))
 
@@ -162,6 +163,9 @@ PROPERTIES: dict[str, Changes] = {
     "marginal_structure.first_letter_f1": AT_WORDS,
     "marginal_structure.k_sparse_f1": AT_WORDS,
     "marginal_structure.token_entropy": {"duplicated": (within, "its latents are twice as many draws")},
+    **dict.fromkeys(
+        ("disentanglement.score", "disentanglement.cause", "disentanglement.isolation"), PATCHED,
+    ),
     "throughput.encode": SECONDS, "throughput.decode": SECONDS, "throughput.memory": MEMORY,
 }  # fmt: skip
 NO_SAE = [f"distinguishability.control_auc-{name}" for name in POSITIVE]
