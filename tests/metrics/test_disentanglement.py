@@ -6,9 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from planted_entities import VALUES, Along, D, measured, planted, rotation
+from planted_entities import NAMES, VALUES, Along, D, loaded, measured, planted, rotation
 from torch import Tensor
 
+from saebench.evidence.entities.choosing import random_alike
+from saebench.evidence.entities.latents import read_latents
+from saebench.evidence.entities.mask import trained
 from saebench.metrics import disentanglement
 from saebench.record.score import Unscored
 
@@ -113,3 +116,20 @@ def test_kinds_of_entities_are_scored_together() -> None:
     both = disentanglement.score([good, bad], "kept")
     assert both.value == pytest.approx(0.75)
     assert both.n == 12
+
+
+def test_a_trained_mask_finds_the_values_too() -> None:
+    asked, basis = planted()
+    chosen = trained(read_latents(loaded(Along(basis, basis)), asked), steps=40)
+    expected = np.repeat(np.eye(len(NAMES), dtype=bool), VALUES, axis=1)
+    assert (chosen.numpy() == expected).mean() > 0.95
+
+
+def test_random_latents_are_as_many_as_there_are_and_others() -> None:
+    asked, basis = planted()
+    latents = read_latents(loaded(Along(basis, basis)), asked)
+    chosen = torch.zeros(len(NAMES), D, dtype=torch.bool)
+    chosen[:, :5] = True
+    found = random_alike(latents, chosen)
+    assert found.sum(1).tolist() == [5, 5, 5]
+    assert not (found & chosen).any()

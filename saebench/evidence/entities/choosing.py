@@ -11,7 +11,7 @@ from saebench.evidence.entities.asked import Asked, Part
 from saebench.evidence.entities.gradients import Gradients
 from saebench.evidence.entities.latents import Latents
 from saebench.evidence.entities.patching import by_attribute, scores, tally
-from saebench.stats.statistics import Floats, seed_of
+from saebench.stats.statistics import Bools, Floats, Ints, seed_of
 
 COUNTS = (2, 8, 32, 128, 512)
 """How many latents are patched."""
@@ -53,7 +53,7 @@ def _between(latents: Latents, attribute: int) -> Floats:
     _, group = np.unique(asked.value[train, attribute], return_inverse=True)
     pairs = (np.bincount(group) * (np.bincount(group) - 1.0)).sum()
     member = torch.from_numpy(np.eye(group.max() + 1)[group]).float()
-    total = np.zeros(latents.d_sae)
+    total: Floats = np.zeros(latents.d_sae)
     for template in range(asked.templates):
         question = asked.number(attribute, template)
         sites = asked.questions[question].sites
@@ -61,7 +61,7 @@ def _between(latents: Latents, attribute: int) -> Floats:
             f = torch.from_numpy(latents.rows[question][train * sites + site].toarray())
             f = f - f.mean(0)
             total += ((member.T @ f).square().sum(0) - f.square().sum(0)).double().numpy()
-    return total / max(pairs, 1.0)
+    return np.asarray(total / max(pairs, 1.0))
 
 
 def best_counted(
@@ -82,23 +82,26 @@ def best_counted(
 
 
 def random_alike(latents: Latents, chosen: Bool[Tensor, "attribute latent"]) -> Bool[Tensor, "attribute latent"]:
-    """As many other latents for each attribute, which are active about as often at training entities."""
+    """As many other latents for each attribute, which are active about as often at training entities.
+
+    Where those of a level do not suffice, any others that are active make up for them, as far as there are any.
+    """
     rng, firing = np.random.default_rng(seed_of("entities.random_alike")), latents.firing
-    alive = np.flatnonzero(firing)
+    alive = rng.permutation(np.flatnonzero(firing))  # equals are in no order
     level = np.zeros(latents.d_sae, dtype=np.intp)
-    level[alive] = (np.argsort(np.argsort(firing[alive], kind="stable"), kind="stable") * LEVELS) // max(len(alive), 1)
-    return torch.stack([torch.from_numpy(_alike(own.numpy(), alive, level, rng)) for own in chosen])
+    level[alive[np.argsort(firing[alive], kind="stable")]] = np.arange(len(alive)) * LEVELS // max(len(alive), 1)
+    return torch.stack([torch.from_numpy(_alike(own.numpy(), alive, level)) for own in chosen])
 
 
-def _alike(chosen: np.ndarray, alive: np.ndarray, level: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(latent,) in each level, as many drawn of those that are not chosen as are chosen."""
-    wanted = np.bincount(level[chosen], minlength=LEVELS)
-    left = rng.permutation(alive[~chosen[alive]])
+def _alike(chosen: Bools, alive: Ints, level: Ints) -> Bools:
+    """(latent,) of the active ones, in their order, as many of each level as are chosen there, and then any."""
+    wanted, left = np.bincount(level[chosen], minlength=LEVELS), alive[~chosen[alive]]
     left = left[np.argsort(level[left], kind="stable")]
     counts = np.bincount(level[left], minlength=LEVELS)
     within = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)
+    first = np.argsort(within >= wanted[level[left]], kind="stable")
     found = np.zeros(len(chosen), dtype=bool)
-    found[left[within < wanted[level[left]]]] = True
+    found[left[first[: chosen.sum()]]] = True
     return found
 
 

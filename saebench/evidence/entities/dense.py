@@ -27,11 +27,11 @@ def mapped(
 ) -> Float[Tensor, "n site d"]:  # fmt: skip
     """The base's activation and the patched attribute's part of its difference to the source's."""
     x = asked.target[question]
-    found = x[base]
+    made = x[base]
     for attribute in range(len(maps)):
         rows = np.flatnonzero(patched == attribute)
-        found[rows] += (x[source[rows]] - x[base[rows]]) @ maps[attribute].T
-    return found
+        made[rows] += (x[source[rows]] - x[base[rows]]) @ maps[attribute].T
+    return made
 
 
 def maps(asked: Asked, found: Gradients, ridge: float) -> Float[Tensor, "attribute d d"]:
@@ -42,7 +42,8 @@ def maps(asked: Asked, found: Gradients, ridge: float) -> Float[Tensor, "attribu
     """
     moments = torch.stack([_moment(asked, found, attribute) for attribute in range(len(asked.facts.attributes))])
     every = moments.sum(0) + ridge * torch.eye(moments.shape[-1], dtype=moments.dtype)
-    return torch.linalg.solve(every, moments).float()
+    solved: Tensor = torch.linalg.solve(every, moments)
+    return solved.float()
 
 
 def _moment(asked: Asked, found: Gradients, attribute: int) -> Tensor:

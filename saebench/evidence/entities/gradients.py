@@ -14,7 +14,7 @@ from saebench.subject.cache import Tensors
 STEPS = (0.25, 0.75)
 """Where between base and source gradients are taken: the midpoints of two halves of the way."""
 MOST = 256
-"""Pairs of training entities, of which there are twice as many as of others: more than these say little more."""
+"""Pairs of training entities, of which there are four times as many as of others: more than these say little more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +29,13 @@ class Gradients:
 
 def gradients(asked: Asked, most: int) -> Tensors:
     """What `Gradients` are read from: by the question's number, base, source and slope of pairs that count."""
-    base, source = asked.pairs(Part.TRAIN, min(2 * most, MOST))
+    base, source = asked.pairs(Part.TRAIN, min(4 * most, MOST))
     found: Tensors = {}
     for question in range(len(asked.questions)):
         usable = asked.usable(question, base, source)
         b, s = base[usable], source[usable]
         found |= {f"{question}.base": torch.from_numpy(b), f"{question}.source": torch.from_numpy(s)}
-        found[f"{question}.slope"] = sum(_slope(asked, question, b, s, step) for step in STEPS) / len(STEPS)
+        found[f"{question}.slope"] = torch.stack([_slope(asked, question, b, s, step) for step in STEPS]).mean(0)
     return found
 
 

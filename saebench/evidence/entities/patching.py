@@ -42,7 +42,7 @@ def answers(
     """(n,) index of the value that the model answers with x at the bases; it is not run where nothing is patched."""
     own = asked.target[question][base]
     moved = np.flatnonzero((x != own).flatten(1).any(dim=1).numpy())
-    said = asked.value[base, question // asked.templates].copy()
+    said: Ints = asked.value[base, question // asked.templates].copy()
     if len(moved):
         at = base[moved]
         with torch.no_grad():
@@ -85,4 +85,4 @@ def by_attribute(asked: Asked, of_question: Float[np.ndarray, " question"]) -> F
     """(attribute,) mean over its templates; 0 where none is known."""
     table = of_question.reshape(-1, asked.templates)
     known: Bool[np.ndarray, "attribute template"] = np.isfinite(table)
-    return np.where(known, table, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return np.asarray(np.where(known, table, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1))
