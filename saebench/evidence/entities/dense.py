@@ -10,13 +10,14 @@ from torch import Tensor
 from saebench.evidence.entities.asked import Asked, Part
 from saebench.evidence.entities.gradients import Gradients
 from saebench.evidence.entities.patching import Sums, by_attribute, scores, tally
-from saebench.stats.statistics import Ints
 
 RIDGES = (1e-4, 1e-3, 1e-2)
 """What is added to the second moments of gradients, whose trace is 1 for each attribute; chosen on validation entities."""
 
 
-def whole(asked: Asked, question: int, _: Ints, base: Ints, source: Ints) -> Tensor:
+def whole(
+    asked: Asked, question: int, _: Int[np.ndarray, " n"], base: Int[np.ndarray, " n"], source: Int[np.ndarray, " n"]
+) -> Float[Tensor, "n site d"]:
     """The source's activation in the place of the base's: whatever the model knows there comes along."""
     return asked.target[question][source]
 
