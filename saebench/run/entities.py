@@ -62,9 +62,10 @@ class Entities:
 
     def outcomes(self, sae: "LoadedSAE", chosen: str) -> "list[Outcome]":
         """Of each kind of entity, with latents chosen by `gradient`, `probe` or `mask`."""
+        kinds = self.asked(sae.spec)
         if chosen == MASK and not self.models.options.sizes.mask_steps:
             raise Unscored("a mask is trained from --sae-budget standard on, and this one is smaller")
-        return [self._outcome(sae, asked, chosen) for asked in self.asked(sae.spec)]
+        return [self._outcome(sae, asked, chosen) for asked in kinds]
 
     def _outcome(self, sae: "LoadedSAE", asked: "Asked", chosen: str) -> "Outcome":
         from saebench.evidence.entities.choosing import best_counted
