@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ORDER = (
-    "reconstruction", "context_length", "downstream", "throughput", "sparse_probing", "first_letter", "absorption", "decomposability",
+    "reconstruction", "context_length", "downstream", "throughput", "sparse_probing", "first_letter", "absorption",
+    "decomposability", "probe_perturbation", "disentanglement",
     "explanations", "meta_structure", "unlearning", "marginal_structure", "distinguishability", "known_truth",
 )  # fmt: skip
 """Suites from the cheapest and surest to the dearest: in this order they run, and their questions stand on a board."""

@@ -48,6 +48,7 @@ class File(Facts):
     sae: dict[str, Any] = {}
     controls: list[str] = []
     words: dict[str, Any] = {}
+    entities: list[str] = []
     default: list[str] = []
     suite: list[Any] = []
 

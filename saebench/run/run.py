@@ -8,6 +8,7 @@ from saebench.run.architectures import Architectures
 from saebench.run.cloze import Cloze
 from saebench.run.control_saes import ControlSAEs
 from saebench.run.documents import Documents
+from saebench.run.entities import Entities
 from saebench.run.explaining import Explaining
 from saebench.run.game import Game
 from saebench.run.genres import Genres
@@ -29,7 +30,7 @@ from saebench.run.words import Words
 
 SERVICES = (
     "models", "documents", "words", "control_saes", "game", "genres", "samples", "meta_saes", "partners", "cloze", "judges",
-    "phrases", "explaining", "topics", "labels", "budget",
+    "phrases", "explaining", "topics", "labels", "entities", "budget",
 )  # fmt: skip
 """What evidence may ask for by these names."""
 
@@ -47,6 +48,7 @@ class Run:
         self.models = Models(self.options, self.shelf)
         self.documents = Documents(self.models, self.shelf)
         self.words = Words(self.models, self.shelf)
+        self.entities = Entities(self.models, self.shelf)
         self.samples = Samples(self.models, self.shelf)
         self.cloze = Cloze(self.models, self.shelf)
         self.topics = Topics(self.models, self.shelf)

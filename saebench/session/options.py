@@ -31,6 +31,12 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--sae-dtype", choices=list(DTYPES), help=(
         "numbers that the language model is run in. Default: float32 where it fits into memory, else bfloat16"))  # fmt: skip
     add("--sae-model", metavar="NAME", help="language model to run, by name or folder. Default: the SAE's own")
+    add("--sae-fresh", action="store_true", help="compute scores anew that the scores file already has. Default: off")
+    _add_material(add)
+
+
+def _add_material(add: Callable[..., Any]) -> None:
+    """What is read, and who is asked."""
     add("--sae-corpus", metavar="TEXTS", help=(
         "texts to read: a .txt or .jsonl file, or ORG/DATASET of the hub. Default: what the SAE's family says"))  # fmt: skip
     add("--sae-labels", metavar="TEXTS", help=(
@@ -50,4 +56,3 @@ def add_options(add: Callable[..., Any]) -> None:
         "local:FOLDER_OR_NAME, or a family whose model it is. Default: exact for the embedded model, else nobody"))  # fmt: skip
     add("--sae-judge-budget", type=int, metavar="N", help=(
         "most calls to the judge in one process; answers that are there already cost none. Default: 2000 to a server"))  # fmt: skip
-    add("--sae-fresh", action="store_true", help="compute scores anew that the scores file already has. Default: off")

@@ -16,13 +16,14 @@ from torch import Tensor
 
 from saebench.catalogue.controls import CONTROLS
 from saebench.catalogue.registry import resolve
+from saebench.evidence.entities import choosing
 from saebench.evidence.game import games, lineup, scene
 from saebench.evidence.unlearning import edits, material, sweep
 from saebench.metrics import absorption
 from saebench.record.budget import BUDGETS
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
-from saebench.run import models
+from saebench.run import entities, models
 from saebench.run.options import Options
 from saebench.run.run import Run
 from saebench.saes.sae import LoadedSAE
@@ -37,6 +38,7 @@ SMALLER = (
     # Of so few questions more may go wrong.
     (vars(material), "RETAIN", (1, 40, 40)), (vars(sweep), "HARMLESS", 0.1), (vars(edits), "GRID", edits.GRID[-6:]),
     (vars(games), "GAMES", 2000), (vars(games), "RESAMPLES", 400),
+    (vars(choosing), "COUNTS", (8, 64)), (vars(entities), "model_facts", lambda model: {"entities": ["towns"]}),
     # Among so few words no latent is clearly better than random directions.
     (vars(absorption), "check_better_than_random", lambda study, detectors: None),
 )  # fmt: skip
@@ -112,7 +114,8 @@ def cases_of(test: Callable[..., None]) -> Iterator[Case]:
     if "score" in marks:
         name, values = marks["parametrize"].args if "parametrize" in marks else ("", [None])
         for value in values:
-            yield Case(marks["score"].args[0], test, ((name, value),) if name else ())
+            several = zip(name, value, strict=True) if isinstance(name, tuple) else [(name, value)] if name else []
+            yield Case(marks["score"].args[0], test, tuple(several))
 
 
 @cache

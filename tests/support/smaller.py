@@ -7,7 +7,7 @@ from pathlib import Path
 from saebench.record.budget import BUDGETS, Size
 
 CONTEXT = 128
-BUDGET = replace(BUDGETS["smoke"], documents=10, words=1400, game=Size(16, 3, 6), meta_steps=40)
+BUDGET = replace(BUDGETS["smoke"], documents=10, words=1400, game=Size(16, 3, 6), meta_steps=40, pairs=8, mask_steps=2)
 
 
 def environment() -> dict[str, str]:

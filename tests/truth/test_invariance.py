@@ -124,6 +124,7 @@ CLAMPED: Changes = {
     "duplicated": (anything, "as many latents are clamped, and every one of them is there twice"),
     "permuted": (within, "of latents that fire as often the first are clamped, and random directions are by index"),
 }
+PATCHED: Changes = {"duplicated": (anything, "so many latents are patched, which are then half as much")}
 SECONDS: Changes = dict.fromkeys(KINDS, (anything, "seconds of a machine"))
 LAST_BIT: Changes = dict.fromkeys(
     ("scaled", "each scaled"), (within, "directions are read off the decoder, and training goes on from their last bit")
@@ -189,6 +190,9 @@ PROPERTIES: dict[str, Changes] = {
     **dict.fromkeys(
         ("unlearning.forgotten", "unlearning.owed_to_direction", "unlearning.side_effect",
          "unlearning.forgotten_at_any_cost"), CLAMPED,
+    ),
+    **dict.fromkeys(
+        ("disentanglement.score", "disentanglement.cause", "disentanglement.isolation"), PATCHED,
     ),
     "throughput.encode": SECONDS, "throughput.decode": SECONDS, "throughput.memory": MEMORY,
 }  # fmt: skip

@@ -75,7 +75,10 @@ class Readings:
     def other(self) -> Bool[np.ndarray, " text"]:
         """Whether something else is true of each text; False where it is not known of a set."""
         sets = self.plan.sets
-        return np.concatenate([np.array(one.other or [False] * len(one.texts), dtype=np.bool_) for one in sets])
+        found: Bool[np.ndarray, " text"] = np.concatenate(
+            [np.array(one.other or [False] * len(one.texts), dtype=np.bool_) for one in sets]
+        )
+        return found
 
     @cached_property
     def part(self) -> Int[np.ndarray, " text"]:
@@ -103,7 +106,8 @@ class Readings:
 
 def _kinds(one: LabelledSet) -> NDArray[np.int64]:
     """Which texts are of one kind, each of which has as many in every part."""
-    return np.array(one.positive, dtype=np.int64) + 2 * np.array(one.other or [False] * len(one.texts))
+    kinds: NDArray[np.int64] = np.array(one.positive, dtype=np.int64)
+    return kinds + 2 * np.array(one.other or [False] * len(one.texts), dtype=np.int64)
 
 
 def read_texts(subject: Subject, hook: str, plan: Plan, cache: Cache) -> Readings:

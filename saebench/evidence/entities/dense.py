@@ -1,0 +1,67 @@
+"""What can be reached without an SAE: the linear map of activations that changes one attribute and leaves others alone."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from saebench.evidence.entities.asked import Asked, Part
+from saebench.evidence.entities.gradients import Gradients
+from saebench.evidence.entities.patching import Sums, by_attribute, scores, tally
+
+RIDGES = (1e-4, 1e-3, 1e-2)
+"""What is added to the second moments of gradients, whose trace is 1 for each attribute; chosen on validation entities."""
+
+
+def whole(
+    asked: Asked, question: int, _: Int[np.ndarray, " n"], base: Int[np.ndarray, " n"], source: Int[np.ndarray, " n"]
+) -> Float[Tensor, "n site d"]:
+    """The source's activation in the place of the base's: whatever the model knows there comes along."""
+    return asked.target[question][source]
+
+
+def mapped(
+    maps: Float[Tensor, "attribute d d"], asked: Asked, question: int, patched: Int[np.ndarray, " n"],
+    base: Int[np.ndarray, " n"], source: Int[np.ndarray, " n"],
+) -> Float[Tensor, "n site d"]:  # fmt: skip
+    """The base's activation and the patched attribute's part of its difference to the source's."""
+    x = asked.target[question]
+    made = x[base]
+    for attribute in range(len(maps)):
+        rows = np.flatnonzero(patched == attribute)
+        made[rows] += (x[source[rows]] - x[base[rows]]) @ maps[attribute].T
+    return made
+
+
+def maps(asked: Asked, found: Gradients, ridge: float) -> Float[Tensor, "attribute d d"]:
+    """Per attribute, what least squares finds to leave the gradients of its own answers and nothing of the others'.
+
+    With S the second moment of an attribute's gradients g, the map M that minimises the mean of |M'g - g|^2 over its
+    own, |M'g|^2 over the others', and the ridge's share of M, is (sum S + ridge)^-1 S.
+    """
+    moments = torch.stack([_moment(asked, found, attribute) for attribute in range(len(asked.facts.attributes))])
+    every = moments.sum(0) + ridge * torch.eye(moments.shape[-1], dtype=moments.dtype)
+    solved: Tensor = torch.linalg.solve(every, moments)
+    return solved.float()
+
+
+def _moment(asked: Asked, found: Gradients, attribute: int) -> Tensor:
+    """(d, d) of an attribute's gradients, with trace 1; where there are none, 0."""
+    slopes = [found.slope[asked.number(attribute, template)].flatten(0, 1) for template in range(asked.templates)]
+    g = torch.cat(slopes).double()
+    moment = g.T @ g
+    return moment / moment.trace().clamp(min=1e-30)
+
+
+def yardsticks(asked: Asked, found: Gradients, most: int) -> dict[str, Sums]:
+    """Sums on test entities of the whole activation, `full.`, and of the best map for each attribute, `dense.`."""
+    validation, test = (asked.pairs(part, most) for part in (Part.VALIDATION, Part.TEST))
+    every = [maps(asked, found, ridge) for ridge in RIDGES]
+    reached = [by_attribute(asked, scores(tally(asked, partial(mapped, each, asked), *validation))) for each in every]
+    best = torch.stack([every[at][attribute] for attribute, at in enumerate(np.argmax(reached, axis=0).tolist())])
+    return {
+        "full": tally(asked, partial(whole, asked), *test),
+        "dense": tally(asked, partial(mapped, best, asked), *test),
+    }

@@ -1,0 +1,100 @@
+"""An SAE at entities whose attributes are known: readings and bounds for all SAEs of a place, outcomes of the one in memory."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saebench.catalogue.spec import SAESpec
+from saebench.evidence.entities.facts import load_facts
+from saebench.hub.models import model_facts
+from saebench.record.score import Unscored
+from saebench.run.models import Models
+from saebench.run.shelf import Shelf
+from saebench.toy.worlds import is_toy
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+
+    from saebench.evidence.entities.asked import Asked
+    from saebench.evidence.entities.facts import Facts
+    from saebench.evidence.entities.gradients import Gradients
+    from saebench.evidence.entities.latents import Latents
+    from saebench.evidence.entities.outcome import Outcome
+    from saebench.evidence.entities.patching import Sums
+    from saebench.saes.sae import LoadedSAE
+
+DEFAULT = ["cities"]
+"""What a model is asked about that `entities` in its file in fixtures/ does not speak of."""
+MASK = "mask"
+PROBE = "probe"
+
+
+@dataclass
+class Entities:
+    """Everything is made when it is first asked for."""
+
+    models: Models
+    shelf: Shelf
+
+    def facts(self, spec: SAESpec) -> "list[Facts]":
+        """Kinds of entities that an SAE's model is asked about."""
+        return [load_facts(name) for name in model_facts(self.models.name(spec)).get("entities", DEFAULT)]
+
+    def read(self, spec: SAESpec, chosen: str) -> str:
+        """Name of the entities, of how many pairs, and of the steps of training where there is one."""
+        if is_toy(model := self.models.name(spec)):
+            return model
+        sizes, facts = self.models.options.sizes, self.facts(spec)
+        steps = f"/{sizes.mask_steps}-steps" if chosen == MASK else ""
+        return f"entities/{','.join(f'{each.name}@{each.digest}' for each in facts)}/{sizes.pairs}-pairs{steps}"
+
+    def asked(self, spec: SAESpec) -> "list[Asked]":
+        from saebench.evidence.entities.asked import ask
+
+        subject, hook = self.models.subject(spec), self.models.hook(spec)
+        out, cache = spec.hook_out or hook, self.models.cache()
+        key = ("entities", subject.digest, hook, out)
+        kinds = [] if is_toy(self.models.name(spec)) else self.facts(spec)
+        if not kinds:
+            subject.check_hook(hook)
+        return self.shelf.place.get(key, lambda: [ask(subject, facts, hook, out, cache) for facts in kinds])
+
+    def outcomes(self, sae: "LoadedSAE", chosen: str) -> "list[Outcome]":
+        """Of each kind of entity, with latents chosen by `gradient`, `probe` or `mask`."""
+        kinds = self.asked(sae.spec)
+        if chosen == MASK and not self.models.options.sizes.mask_steps:
+            raise Unscored("a mask is trained from --sae-budget standard on, and this one is smaller")
+        return [self._outcome(sae, asked, chosen) for asked in kinds]
+
+    def _outcome(self, sae: "LoadedSAE", asked: "Asked", chosen: str) -> "Outcome":
+        from saebench.evidence.entities.choosing import best_counted
+        from saebench.evidence.entities.latents import read_latents
+        from saebench.evidence.entities.mask import trained
+        from saebench.evidence.entities.outcome import outcome
+
+        sizes, (found, bounds) = self.models.options.sizes, self._bounds(sae.spec, asked)
+        latents = self.shelf.sae.get((sae.digest, "entities", asked.facts.name), lambda: read_latents(sae, asked))
+        rank, known = self._ranked(latents, found, chosen)
+        mask = trained(latents, sizes.mask_steps) if chosen == MASK else best_counted(latents, rank, sizes.pairs)
+        return outcome(latents, mask, known, bounds, sizes.pairs)
+
+    def _ranked(
+        self, latents: "Latents", found: "Gradients", chosen: str
+    ) -> "tuple[Float[np.ndarray, 'attribute latent'], Bool[np.ndarray, ' attribute']]":
+        """How latents rank, and for which attributes a choice is possible."""
+        from saebench.evidence.entities.choosing import by_gradient, by_probe, repeats
+
+        if chosen == PROBE:
+            return by_probe(latents), repeats(latents.asked)
+        rank = by_gradient(latents, found)
+        return rank, np.ones(len(rank), dtype=bool)
+
+    def _bounds(self, spec: SAESpec, asked: "Asked") -> "tuple[Gradients, dict[str, Sums]]":
+        """Gradients, and sums without an SAE: once per place, through the cache."""
+        from saebench.evidence.entities.bounds import bounds
+
+        subject, hook = self.models.subject(spec), self.models.hook(spec)
+        key = ("entities", "bounds", subject.digest, hook, spec.hook_out, asked.facts.name)
+        out, sizes = spec.hook_out or hook, self.models.options.sizes
+        return self.shelf.place.get(key, lambda: bounds(asked, subject, hook, out, sizes.pairs, self.models.cache()))

@@ -1,0 +1,125 @@
+"""Passes that begin at the name give what whole passes of the plain model give."""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from saebench.evidence.entities.asked import Asked, Part, ask
+from saebench.evidence.entities.facts import load_facts
+from saebench.evidence.entities.gradients import gradients, read_gradients
+from saebench.evidence.entities.patching import tally
+from saebench.record.score import Unscored
+from saebench.subject.cache import Cache
+from saebench.subject.subject import Subject, load_subject
+
+HOOKS = ("blocks.1.hook_resid_post", "blocks.2.hook_resid_pre", "blocks.1.hook_mlp_out", "blocks.3.hook_resid_post")
+
+
+@cache
+def organism() -> Subject:
+    return load_subject("organism")
+
+
+@cache
+def asked(hook: str = HOOKS[0], name: str = "towns") -> Asked:
+    with TemporaryDirectory() as folder:
+        return ask(organism(), load_facts(name), hook, hook, Cache(Path(folder)))
+
+
+def whole(asked: Asked, question: int, entities: list[int], x: Tensor | None = None) -> Tensor:
+    """Logits (n, value) of whole prompts, by transformers alone, with x (n, site, d) put in behind the second block."""
+    one, model = asked.questions[question], asked.questions[question].subject.bridge.original_model
+    names = asked.tokens[entities][:, None]
+    tokens = torch.cat([one.prefix.expand(len(names), -1), names, one.suffix.expand(len(names), -1)], dim=1)
+
+    def put(module: Any, args: Any, out: Any) -> Any:
+        hidden = out[0] if isinstance(out, tuple) else out
+        changed = hidden.clone()
+        assert x is not None
+        changed[:, len(one.prefix) : len(one.prefix) + one.sites] = x
+        return (changed, *out[1:]) if isinstance(out, tuple) else changed
+
+    handle = model.transformer.h[1].register_forward_hook(put) if x is not None else None
+    with torch.no_grad():
+        found: Tensor = model(tokens).logits[:, -1][:, one.answers]
+    if handle is not None:
+        handle.remove()
+    return found
+
+
+@pytest.mark.parametrize("question", [0, 3, 4])
+def test_a_short_pass_gives_what_the_plain_model_gives(question: int) -> None:
+    found, base, source = asked(), [0, 5, 9], [3, 2, 40]
+    one = found.questions[question]
+    assert one._short
+    x = found.target[question][source]
+    patched = one.logits(found.tokens[base], found.entering[question][base], x)
+    torch.testing.assert_close(patched, whole(found, question, base, x), rtol=1e-4, atol=1e-3)
+    clean = one.logits(found.tokens[base], found.entering[question][base], found.target[question][base])
+    torch.testing.assert_close(clean, whole(found, question, base), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("hook", HOOKS[1:])
+def test_at_any_hook_nothing_changes_where_nothing_is_patched(hook: str) -> None:
+    found = asked(hook)
+    one = found.questions[0]
+    assert one._short
+    clean = one.logits(found.tokens[:4], found.entering[0][:4], found.target[0][:4])
+    torch.testing.assert_close(clean, whole(found, 0, [0, 1, 2, 3]), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["towns", "people"])
+def test_the_organism_knows_its_world_and_the_whole_activation_carries_all_of_it(name: str) -> None:
+    found = asked(name=name)
+    assert found.right.mean() > 0.9
+    sums = tally(
+        found, lambda question, patched, base, source: found.target[question][source], *found.pairs(Part.TEST, 12)
+    )
+    total = {what: values.sum() for what, values in sums.items()}
+    assert total["changed"] > 0.95 * total["asked"] > 0
+    assert total["kept"] < 0.05 * total["others"]
+
+
+def test_gradients_are_those_of_differences() -> None:
+    """To first order, a small step changes the margin by the gradient times the step."""
+    found = asked()
+    made = read_gradients(found, gradients(found, 2))
+    base, source, slope = made.base[0], made.source[0], made.slope[0]
+    x, one = found.target[0], found.questions[0]
+    value = torch.from_numpy(found.value[:, 0])
+
+    def margin(share: float) -> Tensor:
+        at = x[base] + share * (x[source] - x[base])
+        logits = one.logits(found.tokens[base], found.entering[0][base], at)
+        return logits.gather(1, value[source][:, None])[:, 0] - logits.gather(1, value[base][:, None])[:, 0]
+
+    step = 1e-2
+    steps = [(margin(at + step) - margin(at - step)) / (2 * step) for at in (0.25, 0.75)]
+    along = ((x[source] - x[base]) * slope).sum(dim=(1, 2))
+    torch.testing.assert_close(along, sum(steps) / 2, rtol=0.05, atol=0.1)
+
+
+def test_parts_and_pairs_are_of_names() -> None:
+    found = asked()
+    assert np.bincount(found.part).tolist() == [42, 17, 25]
+    base, source = found.pairs(Part.TEST, 40)
+    assert (base != source).all()
+    assert set(found.part[base]) | set(found.part[source]) == {Part.TEST}
+    assert len({*zip(base.tolist(), source.tolist(), strict=True)}) == 40
+    more = found.pairs(Part.TEST, 70)
+    assert (more[0][:40] == base).all()
+    assert (more[1][:40] == source).all()
+
+
+def test_a_model_that_lacks_the_names_is_not_asked(tmp_path: Path) -> None:
+    facts = load_facts("towns")
+    few = replace(facts, values={name: facts.values[name] for name in list(facts.values)[:10]})
+    with pytest.raises(Unscored, match="of the names of towns, 10 are one token of organism: fewer than 20"):
+        ask(organism(), few, HOOKS[0], HOOKS[0], Cache(tmp_path))
