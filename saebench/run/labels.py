@@ -50,14 +50,12 @@ class LabelledTexts:
 
         source, sizes, name = self.source(spec), self.models.options.sizes, self.name(spec, pooling)
         sets = source.sets(sizes.labelled)
-        asked = [
-            one.name
-            for one in sets
-            if not one.apart and (pooling == "last" or source.mean is None or one.name in source.mean)
-        ]
+        read = [one for one in sets if pooling == "last" or source.mean is None or one.name in source.mean]
+        asked = [one.name for one in read if not one.apart]
         kept = sorted(asked, key=lambda name: fixed_seed_of(f"labels.sets.{name}"))[: sizes.label_sets]
         transfer = tuple((a, b) for a, b in source.transfer.items() if a in kept and pooling == "last")
-        wanted = {*kept, *(b for _, b in transfer)}
+        mistaken = [one.name for one in read if one.other][: sizes.label_sets]
+        wanted = {*kept, *(b for _, b in transfer), *mistaken}
         return Plan(
             name, tuple(one for one in sets if one.name in wanted), pooling, transfer, tuple(source.groups(kept))
         )

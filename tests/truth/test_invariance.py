@@ -125,6 +125,9 @@ CLAMPED: Changes = {
     "permuted": (within, "of latents that fire as often the first are clamped, and random directions are by index"),
 }
 PATCHED: Changes = {"duplicated": (anything, "so many latents are patched, which are then half as much")}
+CHOSEN: Changes = {"duplicated": (anything, "a latent and its copy are both among the k that are chosen")}
+TAKEN: Changes = {"duplicated": (anything, "so many latents are taken away, each of which writes half as much")}
+ALL_OF_THEM: Changes = {"duplicated": (within, "what is there twice is held back less")}
 SECONDS: Changes = dict.fromkeys(KINDS, (anything, "seconds of a machine"))
 LAST_BIT: Changes = dict.fromkeys(
     ("scaled", "each scaled"), (within, "directions are read off the decoder, and training goes on from their last bit")
@@ -193,6 +196,13 @@ PROPERTIES: dict[str, Changes] = {
     ),
     **dict.fromkeys(
         ("disentanglement.score", "disentanglement.cause", "disentanglement.isolation"), PATCHED,
+    ),
+    "sparse_probing.auc": CHOSEN, "sparse_probing.f1": CHOSEN,
+    **dict.fromkeys(("sparse_probing.auc_all", "sparse_probing.gap", "sparse_probing.transfer"), ALL_OF_THEM),
+    "sparse_probing.dense_auc": NOTHING,
+    **dict.fromkeys(
+        ("probe_perturbation.tpp", "probe_perturbation.tpp_of_l0", "probe_perturbation.tpp_redrawn",
+         "probe_perturbation.scr", "probe_perturbation.scr_of_l0"), TAKEN,
     ),
     "throughput.encode": SECONDS, "throughput.decode": SECONDS, "throughput.memory": MEMORY,
 }  # fmt: skip

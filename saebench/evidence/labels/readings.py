@@ -1,5 +1,7 @@
 """Activations of a language model at labelled texts: at the last token of each, or at all of them. No SAE is part of it."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -115,8 +117,9 @@ def read_texts(subject: Subject, hook: str, plan: Plan, cache: Cache) -> Reading
     if not plan.sets:
         raise Unscored(f"there is no labelled set to be read as the {plan.pooling} of its tokens")
     subject.check_hook(hook)
-    inputs: Inputs = {"version": VERSION, "model": subject.digest, "hook": hook, "labelled": plan.name}
     texts = [text for one in plan.sets for text in one.texts]
+    digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:24]
+    inputs: Inputs = {"version": VERSION, "model": subject.digest, "hook": hook, "labelled": digest, "as": plan.pooling}
     found = cache.get(inputs, lambda: _read(subject, hook, texts, plan.pooling), random=False)
     return Readings(plan, found["x"], found["text_of"].numpy())
 
