@@ -21,6 +21,7 @@ from saebench.evidence.labels.probing import (
     shuffled,
 )
 from saebench.evidence.labels.ranks import f1, resampled_auc
+from saebench.evidence.labels.words import latents_with_words
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import Floats, bootstrap
 from saebench.stats.two_stage import mean_of_clusters
@@ -114,7 +115,7 @@ def gap(labelled: Labelled) -> Estimate:
         **estimate.items,
         "dense": dense.auc,
         "all": own.auc,
-        "latents": np.array([" ".join(map(str, row)) for row in few.latents]),
+        "told_by": latents_with_words(labelled.latents, labelled.readings, few.latents),
     }
     floor = None if labelled.random is None else float((dense.auc - _random_all(labelled).auc).mean())
     return replace(estimate, items=items, floor=floor)

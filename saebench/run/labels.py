@@ -49,7 +49,8 @@ class LabelledTexts:
         from saebench.evidence.labels.readings import Plan
 
         source, sizes, name = self.source(spec), self.models.options.sizes, self.name(spec, pooling)
-        sets = source.sets(sizes.labelled)
+        key = ("labelled sets", source.name, sizes.labelled)
+        sets = self.shelf.model.get(key, lambda: source.sets(sizes.labelled), random=False)
         read = [one for one in sets if pooling == "last" or source.mean is None or one.name in source.mean]
         asked = [one.name for one in read if not one.apart]
         kept = sorted(asked, key=lambda name: fixed_seed_of(f"labels.sets.{name}"))[: sizes.label_sets]
@@ -63,9 +64,11 @@ class LabelledTexts:
     def readings(self, spec: "SAESpec", pooling: "Pooling") -> "Readings":
         from saebench.evidence.labels.readings import read_texts
 
-        subject, hook, plan = self.models.subject(spec), self.models.hook(spec), self.plan(spec, pooling)
-        key = ("labelled", subject.digest, hook, plan.name)
-        return self.shelf.place.get(key, lambda: read_texts(subject, hook, plan, self.models.cache()))
+        subject, hook = self.models.subject(spec), self.models.hook(spec)
+        key = ("labelled", subject.digest, hook, self.name(spec, pooling))
+        return self.shelf.place.get(
+            key, lambda: read_texts(subject, hook, self.plan(spec, pooling), self.models.cache())
+        )
 
     def labelled(self, sae: "LoadedSAE", pooling: "Pooling") -> "Labelled":
         """The SAE's latents at the texts, and random directions that are as many and as sparse."""
