@@ -115,7 +115,7 @@ def gap(labelled: Labelled) -> Estimate:
         **estimate.items,
         "dense": dense.auc,
         "all": own.auc,
-        "told_by": latents_with_words(labelled.latents, labelled.readings, few.latents),
+        "told_by": np.array(latents_with_words(labelled.latents, labelled.readings, few.latents)),
     }
     floor = None if labelled.random is None else float((dense.auc - _random_all(labelled).auc).mean())
     return replace(estimate, items=items, floor=floor)

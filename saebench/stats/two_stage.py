@@ -1,5 +1,7 @@
 """A mean over clusters, within each of which what was measured could have been others."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from saebench.record.score import Estimate, Unscored
@@ -20,11 +22,17 @@ def mean_of_clusters(
 
     Clusters are drawn anew, and for each one of its `resampled` values (cluster, resample), in which what lies within it
     was drawn anew (Davison & Hinkley 1997, 3.8). `span` is from where to where a cluster that was not seen may lie. The
-    minimum detectable difference is between two SAEs that are measured independently.
+    minimum detectable difference is between two SAEs that are measured independently. A single cluster stands for itself
+    alone: its interval is of what lies within it, and there is nothing that two SAEs could be paired by.
     """
     n = len(value)
-    if n < 2:
-        raise Unscored(f"{purpose} is defined for {n} {n_unit}s, and an interval needs two")
+    if n == 0:
+        raise Unscored(f"{purpose} is defined for no {n_unit}")
+    if n == 1:
+        low, high = np.quantile(resampled[0], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        own, noise = float(value[0]), DETECTABLE * float(resampled[0].std())
+        alone = Estimate(own, min(float(low), own), max(float(high), own), n, n_unit, controls={MDD: noise})
+        return replace(never_certain(alone, *span), items={"item": np.array(names)})
     weights = np.ones(n) if weight is None else weight
     rng = np.random.default_rng(seed_of(f"{purpose}.{n_unit}s"))
     drawn = rng.integers(n, size=(RESAMPLES, n))

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -21,15 +20,13 @@ LONGEST = 20
 """Characters of a word that are kept."""
 
 
-def latents_with_words(
-    latents: sparse.csr_array, readings: Readings, chosen: Int[np.ndarray, "set k"]
-) -> NDArray[np.str_]:
+def latents_with_words(latents: sparse.csr_array, readings: Readings, chosen: Int[np.ndarray, "set k"]) -> list[str]:
     """(set,) the latents that were chosen for each, in their order, with what they fire on: `7 (Rome, Paris), 12 (Bob)`."""
     every = np.unique(chosen)
     names = np.array(
         [f"{latent} ({said})" for latent, said in zip(every, _words(latents, readings, every), strict=True)]
     )
-    return np.array([", ".join(row) for row in names[np.searchsorted(every, chosen)]])
+    return [", ".join(row) for row in names[np.searchsorted(every, chosen)]]
 
 
 def _words(latents: sparse.csr_array, readings: Readings, every: Int[np.ndarray, " latent"]) -> list[str]:

@@ -21,7 +21,7 @@ def test_words_are_those_of_the_largest_values_first_and_each_once() -> None:
     dense[:, 1] = [3, 2, 4, -5, 0, 1]
     dense[4, 3] = 1
     found = latents_with_words(sparse.csr_array(dense), own, np.array([[3, 1], [1, 0]]))
-    assert found.tolist() == ["3 (Kyoto), 1 (Oslo, Rome, Paris)", "1 (Oslo, Rome, Paris), 0 ()"]
+    assert found == ["3 (Kyoto), 1 (Oslo, Rome, Paris)", "1 (Oslo, Rome, Paris), 0 ()"]
 
 
 def test_a_text_without_a_word_and_a_very_long_word_are_no_trouble() -> None:
