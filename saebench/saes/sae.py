@@ -77,6 +77,19 @@ class LoadedSAE:
         norms = rows.norm(dim=1)
         return torch.where(norms[:, None] > 0, rows / norms[:, None].clamp(min=1e-30), rows), norms
 
+    def encoder_weights(self, d_sae: int) -> Tensor:
+        """Its own `W_enc`, as (d_sae, d_in) on the CPU. Raises Unscored where it has none, since `encode` is all that is asked."""
+        with in_words(partial(broken, "W_enc")), isolated():
+            found = getattr(self.source, "W_enc", None)
+            if found is None:
+                raise Unscored("the SAE has no W_enc that would tell what its latents read")
+            weights = _finite(_real("W_enc", found), "W_enc").float().cpu()
+            if weights.ndim != 2 or weights.shape[1] != d_sae:
+                raise Unscored(
+                    f"W_enc has shape {tuple(weights.shape)}, and should have a column for each of {d_sae} latents"
+                )
+            return weights.T.contiguous()
+
     def asked(self, what: str, *given: Tensor, seed: int = SEED) -> Tensor:
         """What its own `encode`, `decode` or `restore` makes of tensors (token, …), checked."""
         copies = [tensor.clone() for tensor in given] if self.strange else given
