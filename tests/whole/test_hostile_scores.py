@@ -26,7 +26,7 @@ from saebench.compare.judging import Gate, Judgement
 from saebench.compare.pareto import front_of
 from saebench.compare.ranking import ranks
 from saebench.compare.settings import Settings
-from saebench.exchange.saebench_json import ABSORPTION
+from saebench.exchange.saebench_absorption import ABSORPTION
 from saebench.record.naming import natural, nearest, shown
 from saebench.record.properties import Property
 from saebench.record.store import Store
