@@ -78,14 +78,14 @@ def _asked(
 ) -> tuple[Ints, Float[np.ndarray, " asked"]]:
     """Which latents are asked, in an order along a fixed direction, and the cosine of each with the nearest other one."""
     along = np.random.default_rng(fixed_seed_of("neighbours.order")).standard_normal(rows.shape[1])
-    place = torch.cat([part.double() @ torch.from_numpy(along) for part in rows.split(CHUNK)]) * side
+    place = torch.cat([part.double() @ torch.from_numpy(along) for part in torch.split(rows, CHUNK)]) * side
     found = among.nonzero()[:, 0]
     order = found[place[found].argsort(stable=True)].numpy()
     if len(order) < 2:
         return order[:0], np.empty(0)
     drawn = np.random.default_rng(seed_of("neighbours.asked")).permutation(len(order))[:MOST_ASKED]
     asked: Ints = order[np.sort(drawn)]
-    parts = torch.from_numpy(asked).split(AT_ONCE)
+    parts = torch.split(torch.from_numpy(asked), AT_ONCE)
     return asked, torch.cat([_nearest(rows, side, part, among) for part in parts]).double().numpy()
 
 

@@ -106,7 +106,8 @@ def _density(sae: Measured) -> Json:
     density = sae.store.load_items(score).get("density") if score is not None else None
     if density is None:
         return {}
-    alive = density[density > 0].astype(np.float64)
+    density = density.astype(np.float64)
+    alive = density[density > 0]
     count, _ = np.histogram(np.log10(alive).clip(EDGES[0], EDGES[-1]), EDGES)
     dead = len(density) - len(alive)
     return {"feature_density": {"log10_edges": EDGES.tolist(), "latents": count.tolist(), "dead": dead}}

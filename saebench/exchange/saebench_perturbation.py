@@ -16,7 +16,7 @@ SCR_SAID = {
 
 
 def tpp(sae: Measured, gaps: bool) -> Part:
-    found = {n: {} for n in NS if sae.get(TPP, n=n) is not None}
+    found: dict[int, dict[str, str]] = {n: {} for n in NS if sae.get(TPP, n=n) is not None}
     names = {n: f"tpp_threshold_{n}_total_metric" for n in found}
     rest = (f"tpp_threshold_{n}_{what}_diff_only" for n in NS for what in ("intended", "unintended"))
     return _part(
