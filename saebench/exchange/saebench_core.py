@@ -103,10 +103,9 @@ def _tokens(sae: Measured) -> list[int]:
 def _density(sae: Measured) -> Json:
     """How many latents are active how often, as SAEBench draws it from one entry per latent."""
     score = sae.get("reconstruction.frequent")
-    density = sae.store.load_items(score).get("density") if score is not None else None
-    if density is None:
+    if score is None or "density" not in sae.store.load_items(score):
         return {}
-    density = density.astype(np.float64)
+    density = sae.store.load_items(score, "density")["density"].astype(np.float64)
     alive = density[density > 0]
     count, _ = np.histogram(np.log10(alive).clip(EDGES[0], EDGES[-1]), EDGES)
     dead = len(density) - len(alive)
