@@ -44,8 +44,8 @@ DEFINITIONS = {
     "relative_reconstruction_bias": "of sums over all tokens; SAEBench averages over batches",
     "explained_variance_legacy": "around the mean over all tokens; SAEBench's is around that of a batch",
     "l1": "each activation times the norm of its decoder direction, without sign; SAEBench adds activations as they are",
-    "average_max_decoder_cosine_sim": "of 2,048 latents at most, each on the side on which it is active",
-    "average_max_encoder_cosine_sim": "of 2,048 latents at most, each on the side on which it is active",
+    "average_max_decoder_cosine_sim": "of 1,024 latents at most, each on the side on which it is active",
+    "average_max_encoder_cosine_sim": "of 1,024 latents at most, each on the side on which it is active",
 }
 EDGES = np.arange(-6.0, 0.25, 0.5)
 """Of log10 of the share of tokens on which a latent is active."""

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from saebench.metrics.reconstruction import DENSE, tokens_per_document
 from saebench.record.score import Estimate, Unscored
-from saebench.stats.statistics import Ints, proportion, ratio_of_sums
+from saebench.stats.statistics import Ints, never_certain, proportion, ratio_of_sums
 
 if TYPE_CHECKING:
     from saebench.evidence.trace import Rebuilt
@@ -47,7 +47,7 @@ def share_of_frequent(trace: Rebuilt) -> Estimate:
         _by_document(trace, _on(latents) @ (density_of(trace) > above).astype(np.float64))
         for above in (FREQUENT, DENSE)
     )
-    estimate = ratio_of_sums(frequent, every, purpose="reconstruction.share_of_frequent")
+    estimate = never_certain(ratio_of_sums(frequent, every, purpose="reconstruction.share_of_frequent"), 0.0, 1.0)
     return replace(estimate, controls={**estimate.controls, "dense": float(dense.sum() / every.sum())})
 
 

@@ -16,7 +16,7 @@ def nearest_decoder(written: Written) -> Estimate:
     """Cosine of a latent's decoder direction with the nearest of another latent, mean over latents that are alive.
 
     1 where each has a copy. The floor is that of as many random directions, which are nearer to each other the more there
-    are; neither more nor less is better. Of wide SAEs 2,048 latents are asked, against all others. Latents count on the side on
+    are; neither more nor less is better. Of wide SAEs 1,024 latents are asked, against all others. Latents count on the side on
     which they are active. The control `all_latents` has dead ones too, as SAEBench's `average_max_decoder_cosine_sim` has
     (arXiv 2503.09532).
     """
@@ -27,7 +27,7 @@ def nearest_encoder(read: Neighbours) -> Estimate:
     """Cosine of a latent's encoder weights (`W_enc`) with the nearest of another latent, mean over latents that are alive.
 
     1 where each has a copy. The floor is that of as many random directions; neither more nor less is better, and an SAE
-    need not have such weights. Of wide SAEs 2,048 latents are asked, against all others. The control `all_latents` has dead
+    need not have such weights. Of wide SAEs 1,024 latents are asked, against all others. The control `all_latents` has dead
     ones too, as SAEBench's `average_max_encoder_cosine_sim` has (arXiv 2503.09532).
     """
     return _nearest(read, "reconstruction.nearest_encoder")

@@ -107,8 +107,9 @@ def ce_increase(trace: Trace) -> Estimate:
 def ce(trace: Trace) -> Estimate:
     """Mean next-token cross-entropy in nats with the SAE spliced in; the ceiling is the model's own, the floor that of zeros.
 
-    What it is made of beside the increase: models with a low loss have a low one whatever the SAE does. The controls tell
-    the loss of the model itself (`clean`), with zeros and with the mean activation in place of the activation.
+    Described and not ranked, since a model with a low loss has a low one whatever the SAE does: `reconstruction.ce_increase`
+    is the SAE's part. The controls tell the loss of the model itself (`clean`), and with zeros or the mean activation in place
+    of the activation.
     """
     tokens = tokens_per_document(trace)
     given = {"clean": trace.clean_ce, "zero_ablation": trace.zero_ce, "mean_ablation": trace.mean_ce}
@@ -121,7 +122,9 @@ def kl_recovered(trace: Trace) -> Estimate:
     """(KL_ablated - KL_sae) / KL_ablated with zeros as the ablation, from pooled sums; KL(clean || ablated or spliced).
 
     1 for the identity, 0 for an SAE as bad as zeros. The floor is the mean activation in the SAE's place, which is nearer to
-    the model than zeros are; the controls tell both divergences in nats. SAEBench's `kl_div_score` (arXiv 2503.09532).
+    the model than zeros are; the controls tell both divergences in nats. Zeros are so bad that random weights with hundreds of
+    latents on reach .84 on the embedded model: what counts is how little is missing to 1. SAEBench's `kl_div_score`
+    (arXiv 2503.09532).
     """
     ablated = per_document(trace.zero_kl, trace.inside)
     if ablated.sum() <= 0:

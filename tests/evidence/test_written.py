@@ -12,6 +12,7 @@ from saebench.evidence import written as module
 from saebench.evidence.written import Neighbours, read, written
 from saebench.metrics import neighbours
 from saebench.record.score import Unscored
+from saebench.saes.sae import LoadedSAE
 
 
 def both(sae: Any) -> tuple[Neighbours, Neighbours]:
@@ -78,6 +79,42 @@ def test_of_many_some_are_asked_against_all(monkeypatch: pytest.MonkeyPatch) -> 
     some, _ = both(random_sae())
     assert len(some.latents) == 10
     assert some.cosine == pytest.approx([whole[latent] for latent in some.latents.tolist()], rel=1e-5)
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Widths of the SAEs whose latents are decoded one by one, where 48 latents are wide."""
+    found: list[int] = []
+    one_by_one = LoadedSAE.directions
+    monkeypatch.setattr(module, "WIDE", 10)
+    monkeypatch.setattr(LoadedSAE, "directions", lambda self, d_sae: found.append(d_sae) or one_by_one(self, d_sae))
+    return found
+
+
+def test_wide_saes_are_read_off_their_matrix(decoded: list[int]) -> None:
+    trace = planted.traced(random_sae())
+    by_matrix = written(planted.loaded(random_sae()), trace)
+    assert not decoded
+    one_by_one = written(planted.loaded(without_matrix(random_sae())), trace)
+    assert decoded == [48]
+    assert by_matrix.norms == pytest.approx(one_by_one.norms, rel=1e-5)
+    assert by_matrix.neighbours.cosine == pytest.approx(one_by_one.neighbours.cosine, abs=1e-5)
+
+
+def test_a_matrix_that_is_not_what_is_written_does_not_count(decoded: list[int]) -> None:
+    found = written(planted.loaded(shifted(random_sae())), planted.traced(random_sae()))
+    assert decoded == [48]
+    assert found.norms == pytest.approx(np.where(np.arange(48) == 7, 1.5, 1.0), rel=1e-5)
+
+
+def shifted(sae: SimpleNamespace) -> SimpleNamespace:
+    """Its `decode` writes one row otherwise than its matrix says."""
+    gain = torch.where(torch.arange(len(sae.W_dec)) == 7, 1.5, 1.0)
+    return SimpleNamespace(encode=sae.encode, decode=lambda latents: (latents * gain) @ sae.W_dec, W_dec=sae.W_dec)
+
+
+def without_matrix(sae: SimpleNamespace) -> SimpleNamespace:
+    return SimpleNamespace(encode=sae.encode, decode=lambda latents: latents @ sae.W_dec)
 
 
 def test_an_sae_need_not_have_an_encoders_weights() -> None:
