@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saebench.evidence.labels.layout import Layout, asked, shuffled
 from saebench.evidence.labels.probing import (
     Gram,
     Labelled,
-    Layout,
     Said,
     Selection,
-    asked,
     choose,
     on_all,
     on_latents,
-    shuffled,
 )
 from saebench.evidence.labels.ranks import f1, resampled_auc
 from saebench.record.score import Estimate, Unscored

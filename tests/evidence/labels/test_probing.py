@@ -11,9 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 
 from saebench.evidence.labels.labelled import in_own_units
+from saebench.evidence.labels.layout import Layout, asked
 from saebench.evidence.labels.logistic import logistic
 from saebench.evidence.labels.parts import Part, parts
-from saebench.evidence.labels.probing import Gram, Labelled, Layout, asked, choose, on_all
+from saebench.evidence.labels.probing import Gram, Labelled, choose, on_all
 from saebench.evidence.labels.ranks import auc, f1
 from saebench.evidence.labels.readings import Plan, Readings
 from saebench.metrics import sparse_probing
