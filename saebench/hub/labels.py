@@ -1,4 +1,4 @@
-"""Labelled texts by name: the embedded world's own, the files of a wheel as `fixtures/labels/*.toml` says, or a user's file."""
+"""Labelled texts by name: the embedded world's own, the files of a wheel or of the hub as `fixtures/labels/*.toml` says, or a user's file."""
 
 import hashlib
 import json
@@ -9,7 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from saebench.hub.label_files import paired, read_file, rows_of_csv, set_of
+from saebench.hub.hub_labels import HubLabels
+from saebench.hub.label_files import by_question, paired, read_file, rows_of_csv, set_of
+from saebench.hub.label_tables import table_of
 from saebench.hub.wheel_texts import decompressed
 from saebench.hub.wheels import Packaged, copy_member, fetched, packaged
 from saebench.organism.labelled import VERSION as WORLD_VERSION
@@ -188,16 +190,6 @@ class WheelLabels:
         return [(row[text], row[label]) for row in rows]
 
 
-def by_question(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Sets named `QUESTION: CLASS`, of those with several classes."""
-    asked: dict[str, list[str]] = {}
-    for name in names:
-        question, colon, _ = name.partition(": ")
-        if colon:
-            asked.setdefault(question, []).append(name)
-    return [tuple(classes) for classes in asked.values() if len(classes) > 1]
-
-
 def _reader(wheel: Path, file: Path) -> Callable[[str], str]:
     def read(member: str) -> str:
         copy_member(wheel, member, file)
@@ -223,4 +215,6 @@ def labels_of(name: str) -> Labels:
             f"--sae-labels {name}: expected a .csv or .jsonl file, or one of {known}.{nearest(name, stanzas)}"
         )
     facts = tomllib.loads(stanzas[name].read_text(encoding="utf-8"))
-    return WheelLabels(name, packaged(facts["wheel"]), facts)
+    if "wheel" in facts:
+        return WheelLabels(name, packaged(facts["wheel"]), facts)
+    return HubLabels(name, tuple(table_of(*told) for told in facts["tables"].items()))
