@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -102,12 +103,12 @@ def on_latents(latents: sparse.csr_array, layout: Layout, chosen: Int[np.ndarray
     return Said(layout.names, probability, layout.positive, layout.part, chosen)
 
 
-def on_all(gram: Gram, layout: Layout) -> Said:
+def on_all(gram: Gram, layout: Layout, strengths: Sequence[float] = FEW_STRENGTHS) -> Said:
     """Logistic probes on everything, of which only inner products of texts are needed; one set after the other."""
     found = []
     for one in layout.each():
         x = coordinates(gram.of(one.text[0]), one.mask(Part.TRAIN, Part.VALIDATION)[0])[0][None]
-        found.append(says(x, fitted(x, one, FEW_STRENGTHS))[0])
+        found.append(says(x, fitted(x, one, strengths))[0])
     return Said(layout.names, np.stack(found), layout.positive, layout.part)
 
 
