@@ -176,7 +176,7 @@ class WheelLabels:
     def _chosen(self, read: Callable[[str], str], members: list[str]) -> tuple[set[str], dict[str, str]]:
         """Sets that the wheel's list calls binary; members by the name of their set: those, and what they are transferred to."""
         told = self.facts["list"]
-        rows = rows_of_csv(read(told["file"]), told["file"])
+        rows = _with_columns(read(told["file"]), told["file"], told["name"], told["kind"])
         binary = {Path(row[told["name"]]).stem for row in rows if row[told["kind"]] == told["binary"]}
         named = {Path(member).name.partition(".csv")[0]: member for member in members}
         wanted = binary | set(self.transfer.values())
@@ -184,10 +184,15 @@ class WheelLabels:
 
     def _rows(self, content: str, member: str) -> list[tuple[str, str]]:
         text, label = self.facts["text"], self.facts["label"]
-        rows = rows_of_csv(content, member)
-        if rows and (lacking := [name for name in (text, label) if name not in rows[0]]):
-            raise ValueError(f"{member} has no column {lacking[0]!r}.{nearest(lacking[0], rows[0])}")
+        rows = _with_columns(content, member, text, label)
         return [(row[text], row[label]) for row in rows]
+
+
+def _with_columns(content: str, member: str, *names: str) -> list[dict[str, str]]:
+    rows = rows_of_csv(content, member)
+    if rows and (lacking := [name for name in names if name not in rows[0]]):
+        raise ValueError(f"{member} has no column {lacking[0]!r}.{nearest(lacking[0], rows[0])}")
+    return rows
 
 
 def _reader(wheel: Path, file: Path) -> Callable[[str], str]:
