@@ -2,7 +2,7 @@
 
 import pytest
 
-from saebench.metrics import sparse_probing
+from saebench.metrics import probing_settings, sparse_probing
 
 KS = [1, 2, 5, 16]
 POOLINGS = ["last", "mean"]
@@ -40,3 +40,15 @@ def test_gap(labelled, record):
 @pytest.mark.score("sparse_probing.transfer", 1, "higher", "AUC", tolerance=0.02, floor=0.5, ceiling=1.0)
 def test_transfer(labelled, record):
     record(sparse_probing.transfer(labelled))
+
+
+@pytest.mark.score("sparse_probing.scarcity", 1, "higher", "AUC", tolerance=0.02, ceiling=1.0)
+@pytest.mark.parametrize("examples", [2, 8, 32, 128, 512])
+def test_scarcity(labelled, record, examples):
+    record(probing_settings.scarcity(labelled, examples))
+
+
+@pytest.mark.score("sparse_probing.imbalance", 1, "higher", "AUC", tolerance=0.02, ceiling=1.0)
+@pytest.mark.parametrize("share", probing_settings.SHARES)
+def test_imbalance(labelled, record, share):
+    record(probing_settings.imbalance(labelled, share))

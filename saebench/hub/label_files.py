@@ -65,6 +65,16 @@ def one_against_rest(name: str, rows: Sequence[Row], value: str) -> LabelledSet:
     return LabelledSet(name, tuple(text for text, _ in pairs), tuple(own for _, own in pairs))
 
 
+def by_question(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Sets named `QUESTION: CLASS`, of those with several classes."""
+    asked: dict[str, list[str]] = {}
+    for name in names:
+        question, colon, _ = name.partition(": ")
+        if colon:
+            asked.setdefault(question, []).append(name)
+    return [tuple(classes) for classes in asked.values() if len(classes) > 1]
+
+
 def rows_of_csv(content: str, name: str) -> list[dict[str, str]]:
     """Rows by the names of columns."""
     csv.field_size_limit(LONGEST)

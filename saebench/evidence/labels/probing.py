@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from saebench.evidence.labels.logistic import logistic
+from saebench.evidence.labels.fitting import FEW_STRENGTHS, STRENGTHS, fitted, says
+from saebench.evidence.labels.layout import Layout
 from saebench.evidence.labels.parts import Part
 from saebench.evidence.labels.ranks import auc
 from saebench.evidence.memory import Memory
-from saebench.stats.statistics import Floats, seed_of
+from saebench.stats.statistics import Floats
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -22,11 +23,8 @@ if TYPE_CHECKING:
     from saebench.evidence.labels.readings import Readings
 
 Selection = Literal["deviation", "published"]
-"""Latents by the difference of class means in units of their standard deviation, or of their mean where they are active."""
-STRENGTHS = tuple(float(c) for c in np.logspace(5, -5, 10))
-"""How little weights are held back, as published; validation texts choose."""
-FEW_STRENGTHS = (10.0, 1.0, 0.1, 0.01, 0.001)
-"""The same for probes of everything, where each is dear."""
+"""Latents by the difference of class means in units of their standard deviation, or as the package sae-probes chooses them:
+in units of their mean magnitude over those of the texts that are learned from at which they are active."""
 TINY = 1e-12
 
 
@@ -65,85 +63,22 @@ class Said:
         return auc(self.probability, self.positive, self.tested)
 
 
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """Texts of sets, in rows of one length: filling is of no part."""
-
-    names: tuple[str, ...]
-    text: Int[np.ndarray, "set text"]
-    """Index of each text; 0 where there is none."""
-    positive: Bool[np.ndarray, "set text"]
-    part: Int[np.ndarray, "set text"]
-
-    @classmethod
-    def of(cls, readings: Readings, chosen: Sequence[int], positive: Bool[np.ndarray, " text"] | None = None) -> Layout:
-        """Of some of the sets, in their order; with other labels where they are given."""
-        labels = readings.positive if positive is None else positive
-        rows = [np.flatnonzero(readings.set_of == i) for i in chosen]
-        width = max(map(len, rows))
-        there = np.arange(width) < np.array([len(row) for row in rows])[:, None]
-        text = np.stack([np.pad(row, (0, width - len(row))) for row in rows])
-        part = np.where(there, readings.part[text], Part.UNUSED)
-        return cls(tuple(readings.names[i] for i in chosen), text, labels[text] & there, part)
-
-    @classmethod
-    def moved(cls, readings: Readings, pairs: Sequence[tuple[int, int]]) -> Layout:
-        """Of pairs of sets: what is learned on the first, and asked of all texts of the second."""
-        home, away = cls.of(readings, [a for a, _ in pairs]), cls.of(readings, [b for _, b in pairs])
-        own = np.where(home.part == Part.TEST, Part.UNUSED, home.part)
-        there = np.arange(away.text.shape[1]) < np.array([(readings.set_of == b).sum() for _, b in pairs])[:, None]
-        part = np.concatenate([own, np.where(there, Part.TEST, Part.UNUSED)], axis=1)
-        text, positive = (
-            np.concatenate([getattr(home, name), getattr(away, name)], axis=1) for name in ("text", "positive")
-        )
-        return cls(home.names, text, positive, part)
-
-    def above(self, other: Layout) -> Layout:
-        """Its sets, and those of another one of the same shape behind them."""
-        text, positive, part = (
-            np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("text", "positive", "part")
-        )
-        return Layout(self.names + other.names, text, positive, part)
-
-    def each(self) -> Iterator[Layout]:
-        """One set after the other."""
-        for i in range(len(self.names)):
-            at = slice(i, i + 1)
-            yield Layout(self.names[at], self.text[at], self.positive[at], self.part[at])
-
-    def mask(self, *parts: Part) -> Bool[np.ndarray, "set text"]:
-        return np.isin(self.part, parts)
-
-
-def asked(readings: Readings) -> list[int]:
-    """Sets that are learned on, each for its own sake."""
-    return [i for i, one in enumerate(readings.plan.sets) if not one.apart]
-
-
-def shuffled(readings: Readings) -> Bool[np.ndarray, " text"]:
-    """Labels that were dealt out anew within each set: what a probe says of them is chance."""
-    rng = np.random.default_rng(seed_of("labels.shuffled"))
-    found = readings.positive.copy()
-    for i in range(len(readings.names)):
-        own = readings.set_of == i
-        found[own] = rng.permutation(found[own])
-    return found
-
-
 def choose(latents: sparse.csr_array, layout: Layout, k: int, selection: Selection) -> Int[np.ndarray, "set k"]:
     """The k latents that tell the classes of each set best, on the texts that are learned from; the best first.
 
     All sets at once, by two sparse products.
     """
     learned = layout.mask(Part.TRAIN, Part.VALIDATION)
-    sides = [learned & (layout.positive == own) for own in (True, False)]
-    means = [_indicator(layout, side, latents.shape[0]) @ latents for side in sides]
-    squares = [_indicator(layout, side, latents.shape[0]) @ latents.power(2) for side in sides]
-    positive, negative = (np.asarray(mean.todense()) for mean in means)
+    sides = [_indicator(layout, learned & (layout.positive == own), latents.shape[0]) for own in (True, False)]
+    positive, negative = ((side @ latents).toarray() for side in sides)
     apart = np.abs(positive - negative)
     if selection == "deviation":
-        within = sum(np.asarray(s.todense()) for s in squares) - positive**2 - negative**2
+        within = sum((side @ latents.power(2)).toarray() for side in sides) - positive**2 - negative**2
         apart = apart / np.sqrt(np.maximum(within, 0) + TINY + 1 / learned.sum(1)[:, None])
+    else:
+        every = _indicator(layout, learned, latents.shape[0])
+        active = (every @ (latents != 0).astype(np.float64)).toarray()
+        apart = apart * active / np.maximum((every @ abs(latents)).toarray(), TINY)
     order = np.argsort(-apart, axis=1, kind="stable")
     found: Int[np.ndarray, "set k"] = order[:, :k]
     return found
@@ -168,12 +103,12 @@ def on_latents(latents: sparse.csr_array, layout: Layout, chosen: Int[np.ndarray
     return Said(layout.names, probability, layout.positive, layout.part, chosen)
 
 
-def on_all(gram: Gram, layout: Layout) -> Said:
+def on_all(gram: Gram, layout: Layout, strengths: Sequence[float] = FEW_STRENGTHS) -> Said:
     """Logistic probes on everything, of which only inner products of texts are needed; one set after the other."""
     found = []
     for one in layout.each():
         x = coordinates(gram.of(one.text[0]), one.mask(Part.TRAIN, Part.VALIDATION)[0])[0][None]
-        found.append(says(x, fitted(x, one, FEW_STRENGTHS))[0])
+        found.append(says(x, fitted(x, one, strengths))[0])
     return Said(layout.names, np.stack(found), layout.positive, layout.part)
 
 
@@ -208,28 +143,3 @@ def coordinates(
     kept = values > 1e-9 * values[-1].clamp(min=1e-30)
     basis = vectors[:, kept] / values[kept].sqrt()
     return gram[:, at] @ basis, basis
-
-
-def fitted(x: Float[Tensor, "set text k"], layout: Layout, strengths: Sequence[float]) -> Float[Tensor, "set k1"]:
-    """Weights of the probes with the strength that is best on validation texts, fitted on these as well."""
-    import torch
-
-    y, sets = torch.from_numpy(layout.positive).double(), len(x)
-    trained, validated = layout.mask(Part.TRAIN), layout.mask(Part.VALIDATION)
-
-    def learn(at: Bool[np.ndarray, "set text"], strength: Float[Tensor, " set"]) -> Float[Tensor, "set k1"]:
-        return logistic(x, y, torch.from_numpy(at).double(), strength)
-
-    tried = [says(x, learn(trained, torch.full((sets,), c))) for c in strengths]
-    # Of equals, the first: what is held back least.
-    best = np.argmax([auc(p, layout.positive, validated) for p in tried], axis=0)
-    return learn(trained | validated, torch.tensor(strengths)[torch.from_numpy(best)])
-
-
-def says(x: Float[Tensor, "set text k"], weights: Float[Tensor, "set k1"]) -> Float[np.ndarray, "set text"]:
-    """Probability of each text."""
-    import torch
-
-    logits = torch.einsum("snk,sk->sn", x, weights[:, :-1]) + weights[:, -1:]
-    found: Float[np.ndarray, "set text"] = torch.sigmoid(logits).numpy()
-    return found

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 
 from saebench.stats.statistics import seed_of
 
@@ -12,18 +11,17 @@ def auc(
     positive: Bool[np.ndarray, "problem text"],
     counted: Bool[np.ndarray, "problem text"],
 ) -> Float[np.ndarray, " problem"]:
-    """Share of pairs of a positive and a negative text that are in order; ties are half of one. NaN without such pairs."""
-    return np.array([_auc(row[there], own[there]) for row, own, there in zip(scores, positive, counted, strict=True)])
+    """Share of pairs of a positive and a negative text that are in order; ties are half of one. NaN without such pairs.
 
-
-def _auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """By the ranks of positives (Mann & Whitney 1947)."""
+    By the ranks of positives (Mann & Whitney 1947); what does not count is ranked last, behind all that does.
+    """
     from scipy.stats import rankdata
 
-    n, m = int(positive.sum()), int((~positive).sum())
-    if not n or not m:
-        return float("nan")
-    return float((rankdata(scores)[positive].sum() - n * (n + 1) / 2) / (n * m))
+    n, m = ((counted & side).sum(1) for side in (positive, ~positive))
+    ranks = rankdata(np.where(counted, scores, np.inf), axis=1)
+    above = np.where(counted & positive, ranks, 0.0).sum(1) - n * (n + 1) / 2
+    found: Float[np.ndarray, " problem"] = np.where(n * m > 0, above / np.maximum(n * m, 1), np.nan)
+    return found
 
 
 def f1(

@@ -5,52 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from scipy import sparse
+from planted_labels import LATENTS, SETS, labelled, planted, readings
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 
-from saebench.evidence.labels.labelled import in_own_units
+from saebench.evidence.labels.layout import Layout, asked
 from saebench.evidence.labels.logistic import logistic
 from saebench.evidence.labels.parts import Part, parts
-from saebench.evidence.labels.probing import Gram, Labelled, Layout, asked, choose, on_all
+from saebench.evidence.labels.probing import Gram, choose, on_all
 from saebench.evidence.labels.ranks import auc, f1
-from saebench.evidence.labels.readings import Plan, Readings
+from saebench.evidence.labels.readings import Readings
 from saebench.metrics import sparse_probing
-from saebench.organism.labelled import LabelledSet
 from saebench.record.score import Unscored
 from saebench.stats.statistics import repeated
 
 torch.set_num_threads(1)
-SETS, TEXTS, LATENTS = 6, 120, 30
-
-
-def readings(sets: int = SETS, texts: int = TEXTS, *, transfer: tuple[tuple[str, str], ...] = ()) -> Readings:
-    """Activations that say nothing but the label, in their first dimension, half of the time."""
-    rng = np.random.default_rng(0)
-    names = [f"set {i}" for i in range(sets)]
-    known = tuple(LabelledSet(name, tuple("x" * texts), (True, False) * (texts // 2)) for name in names)
-    positive = np.concatenate([np.array(one.positive) for one in known])
-    x = rng.normal(size=(len(positive), 8))
-    x[:, 0] += 2.0 * positive
-    return Readings(Plan("planted", known, "last", transfer), torch.from_numpy(x).float(), np.arange(len(positive)))
-
-
-def planted(own: Readings, share: float = 1.0) -> NDArray[np.float64]:
-    """(text, latent) sparse noise, and one latent per set that is on at a share of its positive texts and nowhere else."""
-    rng = np.random.default_rng(1)
-    dense = rng.exponential(size=(len(own.set_of), LATENTS)) * (rng.random((len(own.set_of), LATENTS)) < 0.1)
-    for i in range(len(own.names)):
-        on = own.positive & (own.set_of == i) & (rng.random(len(own.set_of)) < share)
-        dense[own.set_of == i, i] = 0.0
-        dense[on, i] = 1 + rng.random(on.sum())
-    return dense
-
-
-def labelled(own: Readings, dense: NDArray[np.float64], random: NDArray[np.float64] | None = None) -> Labelled:
-    rows = [None if values is None else in_own_units(sparse.csr_array(values))[0] for values in (dense, random)]
-    assert rows[0] is not None
-    return Labelled(own, rows[0], rows[1])
 
 
 @pytest.mark.parametrize("strength", [1e-5, 1e-2, 1.0, 1e3])
@@ -118,6 +87,20 @@ def test_the_latent_that_says_it_is_chosen_whatever_its_scale_sign_and_place() -
     order = np.random.default_rng(5).permutation(LATENTS)
     moved = sparse_probing.auc(labelled(own, np.pad(dense[:, order], ((0, 0), (0, 9)))), 2)
     assert moved.value == pytest.approx(one.value, abs=1e-9)
+
+
+def test_the_published_choice_is_that_of_dense_tensors() -> None:
+    """The class means of latents over their mean magnitude where they are active, on the texts that are learned from."""
+    own = readings()
+    dense = planted(own, 0.3) * np.random.default_rng(6).uniform(0.01, 100, LATENTS)
+    layout = Layout.of(own, asked(own))
+    found = choose(labelled(own, dense).latents, layout, 5, "published")
+    for i in range(SETS):
+        learned = layout.mask(Part.TRAIN, Part.VALIDATION)[i]
+        x, y = dense[layout.text[i, learned]], layout.positive[i, learned]
+        scaled = x / (np.abs(x).sum(0) / np.maximum((x != 0).sum(0), 1))
+        apart = np.abs(scaled[y].mean(0) - scaled[~y].mean(0))
+        assert found[i].tolist() == np.argsort(-apart)[:5].tolist()
 
 
 def test_the_truth_is_at_the_ceiling_and_chance_at_the_floor() -> None:
