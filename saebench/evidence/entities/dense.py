@@ -1,5 +1,6 @@
 """What can be reached without an SAE: the linear map of activations that changes one attribute and leaves others alone."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -17,21 +18,22 @@ RIDGES = (1e-4, 1e-3, 1e-2)
 
 def whole(
     asked: Asked, question: int, _: Int[np.ndarray, " n"], base: Int[np.ndarray, " n"], source: Int[np.ndarray, " n"]
-) -> Float[Tensor, "n site d"]:
+) -> Float[Tensor, "1 n site d"]:
     """The source's activation in the place of the base's: whatever the model knows there comes along."""
-    return asked.target[question][source]
+    return asked.target[question][source][None]
 
 
 def mapped(
-    maps: Float[Tensor, "attribute d d"], asked: Asked, question: int, patched: Int[np.ndarray, " n"],
+    maps: Sequence[Float[Tensor, "attribute d d"]], asked: Asked, question: int, patched: Int[np.ndarray, " n"],
     base: Int[np.ndarray, " n"], source: Int[np.ndarray, " n"],
-) -> Float[Tensor, "n site d"]:  # fmt: skip
-    """The base's activation and the patched attribute's part of its difference to the source's."""
+) -> Float[Tensor, "way n site d"]:  # fmt: skip
+    """The base's activation and the patched attribute's part of its difference to the source's, by each of the maps."""
     x = asked.target[question]
-    made = x[base]
-    for attribute in range(len(maps)):
-        rows = np.flatnonzero(patched == attribute)
-        made[rows] += (x[source[rows]] - x[base[rows]]) @ maps[attribute].T
+    made = x[base].repeat(len(maps), 1, 1, 1)
+    for way, of_attribute in enumerate(maps):
+        for attribute, linear in enumerate(of_attribute):
+            rows = np.flatnonzero(patched == attribute)
+            made[way, rows] += (x[source[rows]] - x[base[rows]]) @ linear.T
     return made
 
 
@@ -59,9 +61,10 @@ def yardsticks(asked: Asked, found: Gradients, most: int) -> dict[str, Sums]:
     """Sums on test entities of the whole activation, `full.`, and of the best map for each attribute, `dense.`."""
     validation, test = (asked.pairs(part, most) for part in (Part.VALIDATION, Part.TEST))
     every = [maps(asked, found, ridge) for ridge in RIDGES]
-    reached = [by_attribute(asked, scores(tally(asked, partial(mapped, each, asked), *validation))) for each in every]
+    sums = tally(asked, partial(mapped, every, asked), *validation)
+    reached = [by_attribute(asked, scores(each)) for each in sums]
     best = torch.stack([every[at][attribute] for attribute, at in enumerate(np.argmax(reached, axis=0).tolist())])
     return {
-        "full": tally(asked, partial(whole, asked), *test),
-        "dense": tally(asked, partial(mapped, best, asked), *test),
+        "full": tally(asked, partial(whole, asked), *test)[0],
+        "dense": tally(asked, partial(mapped, [best], asked), *test)[0],
     }

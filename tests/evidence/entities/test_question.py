@@ -80,8 +80,8 @@ def test_the_organism_knows_its_world_and_the_whole_activation_carries_all_of_it
     found = asked(name=name)
     assert found.right.mean() > 0.9
     sums = tally(
-        found, lambda question, patched, base, source: found.target[question][source], *found.pairs(Part.TEST, 12)
-    )
+        found, lambda question, patched, base, source: found.target[question][source][None], *found.pairs(Part.TEST, 12)
+    )[0]
     total = {what: values.sum() for what, values in sums.items()}
     assert total["changed"] > 0.95 * total["asked"] > 0
     assert total["kept"] < 0.05 * total["others"]
