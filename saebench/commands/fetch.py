@@ -31,7 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     # First, and all of them: nothing is downloaded where one is not to be had.
     ensure([need for spec in specs for need in of_sae(spec.own)], put)
     prepared.preparation.prepare(put)
-    prepared.preparation.prepare_topics(prepared.topics, put)
+    for suite, needs in prepared.needs_of_suites.items():
+        prepared.preparation.prepare_suite(suite, needs, put)
     if prepared.holder.unreadable:
         raise ValueError("; ".join(dict.fromkeys(prepared.holder.unreadable.values())))
     put(f"all is here: {prepared.preparation.needed()}")

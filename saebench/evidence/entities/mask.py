@@ -63,7 +63,7 @@ def _learn(
     with torch.enable_grad():
         mask = torch.sigmoid(theta / temperature)[patched][:, None]
         x = asked.target[question][b] + (moved * mask) @ written
-        logits = asked.questions[question].logits(asked.tokens[b], asked.entering[question][b], x)
+        logits = asked.questions[question].logits(asked.tokens[question][b], asked.entering[question][b], x)
         _loss(asked, question, patched, b, s, logits).backward()  # type: ignore[no-untyped-call]
 
 

@@ -60,7 +60,9 @@ def answers(
     if len(row):
         at = base[row]
         with torch.no_grad():
-            logits = asked.questions[question].logits(asked.tokens[at], asked.entering[question][at], x[way, row])
+            logits = asked.questions[question].logits(
+                asked.tokens[question][at], asked.entering[question][at], x[way, row]
+            )
         said[way, row] = logits.argmax(dim=1).numpy()
     for number in range(1, len(said)):
         said[number] = np.where(again[number], said[number - 1], said[number])

@@ -36,7 +36,7 @@ def asked(hook: str = HOOKS[0], name: str = "towns") -> Asked:
 def whole(asked: Asked, question: int, entities: list[int], x: Tensor | None = None) -> Tensor:
     """Logits (n, value) of whole prompts, by transformers alone, with x (n, site, d) put in behind the second block."""
     one, model = asked.questions[question], asked.questions[question].subject.bridge.original_model
-    names = asked.tokens[entities][:, None]
+    names = asked.tokens[question][entities]
     tokens = torch.cat([one.prefix.expand(len(names), -1), names, one.suffix.expand(len(names), -1)], dim=1)
 
     def put(module: Any, args: Any, out: Any) -> Any:
@@ -60,9 +60,9 @@ def test_a_short_pass_gives_what_the_plain_model_gives(question: int) -> None:
     one = found.questions[question]
     assert one._short
     x = found.target[question][source]
-    patched = one.logits(found.tokens[base], found.entering[question][base], x)
+    patched = one.logits(found.tokens[question][base], found.entering[question][base], x)
     torch.testing.assert_close(patched, whole(found, question, base, x), rtol=1e-4, atol=1e-3)
-    clean = one.logits(found.tokens[base], found.entering[question][base], found.target[question][base])
+    clean = one.logits(found.tokens[question][base], found.entering[question][base], found.target[question][base])
     torch.testing.assert_close(clean, whole(found, question, base), rtol=1e-4, atol=1e-3)
 
 
@@ -71,7 +71,7 @@ def test_at_any_hook_nothing_changes_where_nothing_is_patched(hook: str) -> None
     found = asked(hook)
     one = found.questions[0]
     assert one._short
-    clean = one.logits(found.tokens[:4], found.entering[0][:4], found.target[0][:4])
+    clean = one.logits(found.tokens[0][:4], found.entering[0][:4], found.target[0][:4])
     torch.testing.assert_close(clean, whole(found, 0, [0, 1, 2, 3]), rtol=1e-4, atol=1e-3)
 
 
@@ -97,7 +97,7 @@ def test_gradients_are_those_of_differences() -> None:
 
     def margin(share: float) -> Tensor:
         at = x[base] + share * (x[source] - x[base])
-        logits = one.logits(found.tokens[base], found.entering[0][base], at)
+        logits = one.logits(found.tokens[0][base], found.entering[0][base], at)
         return logits.gather(1, value[source][:, None])[:, 0] - logits.gather(1, value[base][:, None])[:, 0]
 
     step = 1e-2
@@ -121,5 +121,5 @@ def test_parts_and_pairs_are_of_names() -> None:
 def test_a_model_that_lacks_the_names_is_not_asked(tmp_path: Path) -> None:
     facts = load_facts("towns")
     few = replace(facts, values={name: facts.values[name] for name in list(facts.values)[:10]})
-    with pytest.raises(Unscored, match="of the names of towns, 10 are one token of organism: fewer than 20"):
+    with pytest.raises(Unscored, match="of the names of towns, 10 are tokens of organism of their own: fewer than 20"):
         ask(organism(), few, HOOKS[0], HOOKS[0], Cache(tmp_path))
