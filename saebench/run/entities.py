@@ -65,8 +65,9 @@ class Entities:
         if is_toy(model := self.models.name(spec)):
             return model
         sizes = self.models.options.sizes
+        dense = f"/{sizes.subspace_steps}-steps-dense" if sizes.subspace_steps else ""
         steps = f"/{sizes.mask_steps}-steps" if chosen == MASK else ""
-        return f"entities/{','.join(map(_identity, self.names(spec)))}/{sizes.pairs}-pairs{steps}"
+        return f"entities/{','.join(map(_identity, self.names(spec)))}/{sizes.pairs}-pairs{dense}{steps}"
 
     def asked(self, spec: SAESpec) -> "list[Asked]":
         from saebench.evidence.entities.asked import ask
@@ -74,10 +75,10 @@ class Entities:
         subject, hook = self.models.subject(spec), self.models.hook(spec)
         out, cache = spec.hook_out or hook, self.models.cache()
         key = ("entities", subject.digest, hook, out)
-        kinds = [] if is_toy(self.models.name(spec)) else self.facts(spec)
-        if not kinds:
+        if is_toy(self.models.name(spec)):
             subject.check_hook(hook)
-        return self.shelf.place.get(key, lambda: [ask(subject, facts, hook, out, cache) for facts in kinds])
+            return []
+        return self.shelf.place.get(key, lambda: [ask(subject, facts, hook, out, cache) for facts in self.facts(spec)])
 
     def outcomes(self, sae: "LoadedSAE", chosen: str) -> "list[Outcome]":
         """Of each kind of entity, with latents chosen by `gradient`, `probe` or `mask`."""
@@ -116,7 +117,8 @@ class Entities:
         subject, hook = self.models.subject(spec), self.models.hook(spec)
         key = ("entities", "bounds", subject.digest, hook, spec.hook_out, asked.facts.name)
         out, sizes = spec.hook_out or hook, self.models.options.sizes
-        return self.shelf.place.get(key, lambda: bounds(asked, subject, hook, out, sizes.pairs, self.models.cache()))
+        most, steps, cache = sizes.pairs, sizes.subspace_steps, self.models.cache()
+        return self.shelf.place.get(key, lambda: bounds(asked, subject, hook, out, most, steps, cache))
 
 
 def _identity(name: str) -> str:

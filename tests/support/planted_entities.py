@@ -91,4 +91,4 @@ def measured(asked: Asked, source: Any, chosen: str = "gradient") -> Outcome:
     latents = read_latents(loaded(source), asked)
     rank = by_gradient(latents, found) if chosen == "gradient" else by_probe(latents)
     known = repeats(asked) if chosen == "probe" else np.ones(ATTRIBUTES, dtype=bool)
-    return outcome(latents, best_counted(latents, rank, PAIRS), known, yardsticks(asked, found, PAIRS), PAIRS)
+    return outcome(latents, best_counted(latents, rank, PAIRS), known, yardsticks(asked, found, PAIRS, steps=0), PAIRS)

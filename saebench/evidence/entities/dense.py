@@ -11,9 +11,13 @@ from torch import Tensor
 from saebench.evidence.entities.asked import Asked, Part
 from saebench.evidence.entities.gradients import Gradients
 from saebench.evidence.entities.patching import Sums, by_attribute, scores, tally
+from saebench.evidence.entities.subspace import trained
+from saebench.stats.statistics import Ints
 
 RIDGES = (1e-4, 1e-3, 1e-2)
 """What is added to the second moments of gradients, whose trace is 1 for each attribute; chosen on validation entities."""
+RANK = 0.25
+"""Of a trained subspace: a share of the dimensions."""
 
 
 def whole(
@@ -57,14 +61,23 @@ def _moment(asked: Asked, found: Gradients, attribute: int) -> Tensor:
     return moment / moment.trace().clamp(min=1e-30)
 
 
-def yardsticks(asked: Asked, found: Gradients, most: int) -> dict[str, Sums]:
-    """Sums on test entities of the whole activation, `full.`, and of the best map for each attribute, `dense.`."""
+def yardsticks(asked: Asked, found: Gradients, most: int, steps: int) -> dict[str, Sums]:
+    """Sums on test entities of the whole activation, `full`, and of the best of all maps for each attribute, `dense`.
+
+    Where there are steps of training, a trained subspace is among them.
+    """
     validation, test = (asked.pairs(part, most) for part in (Part.VALIDATION, Part.TEST))
     every = [maps(asked, found, ridge) for ridge in RIDGES]
-    sums = tally(asked, partial(mapped, every, asked), *validation)
-    reached = [by_attribute(asked, scores(each)) for each in sums]
-    best = torch.stack([every[at][attribute] for attribute, at in enumerate(np.argmax(reached, axis=0).tolist())])
-    return {
-        "full": tally(asked, partial(whole, asked), *test)[0],
-        "dense": tally(asked, partial(mapped, [best], asked), *test)[0],
-    }
+    best = _best(asked, every, validation)
+    if steps:
+        rank = max(1, round(RANK * best.shape[-1]))
+        best = _best(asked, [best, trained(asked, best, rank, steps)], validation)
+    full, dense = partial(whole, asked), partial(mapped, [best], asked)
+    return {"full": tally(asked, full, *test)[0], "dense": tally(asked, dense, *test)[0]}
+
+
+def _best(asked: Asked, every: Sequence[Tensor], pairs: tuple[Ints, Ints]) -> Float[Tensor, "attribute d d"]:
+    """For each attribute the map that scores best on pairs; of equals, the first."""
+    sums = tally(asked, partial(mapped, every, asked), *pairs)
+    reached = np.argmax([by_attribute(asked, scores(each)) for each in sums], axis=0)
+    return torch.stack([every[at][attribute] for attribute, at in enumerate(reached.tolist())])

@@ -15,6 +15,7 @@ from saebench.evidence.entities.asked import Asked, Part, ask
 from saebench.evidence.entities.facts import load_facts
 from saebench.evidence.entities.gradients import gradients, read_gradients
 from saebench.evidence.entities.patching import tally
+from saebench.evidence.entities.question import PAD
 from saebench.record.score import Unscored
 from saebench.subject.cache import Cache
 from saebench.subject.subject import Subject, load_subject
@@ -123,3 +124,55 @@ def test_a_model_that_lacks_the_names_is_not_asked(tmp_path: Path) -> None:
     few = replace(facts, values={name: facts.values[name] for name in list(facts.values)[:10]})
     with pytest.raises(Unscored, match="of the names of towns, 10 are tokens of organism of their own: fewer than 20"):
         ask(organism(), few, HOOKS[0], HOOKS[0], Cache(tmp_path))
+
+
+def named_twice() -> Asked:
+    """Towns of which every third has a name of two tokens, the first of them another town's."""
+    facts = load_facts("towns")
+    names = list(facts.values)
+    values = {
+        (f"{names[number - 1]} {name}" if number % 3 == 2 else name): facts.values[name]
+        for number, name in enumerate(names)
+    }
+    with TemporaryDirectory() as folder:
+        return ask(organism(), replace(facts, values=values), HOOKS[0], HOOKS[0], Cache(Path(folder)))
+
+
+def test_names_of_several_tokens_are_patched_at_their_last_one() -> None:
+    found, base, source = named_twice(), [1, 2, 5, 6], [4, 9, 3, 8]
+    one = found.questions[0]
+    assert (found.tokens[0] == PAD).any(dim=1).tolist()[:6] == [True, True, False, True, True, False]
+    patched = one.logits(found.tokens[0][base], found.entering[0][base], found.target[0][source])
+    for row, (b, s) in enumerate(zip(base, source, strict=True)):
+        torch.testing.assert_close(patched[row], by_hand(found, b, found.target[0][s]), rtol=1e-4, atol=1e-3)
+    clean = [by_hand(found, entity, found.target[0][entity]).argmax() for entity in range(12)]
+    assert (np.array(clean) == found.value[:12, 0]).tolist() == found.right[0][:12].tolist()
+
+
+def by_hand(asked: Asked, entity: int, x: Tensor) -> Tensor:
+    """Logits of one whole prompt by transformers alone, with x (site, d) from the last token of the name on."""
+    one, model = asked.questions[0], asked.questions[0].subject.bridge.original_model
+    own = asked.tokens[0][entity]
+    name = own[own != PAD]
+    tokens = torch.cat([one.prefix, name, one.suffix])[None]
+    at = len(one.prefix) + len(name) - 1
+
+    def put(module: Any, args: Any, out: Any) -> Any:
+        changed = (out[0] if isinstance(out, tuple) else out).clone()
+        changed[0, at : at + len(x)] = x
+        return (changed, *out[1:]) if isinstance(out, tuple) else changed
+
+    handle = model.transformer.h[1].register_forward_hook(put)
+    with torch.no_grad():
+        found: Tensor = model(tokens).logits[0, -1][one.answers]
+    handle.remove()
+    return found
+
+
+def test_only_what_the_model_knows_best_is_kept_where_the_facts_say_so(tmp_path: Path) -> None:
+    facts, every = replace(load_facts("towns"), known=30), asked()
+    found = ask(organism(), facts, HOOKS[0], HOOKS[0], Cache(tmp_path))
+    best = np.sort(np.argsort(-every.right.mean(axis=0), kind="stable")[:30])
+    assert found.names == tuple(np.array(every.names)[best])
+    assert (found.right == every.right[:, best]).all()
+    torch.testing.assert_close(found.target[0], every.target[0][best])
