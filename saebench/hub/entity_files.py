@@ -83,8 +83,8 @@ class HubEntities:
     def _values(self, of: Any) -> tuple[str, ...] | None:
         """None for an entity of which some attribute is not known."""
         found = [of.get(attribute) for attribute in self.attributes] if isinstance(of, Mapping) else []
-        known = bool(found) and all(isinstance(value, str) and value.strip() for value in found)
-        return tuple(value.strip() for value in found) if known else None
+        known = tuple(value.strip() for value in found if isinstance(value, str) and value.strip())
+        return known if len(known) == len(self.attributes) else None
 
 
 def _is_usable(text: Any) -> bool:

@@ -52,15 +52,16 @@ class Question:
         self, names: Int[Tensor, "n longest"], *hooks: str
     ) -> tuple[Float[Tensor, "n position d"], ...]:  # fmt: skip
         """Activations at hooks from each name's first token on, with zeros before those of shorter names."""
-        rows, parts = by_length(names), []
-        for own in (names[at] for at in rows):
-            short, length = names.shape[1] - int((own[0] != PAD).sum()), len(own)
-            found = self.subject.batch.over(
-                length, lambda at, own=own, short=short: self._read(own[at, short:], hooks), self.batch
-            )
-            parts.append([pad(torch.cat(each), (0, 0, short, 0)) for each in zip(*found, strict=True)])
+        rows = by_length(names)
+        parts = [self._read_alike(names[at], hooks) for at in rows]
         back = torch.argsort(torch.cat(rows))
         return tuple(torch.cat(each)[back] for each in zip(*parts, strict=True))
+
+    def _read_alike(self, names: Tensor, hooks: tuple[str, ...]) -> tuple[Tensor, ...]:
+        """Of names of one length."""
+        short = names.shape[1] - int((names[0] != PAD).sum())
+        found = self.subject.batch.over(len(names), lambda rows: self._read(names[rows, short:], hooks), self.batch)
+        return tuple(pad(torch.cat(each), (0, 0, short, 0)) for each in zip(*found, strict=True))
 
     @torch.no_grad()
     def _read(self, names: Tensor, hooks: tuple[str, ...]) -> tuple[Tensor, ...]:
@@ -163,4 +164,4 @@ class Question:
 def by_length(names: Int[Tensor, "n longest"]) -> list[Int[Tensor, " _"]]:
     """Rows of names of as many tokens, for each such number."""
     tokens = (names != PAD).sum(1)
-    return [torch.nonzero(tokens == length)[:, 0] for length in tokens.unique().tolist()]
+    return [torch.nonzero(tokens == length)[:, 0] for length in sorted(set(tokens.tolist()))]

@@ -27,9 +27,11 @@ def trained(
 
     def change(_: float, question: int, patched: Tensor, base: Ints, source: Ints) -> Tensor:
         x = asked.target[question]
-        q = torch.linalg.qr(basis)[0][patched]
-        return x[base] + (x[source] - x[base]) @ q @ q.mT
+        q: Tensor = torch.linalg.qr(basis)[0][patched]
+        moved: Tensor = (x[source] - x[base]) @ q @ q.mT
+        return x[base] + moved
 
     train(asked, basis, change, steps, RATE, "entities.subspace")
-    q = torch.linalg.qr(basis.detach())[0]
-    return q @ q.mT
+    q: Tensor = torch.linalg.qr(basis.detach())[0]
+    found: Tensor = q @ q.mT
+    return found

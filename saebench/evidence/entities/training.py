@@ -19,7 +19,9 @@ Change = Callable[[float, int, Tensor, Ints, Ints], Tensor]
 """Of the share of steps that are done, a question, patched attributes (n,), bases and sources: activations (n, site, d)."""
 
 
-def train(asked: Asked, learned: Tensor, change: Change, steps: int, rate: float, purpose: str) -> None:
+def train(
+    asked: Asked, learned: Float[Tensor, "attribute ..."], change: Change, steps: int, rate: float, purpose: str
+) -> None:
     """Change `learned` in place by Adam, on pairs of training entities that are drawn anew for each step.
 
     The loss is the cross-entropy of the source's value where the attribute is asked for, and that of the base's value
