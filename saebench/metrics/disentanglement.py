@@ -33,8 +33,10 @@ def score(disentangled: Sequence["Outcome"], error: str) -> Estimate:
 
     Cause: with the latents of an attribute as they are at another entity, the model answers that entity's value. Isolation:
     with the same latents, it still answers the entity's own value of other attributes. The floor is 0.5, or what as many other
-    latents reach that are active as often; the ceiling is what a linear map of the whole activation reaches, found by least
-    squares from gradients at training entities. What the SAE does not reconstruct is kept, or dropped, as `error` says.
+    latents reach that are active as often. The ceiling is what the dense method reaches: per attribute the better one, on
+    validation entities, of a linear map of the whole activation, by least squares from gradients at training entities, and
+    of a subspace trained by distributed alignment search, where the budget trains one. Both begin from few entities, so that
+    an SAE may pass them. What the SAE does not reconstruct is kept, or dropped, as `error` says.
     """
     estimate = _scored(disentangled, error, _score, "score")
     return replace(estimate, floor=max(NOTHING, estimate.controls["random_latents"]))
