@@ -29,10 +29,7 @@ def mean_of_clusters(
     if n == 0:
         raise Unscored(f"{purpose} is defined for no {n_unit}")
     if n == 1:
-        low, high = np.quantile(resampled[0], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-        own, noise = float(value[0]), DETECTABLE * float(resampled[0].std())
-        alone = Estimate(own, min(float(low), own), max(float(high), own), n, n_unit, controls={MDD: noise})
-        return replace(never_certain(alone, *span), items={"item": np.array(names)})
+        return _alone(float(value[0]), resampled[0], names, n_unit, span)
     weights = np.ones(n) if weight is None else weight
     rng = np.random.default_rng(seed_of(f"{purpose}.{n_unit}s"))
     drawn = rng.integers(n, size=(RESAMPLES, n))
@@ -49,3 +46,10 @@ def mean_of_clusters(
         controls={MDD: DETECTABLE * float(means.std())},
     )  # fmt: skip
     return never_certain(estimate, *span)
+
+
+def _alone(value: float, resampled: Floats, names: list[str], n_unit: str, span: tuple[float, float]) -> Estimate:
+    low, high = map(float, np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]))
+    noise = {MDD: DETECTABLE * float(resampled.std())}
+    found = Estimate(value, min(low, value), max(high, value), 1, n_unit, controls=noise)
+    return replace(never_certain(found, *span), items={"item": np.array(names)})

@@ -1,7 +1,7 @@
 """Latents of an SAE at labelled texts, sparse from the first batch on."""
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from scipy import sparse
 
 from saebench.evidence.labels.probing import Labelled
@@ -9,7 +9,6 @@ from saebench.evidence.labels.readings import Readings
 from saebench.record.score import Unscored
 from saebench.saes.sae import LoadedSAE
 from saebench.saes.sparsity import MOST_ACTIVE, to_sparse
-from saebench.stats.statistics import Floats
 from saebench.subject.batches import Batch
 
 BATCH = 2048
@@ -55,7 +54,7 @@ def _summed(latents: sparse.csr_array, text_of: Int[np.ndarray, " row"]) -> spar
     return sparse.csr_array(onto @ latents)
 
 
-def in_own_units(latents: sparse.csr_array) -> tuple[sparse.csr_array, Floats]:
+def in_own_units(latents: sparse.csr_array) -> tuple[sparse.csr_array, Float[np.ndarray, " latent"]]:
     """Each latent over its mean magnitude where it is active, and (latent,) that mean; 1 for one that never is."""
     d_sae = latents.shape[1]
     total = np.bincount(latents.indices, weights=np.abs(latents.data), minlength=d_sae)
