@@ -15,12 +15,15 @@ BATCH = 2048
 """Rows per encoding; scores do not depend on it."""
 
 
-def labelled(sae: LoadedSAE, readings: Readings, random: LoadedSAE | None) -> Labelled:
+def labelled(
+    sae: LoadedSAE, readings: Readings, random: LoadedSAE | None = None, of_random_model: Labelled | None = None
+) -> Labelled:
     """Encode every text once. Raises Unscored for an SAE of another width, or one that is too dense."""
     if sae.spec.d_in not in (None, readings.x.shape[1]):
         raise Unscored(f"the SAE reads {sae.spec.d_in} dimensions, the model has {readings.x.shape[1]}", broken=True)
     latents, unit = in_own_units(latents_of(sae, readings))
-    return Labelled(readings, latents, None if random is None else in_own_units(latents_of(random, readings))[0], unit)
+    directions = None if random is None else in_own_units(latents_of(random, readings))[0]
+    return Labelled(readings, latents, directions, unit, of_random_model)
 
 
 def latents_of(sae: LoadedSAE, readings: Readings) -> sparse.csr_array:

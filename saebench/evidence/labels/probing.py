@@ -38,6 +38,8 @@ class Labelled:
     """The same of random directions, as many and as sparse; None where there are none."""
     unit: Float[np.ndarray, " latent"] = field(default_factory=lambda: np.ones(1))
     """The SAE's own value of 1 of each latent; 1 for one that is never active."""
+    of_random_model: Labelled | None = None
+    """The same texts in the model with random weights, and an SAE of that; None where there is none."""
     memory: Memory = field(default_factory=Memory, init=False, repr=False)
 
 
