@@ -18,6 +18,7 @@ from saebench.stats.two_way import over_concepts
 if TYPE_CHECKING:
     from saebench.evidence.entities.outcome import Outcome
 
+UNCHANGED = "no latent changes from entity to entity along what the model's answers depend on: there is none to patch"
 Sums = dict[str, Floats]
 Statistic = Callable[[Sums], Floats]
 FEWEST_PAIRS = 5
@@ -73,6 +74,8 @@ def _score(s: Sums) -> Floats:
 
 def _scored(outcomes: Sequence["Outcome"], error: str, statistic: Statistic, name: str) -> Estimate:
     chosen = answerable(outcomes)
+    if not any(outcome.latents.any() for outcome in outcomes):
+        raise Unscored(UNCHANGED)
     sums = _merged([outcome.own[error] for outcome in outcomes], chosen)
     columns = np.array([column for outcome in outcomes for column in outcome.columns])[chosen]
     estimate = over_concepts(

@@ -60,9 +60,17 @@ def test_latents_that_write_elsewhere_change_nothing_as_they_should() -> None:
     assert found.value < found.floor + 0.1
 
 
-def test_dead_latents_change_nothing() -> None:
-    nothing = Along(torch.zeros(8, D), torch.zeros(8, D))
-    assert values(nothing) == {"score": 0.5, "cause": 0.0, "isolation": 1.0}
+@pytest.mark.parametrize(
+    "source",
+    [Along(torch.zeros(8, D), torch.ones(8, D)), Along(torch.ones(8, D), torch.zeros(8, D))],
+    ids=["dead", "unread"],
+)
+@pytest.mark.parametrize("chosen", ["gradient", "probe"])
+def test_where_no_latent_changes_there_is_nothing_to_patch(source: Along, chosen: str) -> None:
+    found = [measured(planted()[0], source, chosen)]
+    for measure in (disentanglement.score, disentanglement.cause, disentanglement.isolation):
+        with pytest.raises(Unscored, match="there is none to patch"):
+            measure(found, "kept")
 
 
 def test_the_more_two_attributes_are_mixed_the_lower_the_score() -> None:

@@ -24,6 +24,8 @@ def trained(latents: Latents, steps: int) -> Bool[Tensor, "attribute latent"]:
     asked, alive = latents.asked, np.flatnonzero(latents.firing)
     directions, norms = latents.sae.directions(latents.d_sae)
     written = (directions * norms[:, None])[alive]
+    if not len(alive):
+        return torch.zeros(len(asked.facts.attributes), latents.d_sae, dtype=torch.bool)
     theta = torch.zeros(len(asked.facts.attributes), len(alive), requires_grad=True)
 
     def change(done: float, question: int, patched: Tensor, base: Ints, source: Ints) -> Tensor:
