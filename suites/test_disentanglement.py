@@ -5,7 +5,7 @@ import pytest
 from saebench.metrics import disentanglement
 
 PATCHED = [
-    ("gradient", "kept"), ("gradient", "dropped"), ("probe", "kept"), ("probe", "dropped"), ("mask", "kept"), ("mask", "dropped"),
+    ("gradient", "dropped"), ("gradient", "kept"), ("probe", "dropped"), ("probe", "kept"), ("mask", "dropped"), ("mask", "kept"),
 ]  # fmt: skip
 
 

@@ -136,18 +136,19 @@ def _read(subject: Subject, hook: str, texts: Sequence[str], pooling: Pooling) -
         read = subject.residual(tokens, hook).cpu()
         first = [len(row) - 1 if pooling == "last" else 1 for row in rows]
         # Copied: a part of a batch would keep all of it.
-        return [(i, x[start : len(row)].clone()) for i, x, start, row in zip(order[at], read, first, rows, strict=True)]
+        own = [x[start : len(row)].clone() for x, start, row in zip(read, first, rows, strict=True)]
+        return list(zip(order[at], map(_small, own) if pooling == "mean" else own, strict=True))
 
     by_text = dict(pair for part in subject.batch.over(len(ids), some) for pair in part)
     x = torch.cat([by_text[i] for i in range(len(ids))])
     return {
-        "x": _small(x) if pooling == "mean" else x,
+        "x": x,
         "text_of": torch.tensor([i for i in range(len(ids)) for _ in by_text[i]]),
     }
 
 
 def _small(x: Tensor) -> Tensor:
-    """Half as large where no value is too large for that: there are many tokens, and means are what is asked of them."""
+    """A text's, half as large where no value is too large for that: there are many tokens, and means are asked of them."""
     half = x.half()
     return half if bool(torch.isfinite(half).all()) else x
 
