@@ -132,7 +132,8 @@ def _read(subject: Subject, hook: str, texts: Sequence[str], pooling: Pooling) -
         tokens = torch.tensor([row + [FILLING] * (width - len(row)) for row in rows])
         read = subject.residual(tokens, hook).cpu()
         first = [len(row) - 1 if pooling == "last" else 1 for row in rows]
-        return [(i, x[start : len(row)]) for i, x, start, row in zip(order[at], read, first, rows, strict=True)]
+        # Copies: a view of one token keeps the activations of its whole batch.
+        return [(i, x[start : len(row)].clone()) for i, x, start, row in zip(order[at], read, first, rows, strict=True)]
 
     by_text = dict(pair for part in subject.batch.over(len(ids), some) for pair in part)
     x = torch.cat([by_text[i] for i in range(len(ids))])
