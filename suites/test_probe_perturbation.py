@@ -5,6 +5,8 @@ import pytest
 from saebench.metrics import probe_perturbation, spurious_correlation
 
 LATENTS = [2, 5, 10, 20, 50, 100]
+PUT = [("mean", "mean"), ("mean", "last"), ("zero", "mean")]
+WAYS = [(n, put, pooling) for put, pooling in PUT for n in LATENTS]
 
 
 @pytest.mark.score("probe_perturbation.tpp", 1, "neither", "accuracy", ceiling=1.0)
@@ -14,7 +16,8 @@ def test_tpp(perturbed, record, n):
 
 
 @pytest.mark.score("probe_perturbation.tpp_of_l0", 1, "neither", "accuracy", headline=True, ceiling=1.0)
-def test_tpp_of_l0(perturbed, record):
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+def test_tpp_of_l0(perturbed, record, pooling):
     record(probe_perturbation.tpp(perturbed, None))
 
 
@@ -25,12 +28,12 @@ def test_tpp_redrawn(perturbed, record, n):
 
 
 @pytest.mark.score("probe_perturbation.scr", 1, "neither", "share", floor=0.0, ceiling=1.0)
-@pytest.mark.parametrize("put", ["mean", "zero"])
-@pytest.mark.parametrize("n", LATENTS)
-def test_scr(perturbed, record, n, put):
+@pytest.mark.parametrize(("n", "put", "pooling"), WAYS)
+def test_scr(perturbed, record, n, put, pooling):
     record(spurious_correlation.scr(perturbed, n, put))
 
 
 @pytest.mark.score("probe_perturbation.scr_of_l0", 1, "neither", "share", floor=0.0, ceiling=1.0)
-def test_scr_of_l0(perturbed, record):
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_scr_of_l0(perturbed, record, pooling):
     record(spurious_correlation.scr(perturbed, None))

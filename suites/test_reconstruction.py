@@ -2,7 +2,7 @@
 
 import pytest
 
-from saebench.metrics import reconstruction
+from saebench.metrics import firing, neighbours, per_token, reconstruction
 
 
 @pytest.mark.score("reconstruction.fvu", 1, "lower", "fraction", tolerance=0.01, floor=1.0, ceiling=0.0)
@@ -55,3 +55,68 @@ def test_loss_recovered_from_zero_ablation(trace, record):
 @pytest.mark.score("reconstruction.recovered_mean", 1, "higher", "fraction", tolerance=0.005, floor=0.0, ceiling=1.0)
 def test_loss_recovered_from_mean_ablation(trace, record):
     record(reconstruction.loss_recovered(trace, "mean"))
+
+
+@pytest.mark.score("reconstruction.kl_recovered", 1, "higher", "fraction", tolerance=0.005, floor=0.0, ceiling=1.0)
+def test_divergence_recovered_from_zero_ablation(trace, record):
+    record(reconstruction.kl_recovered(trace))
+
+
+@pytest.mark.score("reconstruction.ce", 1, "neither", "nat")
+def test_cross_entropy(trace, record):
+    record(reconstruction.ce(trace))
+
+
+@pytest.mark.score("reconstruction.explained_by_token", 1, "neither", "fraction", floor=0.0, ceiling=1.0)
+def test_explained_by_token(rebuilt, record):
+    record(per_token.explained_by_token(rebuilt))
+
+
+@pytest.mark.score("reconstruction.mse", 1, "neither", "squared norm", ceiling=0.0)
+def test_mse(rebuilt, record):
+    record(per_token.mse(rebuilt))
+
+
+@pytest.mark.score("reconstruction.token_cosine", 1, "neither", "cosine", ceiling=1.0)
+def test_token_cosine(rebuilt, record):
+    record(per_token.token_cosine(rebuilt))
+
+
+@pytest.mark.score("reconstruction.l2_ratio", 1, "neither", "ratio")
+def test_l2_ratio(rebuilt, record):
+    record(per_token.l2_ratio(rebuilt))
+
+
+@pytest.mark.score("reconstruction.relative_bias", 1, "neither", "ratio")
+def test_relative_bias(rebuilt, record):
+    record(per_token.relative_bias(rebuilt))
+
+
+@pytest.mark.score("reconstruction.l1", 1, "neither", "norm")
+def test_l1(rebuilt, written, record):
+    record(firing.l1(rebuilt, written))
+
+
+@pytest.mark.score("reconstruction.frequent", 1, "neither", "fraction")
+def test_frequent_latents(rebuilt, record):
+    record(firing.frequent_fraction(rebuilt))
+
+
+@pytest.mark.score("reconstruction.share_of_frequent", 1, "neither", "fraction")
+def test_share_of_frequent_latents(rebuilt, record):
+    record(firing.share_of_frequent(rebuilt))
+
+
+@pytest.mark.score("reconstruction.persistence", 1, "neither", "tokens")
+def test_persistence(rebuilt, record):
+    record(firing.persistence(rebuilt))
+
+
+@pytest.mark.score("reconstruction.nearest_decoder", 1, "neither", "cosine")
+def test_nearest_decoder(written, record):
+    record(neighbours.nearest_decoder(written))
+
+
+@pytest.mark.score("reconstruction.nearest_encoder", 1, "neither", "cosine")
+def test_nearest_encoder(read, record):
+    record(neighbours.nearest_encoder(read))

@@ -14,7 +14,7 @@ from saebench.record.store import Store
 def add(commands: Commands) -> None:
     parser = commands.add_parser("export", help="write scores as SAEBench's JSON, where both measure the same")
     parser.add_argument("file", metavar="FILE", help="scores file")
-    parser.add_argument("--to", metavar="DIR", required=True, help="folder for core/ and absorption/")
+    parser.add_argument("--to", metavar="DIR", required=True, help="folder for core/, absorption/, tpp/ and others")
     parser.add_argument(
         "--gaps", action="store_true", help="write core too, with -1 for what is not measured (default: off)"
     )

@@ -40,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     labelled = of_labels(labels_of(arguments.sae_labels)) if arguments.sae_labels else []
     ensure([*(need for spec in specs for need in of_sae(spec.own)), *labelled], put)
     prepared.preparation.prepare(put)
-    prepared.preparation.prepare_topics(prepared.topics, put)
+    for suite, needs in prepared.needs_of_suites.items():
+        prepared.preparation.prepare_suite(suite, needs, put)
     if prepared.holder.unreadable:
         raise ValueError("; ".join(dict.fromkeys(prepared.holder.unreadable.values())))
     put(f"all is here: {prepared.preparation.needed()}")

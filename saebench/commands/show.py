@@ -8,6 +8,8 @@ from saebench.boards import reliability_card
 from saebench.boards.carriers import HEADER, carrier_rows
 from saebench.boards.decompositions import decompositions, of_latent, printed
 from saebench.boards.overview import Board, overview
+from saebench.boards.probed import HEADER as PROBED
+from saebench.boards.probed import probed_rows
 from saebench.catalogue import registry
 from saebench.catalogue.spec import SAESpec
 from saebench.commands import DEFAULT_SCORES, Commands, put, table
@@ -17,6 +19,7 @@ from saebench.record.score import Score
 from saebench.record.store import Store
 
 MOST_CARRIERS = 5
+MOST_PROBED = 5
 
 
 def add(commands: Commands) -> None:
@@ -44,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         put(overview(board, name, specs.get(name), everything=arguments.all))
         own = [score for score in scores if score.sae == name and score.seed == 0]
         put(_carriers(store, own, None if arguments.all else MOST_CARRIERS))
+        if rows := probed_rows(store, own, None if arguments.all else MOST_PROBED):
+            put(table(rows, PROBED) + "\n")
     return 0
 
 

@@ -16,7 +16,8 @@ WORDS = {
     "trained": "training an SAE", "scene": "preparing the game's prompts", "dictionary": "encoding prompts", "lineup": "playing the game",
     "cloze": "asking the model cloze questions", "answered": "asking them with the SAE spliced in",
     "unlearning": "asking the model what it is to forget", "unlearned": "clamping latents",
-    "entities": "asking about entities",
+    "entities": "asking about entities", "labelled": "reading labelled texts", "labelled sets": "drawing labelled texts",
+    "perturbed": "taking latents away", "dense": "fitting probes",
 }  # fmt: skip
 """What the makers of things are busy with, by the first or second word of their keys."""
 

@@ -49,6 +49,14 @@ class Rebuilt(Encoded):
     """Squared norm of the centred reconstruction."""
     product: Float[Tensor, "document position"]
     """Inner product of the centred activation and the centred reconstruction."""
+    norm_in: Float[Tensor, "document position"]
+    """Norm of the activation as it is, not centred."""
+    norm_out: Float[Tensor, "document position"]
+    """Norm of the reconstruction, not centred."""
+    inner: Float[Tensor, "document position"]
+    """Inner product of these two."""
+    mean_cosine: Float[Tensor, "document position"]
+    """Cosine of the activation, not centred, with the mean activation: what a constant prediction has."""
     l0: Float[Tensor, "document position"]
     """Number of latents that are not zero."""
     counted: Float[Tensor, "document position"]
@@ -70,6 +78,7 @@ class Trace(Rebuilt):
     clean_ce: Float[Tensor, "document position"]
     zero_ce: Float[Tensor, "document position"]
     mean_ce: Float[Tensor, "document position"]
+    zero_kl: Float[Tensor, "document position"]
     mean_kl: Float[Tensor, "document position"]
 
 
@@ -124,7 +133,7 @@ def trace(sae: LoadedSAE, activations: Activations) -> Trace:
 
     found = _over(sae, activations, spliced)
     counted = own_positions(activations.length - 1, activations.residual.shape[1])
-    said = {name: getattr(clean, name).double() for name in ("clean_ce", "zero_ce", "mean_ce", "mean_kl")}
+    said = {name: getattr(clean, name).double() for name in ("clean_ce", "zero_ce", "mean_ce", "zero_kl", "mean_kl")}
     return Trace(**found, **{name: (value * counted)[:, :-1] for name, value in said.items()})
 
 
@@ -163,14 +172,29 @@ def _batch(
     if y.shape[-1] != x.shape[-1]:
         raise Unscored(f"decode returns {y.shape[-1]} dimensions for activations of {x.shape[-1]}", broken=True)
     y, latents = y.view_as(x), latents.view(*shape, -1)
-    xc, yc = x - mean.to(x.device), y - mean.to(x.device)
     counts = _counts(_inner(latents, counted, inside))
     values = {
-        "error": (x - y).square().sum(-1), "signal": xc.square().sum(-1), "output": yc.square().sum(-1),
-        "product": (xc * yc).sum(-1), "l0": (latents != 0).sum(-1), **more(rows, y), "fired": counts["fired"],
+        **_centred(x, y, mean.to(x.device)), **_as_they_are(x, y, mean.to(x.device)), "l0": (latents != 0).sum(-1),
+        **more(rows, y), "fired": counts["fired"],
     }  # fmt: skip
     if bad := [name for name, value in values.items() if not torch.isfinite(value).all()]:
         raise Unscored(f"the reconstruction is so large that {', '.join(bad)} overflow", broken=True)
     return {
         **{name: value.to("cpu", torch.float64) for name, value in values.items()}, "latents": counts["latents"],
+    }  # fmt: skip
+
+
+def _centred(x: Tensor, y: Tensor, mean: Tensor) -> Values:
+    xc, yc = x - mean, y - mean
+    return {
+        "error": (x - y).square().sum(-1), "signal": xc.square().sum(-1), "output": yc.square().sum(-1),
+        "product": (xc * yc).sum(-1),
+    }  # fmt: skip
+
+
+def _as_they_are(x: Tensor, y: Tensor, mean: Tensor) -> Values:
+    x = x.float()
+    return {
+        "norm_in": x.norm(dim=-1), "norm_out": y.norm(dim=-1), "inner": (x * y).sum(-1),
+        "mean_cosine": torch.cosine_similarity(x, mean.expand_as(x), dim=-1),
     }  # fmt: skip

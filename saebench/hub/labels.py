@@ -15,7 +15,7 @@ from saebench.hub.label_tables import table_of
 from saebench.hub.wheel_texts import decompressed
 from saebench.hub.wheels import Packaged, copy_member, fetched, packaged
 from saebench.organism.labelled import VERSION as WORLD_VERSION
-from saebench.organism.labelled import LabelledSet, labelled_sets
+from saebench.organism.labelled import LabelledSet, crossed_names, labelled_sets
 from saebench.organism.world import GENRES, SENTIMENTS, World
 from saebench.record.atomic import write_atomically
 from saebench.record.naming import nearest, one_sentence
@@ -26,7 +26,9 @@ VERSION = 1
 """Of which texts are kept of a wheel, and in which order."""
 DEFAULT = "sae-probes"
 WORLD = "organism-labels"
-OF_DOCUMENTS = {"genre": GENRES, "sentiment": SENTIMENTS}
+OF_DOCUMENTS = frozenset(
+    [f"genre: {genre}" for genre in GENRES] + [f"sentiment: {mood}" for mood in SENTIMENTS] + list(crossed_names())
+)
 """What is true of whole documents of the embedded world, and is read as the mean over their tokens as well."""
 
 
@@ -67,7 +69,7 @@ class WorldLabels:
 
     @property
     def mean(self) -> frozenset[str] | None:
-        return frozenset(f"{kind}: {value}" for kind, values in OF_DOCUMENTS.items() for value in values)
+        return OF_DOCUMENTS
 
     @property
     def transfer(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from saebench.evidence.labels.layout import Layout
@@ -24,13 +25,11 @@ class Groups:
     """Sets that tell the classes of one question apart, their probes, and what latents add to these."""
 
     layout: Layout
-    group: NDArray[np.intp]
-    """(set,)"""
+    group: Int[np.ndarray, " set"]
     probes: Probes
-    clean: Floats
-    """(set, text) what the probe of a set says of its texts."""
-    added: Floats
-    """(latent, set)"""
+    clean: Float[np.ndarray, "set text"]
+    """What the probe of a set says of its texts."""
+    added: Float[np.ndarray, "latent set"]
 
 
 def tpp(perturbed: Perturbed, n: int | None, negatives: Negatives = "paired") -> Estimate:

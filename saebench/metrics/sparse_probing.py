@@ -19,6 +19,7 @@ from saebench.evidence.labels.probing import (
     on_latents,
 )
 from saebench.evidence.labels.ranks import f1, resampled_auc
+from saebench.evidence.labels.words import latents_with_words
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import Floats, bootstrap
 from saebench.stats.two_stage import mean_of_clusters
@@ -36,9 +37,9 @@ def auc(labelled: Labelled, k: int, selection: Selection = "deviation") -> Estim
     """AUC on test texts of logistic probes on k latents that are chosen for each labelled set, mean over sets.
 
     "Are Sparse Autoencoders Useful?" (Kantamneni et al. 2025, arXiv 2502.16681). Latents and weights are learned from
-    train texts, how much weights are held back is chosen on validation texts. The floor is the better of random
-    directions, as many and as sparse, and of labels that were dealt out anew; the ceiling is the probe on the
-    activation itself. The encoder alone is asked: an SAE with a useless decoder has the same score.
+    train texts, how much weights are held back is chosen on validation texts. The floor is the best of random
+    directions, as many and as sparse, of labels that were dealt out anew, and of an SAE of the model with random weights,
+    on that model; the ceiling is the probe on the activation itself. The encoder alone is asked: an SAE with a useless decoder has the same score.
     """
     said = _few(labelled, k, selection)
     estimate = mean_auc(said, said.auc, f"sparse_probing.auc.{k}.{selection}")
@@ -75,14 +76,14 @@ def weighted_f1(labelled: Labelled, k: int, selection: Selection = "deviation") 
 def auc_all(labelled: Labelled) -> Estimate:
     """AUC on test texts of logistic probes on all latents, mean over labelled sets.
 
-    Weights are held back (L2), how much is chosen on validation texts and never on test texts. The floor is the same
-    probe on random directions, as many and as sparse; the ceiling is the probe on the activation itself, which an SAE
+    Weights are held back (L2), how much is chosen on validation texts and never on test texts. The floor is the better of the same
+    probe on random directions, as many and as sparse, and of an SAE of the model with random weights, on that model; the
+    ceiling is the probe on the activation itself, which an SAE
     can only surpass by chance or because its latents are easier to learn from.
     """
-    said, controls = _everything(labelled), dict[str, float]()
+    said = _everything(labelled)
     estimate = mean_auc(said, said.auc, "sparse_probing.auc_all")
-    if labelled.random is not None:
-        controls["random_directions"] = float(_random_all(labelled).auc.mean())
+    controls = {name: float(one.auc.mean()) for name, one in _useless(labelled).items()}
     found = replace(estimate, controls={**estimate.controls, **controls}, ceiling=float(_dense(labelled).auc.mean()))
     return replace(found, floor=max(controls.values(), default=CHANCE))
 
@@ -112,10 +113,11 @@ def gap(labelled: Labelled) -> Estimate:
         **estimate.items,
         "dense": dense.auc,
         "all": own.auc,
-        "latents": np.array([" ".join(map(str, row)) for row in few.latents]),
+        "told_by": np.array(latents_with_words(labelled.latents, labelled.readings, few.latents)),
     }
-    floor = None if labelled.random is None else float((dense.auc - _random_all(labelled).auc).mean())
-    return replace(estimate, items=items, floor=floor)
+    controls = {name: float((dense.auc - one.auc).mean()) for name, one in _useless(labelled).items()}
+    floor = min(controls.values(), default=None)
+    return replace(estimate, items=items, floor=floor, controls={**estimate.controls, **controls})
 
 
 def transfer(labelled: Labelled) -> Estimate:
@@ -166,6 +168,8 @@ def _floors(labelled: Labelled, k: int, selection: Selection) -> dict[str, Said]
         found["random_directions"] = _of(
             labelled, ("random", k, selection), lambda: _chosen(random, _layout(labelled), k, selection)
         )
+    if (untrained := labelled.of_random_model) is not None:
+        found["random_model"] = _few(untrained, k, selection)
     return found
 
 
@@ -181,10 +185,15 @@ def _everything(labelled: Labelled) -> Said:
     return _of(labelled, ("all",), lambda: on_all(Gram(labelled.latents), _layout(labelled)))
 
 
-def _random_all(labelled: Labelled) -> Said:
-    assert labelled.random is not None
-    random = labelled.random
-    return _of(labelled, ("random all",), lambda: on_all(Gram(random), _layout(labelled)))
+def _useless(labelled: Labelled) -> dict[str, Said]:
+    """Probes on all latents of what learned nothing of this model."""
+    found: dict[str, Said] = {}
+    if (random := labelled.random) is not None:
+        make = lambda: on_all(Gram(random), _layout(labelled))  # noqa: E731
+        found["random_directions"] = _of(labelled, ("random all",), make)
+    if (untrained := labelled.of_random_model) is not None:
+        found["random_model"] = _everything(untrained)
+    return found
 
 
 def _dense(labelled: Labelled) -> Said:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from saebench.evidence.labels.layout import Layout
@@ -27,10 +28,10 @@ class Mistaken:
     """Learned from texts in which both are true, or neither."""
     clean: Probes
     """Learned from as many of all four kinds."""
-    added: Floats
-    """(latent, pair) what one unit of each latent adds to the biased probe."""
-    effect: Floats
-    """(pair, latent) how much each latent tells, to a probe of what is not asked, whether that is true."""
+    added: Float[np.ndarray, "latent pair"]
+    """What one unit of each latent adds to the biased probe."""
+    effect: Float[np.ndarray, "pair latent"]
+    """How much each latent tells, to a probe of what is not asked, whether that is true."""
 
 
 def scr(perturbed: Perturbed, n: int | None, put: Put = "mean") -> Estimate:

@@ -62,14 +62,19 @@ def labelled_sets(world: World, each: int) -> Iterator[LabelledSet]:
         yield from _one_against_rest(kind, facts, each)
 
 
+def crossed_names() -> dict[str, tuple[str, str]]:
+    """Genres that texts of a set are of, each of which is of one of two moods, by the set's name."""
+    return {f"{a} or {b} x mood": (a, b) for a, b in zip(CROSSED, (*CROSSED[1:], CROSSED[0]), strict=True)}
+
+
 def _pairs(documents: list[tuple[str, Document]], most: int) -> Iterator[LabelledSet]:
     """Documents of two genres and two moods each, so that one can be mistaken for the other."""
-    for a, b in zip(CROSSED, (*CROSSED[1:], CROSSED[0]), strict=True):
+    for name, (a, b) in crossed_names().items():
         cells: dict[tuple[bool, bool], list[str]] = {(x, y): [] for x in (True, False) for y in (True, False)}
         for text, document in documents:
             if document.genre in (a, b) and document.sentiment in MOODS:
                 cells[document.genre == a, document.sentiment == MOODS[0]].append(text)
-        yield crossed(f"{a} or {b} x mood", cells, most)
+        yield crossed(name, cells, most)
 
 
 def _of_documents(lexicon: Lexicon) -> dict[str, Callable[[Document], str]]:

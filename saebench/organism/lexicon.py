@@ -18,7 +18,7 @@ class Entry:
     category: str
     subcategory: str
 
-    @property
+    @cached_property
     def letter(self) -> str:
         return self.text[0].upper()
 

@@ -3,6 +3,7 @@
 import random
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,14 +170,14 @@ class Writer:
             self.pools[name] = self.rng.sample(words, len(words) if self.letter else min(size, len(words)))
         return self.pools[name]
 
-    def candidates(self, name: str) -> list[Entry]:
+    def candidates(self, name: str) -> Sequence[Entry]:
         """Words that may fill a slot: of its category, and alliterating where the category has such a word."""
         if name == "mood":
             name = self.sentiment if self.sentiment != "neutral" else "size"
         words = (
             self.lexicon.words if name == "any" else self.lexicon.by_category[self.topic if name == "topic" else name]
         )
-        return [w for w in words if self.letter in (None, w.letter)] or list(words)
+        return [w for w in words if w.letter == self.letter] or words if self.letter else words
 
     def _several(self, name: str, in_order: bool) -> str:
         words = self.pool(name)

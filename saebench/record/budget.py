@@ -50,15 +50,34 @@ class Budget:
     """Most pairs of entities of one kind that latents are counted on, and scored on; they are ranked on up to four times as many."""
     mask_steps: int
     """Steps of training of a mask of latents; with 0 none is trained."""
+    subspace_steps: int
+    """Steps of training of subspaces, the dense method beside latents that are patched; with 0 it is in closed form alone."""
 
 
 BUDGETS = {
-    "smoke": Budget(16, 2, 4096, Size(16, 4, 12), 0, 50_000, 1024, 4096, 24, 32, 300, 90, 16, 12, 0),
-    "quick": Budget(96, 8, 16_384, Size(40, 16, 48), 200_000, 400_000, 4096, 16_384, 96, 128, 1000, 300, None, 24, 0),
+    "smoke": Budget(16, 2, 4096, Size(16, 4, 12), 0, 50_000, 1024, 4096, 24, 32, 300, 90, 16, 12, 0, 0),
+    "quick": Budget(
+        96, 8, 16_384, Size(40, 16, 48), 200_000, 400_000, 4096, 16_384, 96, 128, 1000, 300, None, 24, 0, 60
+    ),
     "standard": Budget(
-        384, 8, 65_536, Size(96, 32, 128), 1_000_000, 1_000_000, 16_384, 65_536, 300, 512, 1500, 600, None, 96, 100
+        384, 8, 65_536, Size(96, 32, 128), 1_000_000, 1_000_000, 16_384, 65_536, 300, 512, 1500, 600, None, 96, 100, 100
     ),
     "full": Budget(
-        1536, 8, None, Size(192, 64, 256), 2_500_000, 2_500_000, 65_536, 262_144, 1000, 2048, 1500, 1536, None, 384, 400
+        1536,
+        8,
+        None,
+        Size(192, 64, 256),
+        2_500_000,
+        2_500_000,
+        65_536,
+        262_144,
+        1000,
+        2048,
+        1500,
+        1536,
+        None,
+        384,
+        400,
+        400,
     ),
 }

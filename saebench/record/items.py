@@ -30,7 +30,7 @@ HUGE = 1e100
 """What is larger is nothing that was measured."""
 NAME = "item"
 """What names the items of `BY_ITEM`."""
-TEXTS = ("carrier_concept", "carrier_word", "feature", "subcomponent", "phrases", "class")
+TEXTS = (NAME, "carrier_concept", "carrier_word", "feature", "subcomponent", "phrases", "class", "told_by")
 """What a reader may ask for that is not numbers."""
 
 

@@ -9,6 +9,7 @@ from saebench.catalogue.spec import SAESpec
 from saebench.record.score import Unscored
 from saebench.run.judges import Judges
 from saebench.run.models import Models
+from saebench.run.random_model import of_random_model
 from saebench.run.shelf import Shelf
 from saebench.toy.worlds import is_toy
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from saebench.subject.corpora import Corpus
     from saebench.subject.subject import Subject
 
-RANDOM = "random_model"
 NEW = 1600
 """Documents of the world before those that are new: behind all that anything else is measured on, and none was trained on."""
 MOST_NEW = 400
@@ -111,23 +111,10 @@ class Explaining:
 
         own = asked(sae, self.models.subject(sae.spec))
         try:
-            control = self._of_random_model(sae)
+            control = of_random_model(self.models, self.shelf, sae)
             return own if control is None else replace(own, random_model=asked(*control))
         except Unscored:
             return own
-
-    def _of_random_model(self, sae: "LoadedSAE") -> "tuple[LoadedSAE, Subject] | None":
-        """The first SAE of the model with random weights that a family of this model has, and that model."""
-        from saebench.making.control_training import controls_of
-        from saebench.saes.loaders import load_sae
-
-        found = controls_of(RANDOM, self.models.hook(sae.spec), self.models.name(sae.spec))
-        if not found:
-            return None
-        make = lambda: load_sae(found[0], self.models.device())  # noqa: E731
-        control = self.shelf.place.get(("control of explanations", found[0].digest), make, random=False)
-        same = replace(control.spec, context_size=sae.spec.context_size, centred=sae.spec.centred)
-        return replace(control, spec=same), self.models.random(sae.spec, RANDOM)
 
     def likeness(self, sae: "LoadedSAE") -> "Likeness":
         """How often new texts fire latents, written by the judge or by the world."""

@@ -9,6 +9,7 @@ from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
 from saebench.run.control_saes import RANDOM, ControlSAEs
 from saebench.run.models import Models
+from saebench.run.random_model import of_random_model
 from saebench.run.shelf import Shelf
 from saebench.stats.statistics import fixed_seed_of
 from saebench.toy.worlds import is_toy
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from saebench.evidence.labels.readings import Plan, Pooling, Readings
     from saebench.hub.labels import Labels
     from saebench.saes.sae import LoadedSAE
+    from saebench.subject.subject import Subject
 
 
 @dataclass
@@ -49,33 +51,47 @@ class LabelledTexts:
         from saebench.evidence.labels.readings import Plan
 
         source, sizes, name = self.source(spec), self.models.options.sizes, self.name(spec, pooling)
-        sets = source.sets(sizes.labelled)
-        asked = [
-            one.name
-            for one in sets
-            if not one.apart and (pooling == "last" or source.mean is None or one.name in source.mean)
-        ]
+        key = ("labelled sets", source.name, sizes.labelled)
+        sets = self.shelf.model.get(key, lambda: source.sets(sizes.labelled), random=False)
+        read = [one for one in sets if pooling == "last" or source.mean is None or one.name in source.mean]
+        asked = [one.name for one in read if not one.apart]
         kept = sorted(asked, key=lambda name: fixed_seed_of(f"labels.sets.{name}"))[: sizes.label_sets]
         transfer = tuple((a, b) for a, b in source.transfer.items() if a in kept and pooling == "last")
-        wanted = {*kept, *(b for _, b in transfer)}
+        mistaken = [one.name for one in read if one.other][: sizes.label_sets]
+        wanted = {*kept, *(b for _, b in transfer), *mistaken}
         return Plan(
             name, tuple(one for one in sets if one.name in wanted), pooling, transfer, tuple(source.groups(kept))
         )
 
-    def readings(self, spec: "SAESpec", pooling: "Pooling") -> "Readings":
+    def readings(self, spec: "SAESpec", pooling: "Pooling", subject: "Subject | None" = None) -> "Readings":
+        """Of the SAE's model, or another that is read at the same hook."""
         from saebench.evidence.labels.readings import read_texts
 
-        subject, hook, plan = self.models.subject(spec), self.models.hook(spec), self.plan(spec, pooling)
-        key = ("labelled", subject.digest, hook, plan.name)
-        return self.shelf.place.get(key, lambda: read_texts(subject, hook, plan, self.models.cache()))
+        model, hook = subject or self.models.subject(spec), self.models.hook(spec)
+        key = ("labelled", model.digest, hook, self.name(spec, pooling))
+        make = lambda: read_texts(model, hook, self.plan(spec, pooling), self.models.cache())  # noqa: E731
+        return self.shelf.place.get(key, make)
 
     def labelled(self, sae: "LoadedSAE", pooling: "Pooling") -> "Labelled":
-        """The SAE's latents at the texts, and random directions that are as many and as sparse."""
+        """The SAE's latents at the texts; random directions that are as many and as sparse; and an SAE of the random model."""
         from saebench.evidence.labels.labelled import labelled
 
         readings = self.readings(sae.spec, pooling)
         key = (sae.digest, "labelled", pooling)
-        return self.shelf.sae.get(key, lambda: labelled(sae, readings, self._random(sae)))
+        return self.shelf.sae.get(
+            key, lambda: labelled(sae, readings, self._random(sae), self._of_random_model(sae, pooling))
+        )
+
+    def _of_random_model(self, sae: "LoadedSAE", pooling: "Pooling") -> "Labelled | None":
+        """Read at the last token alone, which half of the passes suffice for."""
+        from saebench.evidence.labels.labelled import labelled
+
+        if pooling != "last" or (found := of_random_model(self.models, self.shelf, sae)) is None:
+            return None
+        control, model = found
+        readings = self.readings(sae.spec, pooling, model)
+        key = ("labelled", control.digest, readings.plan.name)
+        return self.shelf.place.get(key, lambda: labelled(control, readings))
 
     def perturbed(self, sae: "LoadedSAE", pooling: "Pooling") -> "Perturbed":
         """The same, with what each latent writes."""

@@ -3,7 +3,7 @@
 What is wrong with one SAE of several is kept beside its name, and does not hold up the others.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from saebench.catalogue.spec import SAESpec
@@ -11,7 +11,7 @@ from saebench.hub.fit import check_files, check_fit
 from saebench.hub.hooks import unsaid
 from saebench.hub.hub import Unreachable
 from saebench.hub.labels import DEFAULT, labels_of
-from saebench.hub.needs import Need, Say, ensure, of_cloze, of_corpus, of_labels, of_model, of_sae, of_tokenizer
+from saebench.hub.needs import Made, Need, Say, ensure, of_cloze, of_corpus, of_labels, of_model, of_sae, of_tokenizer
 from saebench.hub.texts import Source, source_of
 from saebench.record.naming import one_sentence, shown_model
 from saebench.record.places import ORGANISM
@@ -19,7 +19,6 @@ from saebench.run.architectures import Architectures
 from saebench.run.cloze import Cloze
 from saebench.run.holder import Holder
 from saebench.run.models import Models
-from saebench.run.topics import Topics
 from saebench.toy.worlds import is_toy
 
 
@@ -64,13 +63,13 @@ class Preparation:
         for sentence in dict.fromkeys(self.holder.unreadable.values()):
             say(sentence)
 
-    def prepare_topics(self, topics: Topics, say: Say) -> None:
-        """Fetch what is to be forgotten. Where that fails it is said, and only the tests that ask for it fail."""
-        for needs in {str(spec.model): topics.needs(spec) for spec in self.readable()}.values():
+    def prepare_suite(self, suite: str, needs: Callable[[SAESpec], Sequence[Need | Made]], say: Say) -> None:
+        """Fetch what one suite alone needs. Where that fails it is said, and only the tests that ask for it fail."""
+        for wanted in {self.models.name(spec.own): needs(spec) for spec in self.readable()}.values():
             try:
-                ensure(needs, say)
+                ensure(wanted, say)
             except (ValueError, OSError) as error:
-                say(f"unlearning: {error}")
+                say(f"{suite}: {error}")
 
     def _check_room(self) -> None:
         from saebench.subject.subject import check_room

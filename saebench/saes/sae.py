@@ -15,6 +15,9 @@ from saebench.saes.guard import SEED, broken, in_words, isolated
 
 DIRECTIONS = 1024
 """Decoder rows that are read off at a time."""
+COMBINATIONS = 4
+"""Of all latents, by which it is found out what `decode` multiplies by."""
+ROUNDING = 1e-4
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -76,6 +79,40 @@ class LoadedSAE:
         rows = torch.cat(parts)
         norms = rows.norm(dim=1)
         return torch.where(norms[:, None] > 0, rows / norms[:, None].clamp(min=1e-30), rows), norms
+
+    def encoder_weights(self, d_sae: int) -> Tensor:
+        """Its own `W_enc`, as (d_sae, d_in) on the CPU. Raises Unscored where it has none, since `encode` is all that is asked."""
+        weights = self._weights("W_enc")
+        if weights is None:
+            raise Unscored("the SAE has no W_enc that would tell what its latents read")
+        if weights.ndim != 2 or weights.shape[1] != d_sae:
+            raise Unscored(
+                f"W_enc has shape {tuple(weights.shape)}, and should have a column for each of {d_sae} latents"
+            )
+        return weights.T.contiguous()
+
+    def decoder_weights(self, d_sae: int) -> Tensor | None:
+        """Its own `W_dec` (d_sae, d_out) on the CPU, if that is what `decode` multiplies by; None where it is not.
+
+        Random combinations of all latents tell, each of which a row that differs would change (Freivalds 1979).
+        """
+        rows = self._weights("W_dec")
+        if rows is None or rows.ndim != 2 or len(rows) != d_sae:
+            return None
+        drawn = torch.randn(COMBINATIONS, d_sae, generator=torch.Generator().manual_seed(SEED))
+        given = torch.cat([torch.zeros(1, d_sae), drawn]).to(self.device)
+        made = self.decode(given).float().cpu()
+        if made.shape[1] != rows.shape[1]:
+            return None
+        wrote = made[1:] - made[:1]
+        far = (wrote - drawn @ rows).norm(dim=1) > ROUNDING * wrote.norm(dim=1)
+        return None if far.any() else rows
+
+    def _weights(self, name: str) -> Tensor | None:
+        """A matrix of its own, on the CPU; None where it has no tensor of that name."""
+        with in_words(partial(broken, name)), isolated():
+            found = getattr(self.source, name, None)
+            return _finite(_real(name, found), name).float().cpu() if isinstance(found, Tensor) else None
 
     def asked(self, what: str, *given: Tensor, seed: int = SEED) -> Tensor:
         """What its own `encode`, `decode` or `restore` makes of tensors (token, …), checked."""

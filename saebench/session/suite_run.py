@@ -34,10 +34,6 @@ PENDING = pytest.StashKey[Unscored | Unreadable | Score]()
 RECORDED = pytest.StashKey[Score]()
 
 
-TOPICS = "test_unlearning"
-"""The suite that asks about topics, whose texts nothing else needs."""
-
-
 def _say(line: str) -> None:
     print(f"saebench: {shown(line)}", flush=True)
 
@@ -141,11 +137,14 @@ class SuiteRun:
             with capture.global_and_fixture_disabled(), usage_errors():
                 self.run.store.check_writable()
                 self.run.preparation.prepare(_say)
-                if any(
-                    not str(given).partition("::")[0].endswith(".py") or TOPICS in str(given)
-                    for given in self.config.args
-                ):
-                    self.run.preparation.prepare_topics(self.run.topics, _say)
+                for suite, needs in self.run.needs_of_suites.items():
+                    if self._asks_for(suite):
+                        self.run.preparation.prepare_suite(suite, needs, _say)
+
+    def _asks_for(self, suite: str) -> bool:
+        """Whether its file is among those that pytest was given, or a folder of them."""
+        given = [str(each).partition("::")[0] for each in self.config.args]
+        return any(not each.endswith(".py") or f"test_{suite}" in each for each in given)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None]:

@@ -1,5 +1,7 @@
 """A mean over clusters, within each of which what was measured could have been others."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from saebench.record.score import Estimate, Unscored
@@ -20,11 +22,14 @@ def mean_of_clusters(
 
     Clusters are drawn anew, and for each one of its `resampled` values (cluster, resample), in which what lies within it
     was drawn anew (Davison & Hinkley 1997, 3.8). `span` is from where to where a cluster that was not seen may lie. The
-    minimum detectable difference is between two SAEs that are measured independently.
+    minimum detectable difference is between two SAEs that are measured independently. A single cluster stands for itself
+    alone: its interval is of what lies within it, and there is nothing that two SAEs could be paired by.
     """
     n = len(value)
-    if n < 2:
-        raise Unscored(f"{purpose} is defined for {n} {n_unit}s, and an interval needs two")
+    if n == 0:
+        raise Unscored(f"{purpose} is defined for no {n_unit}")
+    if n == 1:
+        return _alone(float(value[0]), resampled[0], names, n_unit, span)
     weights = np.ones(n) if weight is None else weight
     rng = np.random.default_rng(seed_of(f"{purpose}.{n_unit}s"))
     drawn = rng.integers(n, size=(RESAMPLES, n))
@@ -41,3 +46,10 @@ def mean_of_clusters(
         controls={MDD: DETECTABLE * float(means.std())},
     )  # fmt: skip
     return never_certain(estimate, *span)
+
+
+def _alone(value: float, resampled: Floats, names: list[str], n_unit: str, span: tuple[float, float]) -> Estimate:
+    low, high = map(float, np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]))
+    noise = {MDD: DETECTABLE * float(resampled.std())}
+    found = Estimate(value, min(low, value), max(high, value), 1, n_unit, controls=noise)
+    return replace(never_certain(found, *span), items={"item": np.array(names)})

@@ -25,8 +25,10 @@ class Clean:
     """The same with zeros in place of the activation, BOS kept."""
     mean_ce: Tensor
     """The same with the mean activation."""
+    zero_kl: Tensor
+    """(document, position) KL(clean || zero-ablated) of the next-token distribution in nats."""
     mean_kl: Tensor
-    """(document, position) KL(clean || mean-ablated) of the next-token distribution in nats."""
+    """The same with the mean activation."""
     last: Tensor
     """(document, position, d_model) what the clean pass unembeds."""
     passes: Passes
@@ -121,7 +123,7 @@ def _clean(subject: Subject, out: str, rows: Rows, target: Tensor, inputs: Input
     entering = _read(subject, rows, {**inputs, "hook": passes.entry}, cache) if passes.entry else None
     mean = mean_of(target, rows.length)
     losses = cache.get(
-        {**inputs, "hook": out, "what": "losses", "passes": 2},
+        {**inputs, "hook": out, "what": "losses and divergences", "passes": 2},
         lambda: _losses(passes, rows.tokens, last, target, entering, mean),
         random=False,
     )
@@ -165,7 +167,7 @@ def _losses(
             spliced = passes.spliced(tokens[at], keep_bos(value, target[at]).to(passes.subject.device), entry)
             found[name] = passes.losses(clean, spliced, tokens[at])
         ce = {f"{name}_ce": losses[0] for name, losses in found.items()}
-        return to_cpu({**ce, "mean_kl": found["mean"][1]})
+        return to_cpu({**ce, **{f"{name}_kl": found[name][1] for name in put}})
 
     parts = passes.subject.batch.over(len(tokens), some)
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

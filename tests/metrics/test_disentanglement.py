@@ -2,16 +2,22 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from planted_entities import NAMES, VALUES, Along, D, loaded, measured, planted, rotation
+from planted_entities import NAMES, PAIRS, VALUES, Along, D, loaded, measured, planted, rotation
 from torch import Tensor
 
+from saebench.evidence.entities import subspace
+from saebench.evidence.entities.asked import Part
 from saebench.evidence.entities.choosing import random_alike
+from saebench.evidence.entities.dense import mapped, yardsticks
+from saebench.evidence.entities.gradients import gradients, read_gradients
 from saebench.evidence.entities.latents import read_latents
 from saebench.evidence.entities.mask import trained
+from saebench.evidence.entities.patching import scores, tally
 from saebench.metrics import disentanglement
 from saebench.record.score import Unscored
 
@@ -54,9 +60,17 @@ def test_latents_that_write_elsewhere_change_nothing_as_they_should() -> None:
     assert found.value < found.floor + 0.1
 
 
-def test_dead_latents_change_nothing() -> None:
-    nothing = Along(torch.zeros(8, D), torch.zeros(8, D))
-    assert values(nothing) == {"score": 0.5, "cause": 0.0, "isolation": 1.0}
+@pytest.mark.parametrize(
+    "source",
+    [Along(torch.zeros(8, D), torch.ones(8, D)), Along(torch.ones(8, D), torch.zeros(8, D))],
+    ids=["dead", "unread"],
+)
+@pytest.mark.parametrize("chosen", ["gradient", "probe"])
+def test_where_no_latent_changes_there_is_nothing_to_patch(source: Along, chosen: str) -> None:
+    found = [measured(planted()[0], source, chosen)]
+    for measure in (disentanglement.score, disentanglement.cause, disentanglement.isolation):
+        with pytest.raises(Unscored, match="there is none to patch"):
+            measure(found, "kept")
 
 
 def test_the_more_two_attributes_are_mixed_the_lower_the_score() -> None:
@@ -133,3 +147,34 @@ def test_random_latents_are_as_many_as_there_are_and_others() -> None:
     found = random_alike(latents, chosen)
     assert found.sum(1).tolist() == [5, 5, 5]
     assert not (found & chosen).any()
+
+
+def reached(maps: Tensor) -> float:
+    """Mean score of maps at pairs of test entities."""
+    asked, _ = planted()
+    (sums,) = tally(asked, partial(mapped, [maps], asked), *asked.pairs(Part.TEST, PAIRS))
+    return float(scores(sums).mean())
+
+
+def test_a_subspace_is_trained_to_what_carries_each_attribute() -> None:
+    asked, _ = planted()
+    start = torch.randn(len(NAMES), D, D, generator=torch.Generator().manual_seed(3))
+    before, after = (reached(subspace.trained(asked, start, VALUES, steps)) for steps in (0, 150))
+    assert before < 0.6
+    assert after > 0.9
+    found = subspace.trained(asked, start, VALUES, 1)
+    torch.testing.assert_close(found @ found, found)
+    assert found[0].trace() == pytest.approx(VALUES, abs=1e-3)
+
+
+def test_training_takes_part_in_the_ceiling_only_where_it_helps() -> None:
+    asked, _ = planted()
+    found = read_gradients(asked, gradients(asked, PAIRS))
+    plain, trained_too = (float(scores(yardsticks(asked, found, PAIRS, steps)["dense"]).mean()) for steps in (0, 5))
+    assert trained_too == plain == pytest.approx(1.0)
+
+
+def test_an_sae_that_gives_nan_has_no_score() -> None:
+    asked, basis = planted()
+    with pytest.raises(Unscored, match=r"NaN|not finite|finite"):
+        measured(asked, Along(basis * math.nan, basis))

@@ -155,6 +155,7 @@ def make_trace(documents: int = 24, positions: int = 96, inside: int = 32, **ove
     values = {
         "error": 0.1 * jitter, "signal": jitter, "output": 0.9 * jitter, "product": 0.9 * jitter, "l0": 8.0,
         "kl": 0.1 * jitter, "ce": 2.0 + 0.1 * jitter, "clean_ce": 2.0, "zero_ce": 6.0, "mean_ce": 5.0, "mean_kl": 3.0,
+        "zero_kl": 4.0, "norm_in": 2.0, "norm_out": 1.9, "inner": 3.7, "mean_cosine": 0.8,
         "fired": torch.ones(10, dtype=torch.float64), "context_known": True, "latents": None,
         "tokens": torch.zeros(0, dtype=torch.long), "counted": 1.0,
     }  # fmt: skip

@@ -31,7 +31,7 @@ class Reader(Question):
     directions: Tensor = field(default_factory=lambda: torch.zeros(0))
 
     def logits(self, names: Tensor, entering: Tensor, x: Tensor) -> Tensor:
-        return x[:, 0] @ self.directions.T + 0.0 * names[:, None]
+        return x[:, 0] @ self.directions.T + 0.0 * names
 
     @property
     def batch(self) -> int:
@@ -62,7 +62,8 @@ def planted(wrong: float = 0.0) -> tuple[Asked, Tensor]:
     right = np.broadcast_to(rng.random(ENTITIES) >= wrong, (len(questions), ENTITIES)).copy()
     every = (x,) * len(questions)
     names = tuple(f"entity {number}" for number in range(ENTITIES))
-    return Asked(facts, names, torch.arange(ENTITIES), value, questions, every, every, every, right), basis
+    ids = (torch.arange(ENTITIES)[:, None],) * len(questions)
+    return Asked(facts, names, ids, value, questions, every, every, every, right), basis
 
 
 @dataclass(frozen=True)
@@ -90,4 +91,4 @@ def measured(asked: Asked, source: Any, chosen: str = "gradient") -> Outcome:
     latents = read_latents(loaded(source), asked)
     rank = by_gradient(latents, found) if chosen == "gradient" else by_probe(latents)
     known = repeats(asked) if chosen == "probe" else np.ones(ATTRIBUTES, dtype=bool)
-    return outcome(latents, best_counted(latents, rank, PAIRS), known, yardsticks(asked, found, PAIRS), PAIRS)
+    return outcome(latents, best_counted(latents, rank, PAIRS), known, yardsticks(asked, found, PAIRS, steps=0), PAIRS)

@@ -7,7 +7,9 @@ from pathlib import Path
 from saebench.record.budget import BUDGETS, Size
 
 CONTEXT = 128
-BUDGET = replace(BUDGETS["smoke"], documents=10, words=1400, game=Size(16, 3, 6), meta_steps=40, pairs=8, mask_steps=2)
+BUDGET = replace(
+    BUDGETS["smoke"], documents=10, words=1400, game=Size(16, 3, 6), meta_steps=40, labelled=60, label_sets=8, pairs=8, mask_steps=2
+)  # fmt: skip
 
 
 def environment() -> dict[str, str]:

@@ -98,6 +98,7 @@ LATENTS: Changes = {
     "duplicated": (twice_as_many, "each latent counts twice, and its share is as certain as of twice as many")
 }
 TWIN = "of two latents that are alike one is chosen, and the other is active in its place"
+COPIES: Changes = {"duplicated": (anything, "copies are what is looked for")}
 ABSORBED: Changes = {"duplicated": (anything, TWIN)}
 GAME: Changes = {
     "scaled": (close, "directions are read off the decoder, and differ in the last bit"),
@@ -125,6 +126,9 @@ CLAMPED: Changes = {
     "permuted": (within, "of latents that fire as often the first are clamped, and random directions are by index"),
 }
 PATCHED: Changes = {"duplicated": (anything, "so many latents are patched, which are then half as much")}
+CHOSEN: Changes = {"duplicated": (anything, "a latent and its copy are both among the k that are chosen")}
+TAKEN: Changes = {"duplicated": (anything, "so many latents are taken away, each of which writes half as much")}
+ALL_OF_THEM: Changes = {"duplicated": (within, "what is there twice is held back less")}
 SECONDS: Changes = dict.fromkeys(KINDS, (anything, "seconds of a machine"))
 LAST_BIT: Changes = dict.fromkeys(
     ("scaled", "each scaled"), (within, "directions are read off the decoder, and training goes on from their last bit")
@@ -137,8 +141,15 @@ MEMORY: Changes = dict.fromkeys(KINDS, (anything, "what its own code allocates, 
 PROPERTIES: dict[str, Changes] = {
     **dict.fromkeys(
         ("reconstruction.fvu", "reconstruction.cosine", "reconstruction.shrinkage", "reconstruction.kl",
-         "reconstruction.ce_increase", "reconstruction.recovered_zero", "reconstruction.recovered_mean"), NOTHING,
+         "reconstruction.ce_increase", "reconstruction.recovered_zero", "reconstruction.recovered_mean",
+         "reconstruction.kl_recovered", "reconstruction.ce", "reconstruction.explained_by_token", "reconstruction.mse",
+         "reconstruction.token_cosine", "reconstruction.l2_ratio", "reconstruction.relative_bias",
+         "reconstruction.share_of_frequent", "reconstruction.persistence"), NOTHING,
     ),
+    "reconstruction.l1": NOTHING,
+    "reconstruction.frequent": LATENTS | {"dead added": (of_more(0), "it is a share of all latents")},
+    # The wrapper around an SAE has no W_enc, so that the second has no score in any way of writing: tests/evidence.
+    **dict.fromkeys(("reconstruction.nearest_decoder", "reconstruction.nearest_encoder"), COPIES),
     "reconstruction.l0": {"duplicated": (times(2, 2), "each latent counts twice")},
     "reconstruction.dead": LATENTS | {"dead added": (of_more(DEAD), "it is what is counted")},
     "reconstruction.dense": LATENTS | {"dead added": (of_more(0), "it is a share of all latents")},
@@ -193,6 +204,13 @@ PROPERTIES: dict[str, Changes] = {
     ),
     **dict.fromkeys(
         ("disentanglement.score", "disentanglement.cause", "disentanglement.isolation"), PATCHED,
+    ),
+    "sparse_probing.auc": CHOSEN, "sparse_probing.f1": CHOSEN,
+    **dict.fromkeys(("sparse_probing.auc_all", "sparse_probing.gap", "sparse_probing.transfer"), ALL_OF_THEM),
+    "sparse_probing.dense_auc": NOTHING,
+    **dict.fromkeys(
+        ("probe_perturbation.tpp", "probe_perturbation.tpp_of_l0", "probe_perturbation.tpp_redrawn",
+         "probe_perturbation.scr", "probe_perturbation.scr_of_l0"), TAKEN,
     ),
     "throughput.encode": SECONDS, "throughput.decode": SECONDS, "throughput.memory": MEMORY,
 }  # fmt: skip

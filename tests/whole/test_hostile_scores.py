@@ -26,7 +26,7 @@ from saebench.compare.judging import Gate, Judgement
 from saebench.compare.pareto import front_of
 from saebench.compare.ranking import ranks
 from saebench.compare.settings import Settings
-from saebench.exchange.saebench_json import ABSORPTION
+from saebench.exchange.saebench_absorption import ABSORPTION
 from saebench.record.naming import natural, nearest, shown
 from saebench.record.properties import Property
 from saebench.record.store import Store
@@ -53,6 +53,7 @@ RESPONSES = {"angle": range(8), "angle:features": GOOD, "angle:features:low": GO
 WHOLE: dict[str, tuple[str, dict[str, Any]]] = {
     "contribution": ("absorption.fraction_0_6_0", {"item": LETTERS, "contribution": GOOD}),
     "denominator": ("reconstruction.l0", {"contribution": GOOD, "numerator": GOOD, "denominator": GOOD}),
+    "density": ("reconstruction.frequent", {"density": GOOD}),
     "carrier_share": ("absorption.full_rate_0_6_0", {"item": LETTERS, "contribution": GOOD, **CARRIERS}),
     "carrier_main": ("absorption.full_rate_0_6_0", {"item": LETTERS, "contribution": GOOD, **CARRIERS}),
     "kl": ("context_length.kl_retention", {"contribution": GOOD, **CURVE}),

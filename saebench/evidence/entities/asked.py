@@ -1,5 +1,6 @@
 """What a language model says of entities by itself: which of its answers are right, and its activations at their names."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property, partial
@@ -9,20 +10,23 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from saebench.evidence.entities.facts import SLOT, Facts
-from saebench.evidence.entities.question import Question
+from saebench.evidence.entities.facts import Facts
+from saebench.evidence.entities.question import PAD, Question
+from saebench.evidence.entities.wording import Wording, worded
 from saebench.record.score import Unscored
 from saebench.stats.statistics import seed_of
 from saebench.subject.cache import Cache, Inputs, Tensors
-from saebench.subject.corpora import token_ids
 from saebench.subject.subject import Subject
 
-VERSION = 1
+VERSION = 2
 """Of how entities are asked about: another one where readings would change."""
 FEWEST = 20
-"""Entities whose names a model must have as single tokens."""
+"""Entities whose names a model must have as tokens of their own."""
 SHARES = (0.5, 0.7)
 """Up to where entities are for training, and for validation; the others are scored."""
+
+
+KEPT = ("right", "x", "target", "entering")
 
 
 class Part(IntEnum):
@@ -39,7 +43,8 @@ class Asked:
 
     facts: Facts
     names: tuple[str, ...]
-    tokens: Int[Tensor, " entity"]
+    tokens: tuple[Int[Tensor, "entity _"], ...]
+    """Per question, the tokens of names, which end in the last column."""
     value: Int[np.ndarray, "entity attribute"]
     """Index of each value among all values of its attribute."""
     questions: tuple[Question, ...]
@@ -51,7 +56,7 @@ class Asked:
     entering: tuple[Float[Tensor, "entity _ d_entry"], ...]
     """Per question, what passes begin with."""
     right: Bool[np.ndarray, "question entity"]
-    """Whether the model gives the entity's own value the largest logit of all values."""
+    """Whether the model gives the entity's own value the largest logit of all values, and no other begins as it does."""
 
     @property
     def templates(self) -> int:
@@ -93,27 +98,22 @@ class Asked:
 def ask(subject: Subject, facts: Facts, hook: str, out: str, cache: Cache) -> Asked:
     """Ask for every attribute of every entity, through the cache. Raises Unscored where a model has too few of the names.
 
-    An entity counts where its name, after a space, is one token of the model.
+    An entity counts where its name is tokens of its own in all sentences. Where `facts.known` says so, only as many are
+    kept as are known best.
     """
     subject.check_hook(hook)
-    names, tokens = _names(subject, facts)
-    questions = tuple(
-        _question(subject, facts, template, values, out)
-        for values, templates in zip(_values(facts), facts.templates.values(), strict=True)
-        for template in templates
-    )
-    value = np.array([[_values(facts)[a].index(v) for a, v in enumerate(facts.values[name])] for name in names])
-    own = np.repeat(value.T, len(questions) // len(facts.attributes), axis=0)
-    found = [
-        cache.get(
-            {**inputs_of(subject, facts, hook, out), "question": number},
-            partial(_read, question, tokens, torch.from_numpy(own[number]), hook), random=False,
-        )
-        for number, question in enumerate(questions)
-    ]  # fmt: skip
+    wordings, names = _wordings(subject, facts)
+    questions = tuple(_question(subject, wording, facts, out) for wording in wordings)
+    inputs = inputs_of(subject, facts, hook, out)
+    if facts.known is not None and len(names) > facts.known:
+        tried = _read_all(questions, wordings, facts, names, hook, cache, inputs, KEPT[:1])
+        best = np.argsort(-np.stack([each["right"].numpy() for each in tried]).mean(axis=0), kind="stable")
+        names = [names[at] for at in sorted(best[: facts.known].tolist())]
+    found = _read_all(questions, wordings, facts, names, hook, cache, inputs, KEPT)
     x, target, entering = (tuple(each[name] for each in found) for name in ("x", "target", "entering"))
     right = np.stack([each["right"].numpy() > 0 for each in found])
-    return Asked(facts, names, tokens, value, questions, x, target, entering, right)
+    tokens = tuple(_tokens(wording, names) for wording in wordings)
+    return Asked(facts, tuple(names), tokens, _value(facts, names), questions, x, target, entering, right)
 
 
 def inputs_of(subject: Subject, facts: Facts, hook: str, out: str) -> Inputs:
@@ -124,41 +124,63 @@ def inputs_of(subject: Subject, facts: Facts, hook: str, out: str) -> Inputs:
     }  # fmt: skip
 
 
-def _values(facts: Facts) -> list[list[str]]:
-    """All values of each attribute, in alphabetical order."""
-    return [sorted(set(column)) for column in zip(*facts.values.values(), strict=True)]
-
-
-def _names(subject: Subject, facts: Facts) -> tuple[tuple[str, ...], Tensor]:
-    ids = subject.tokenizer([f" {name}" for name in facts.values], add_special_tokens=False)["input_ids"]
-    kept = {name: found[0] for name, found in zip(facts.values, ids, strict=True) if len(found) == 1}
-    if len(kept) < FEWEST:
+def _wordings(subject: Subject, facts: Facts) -> tuple[list[Wording], list[str]]:
+    """Of each question, and the names that are tokens of their own in all of them."""
+    found = [
+        worded(subject.tokenizer, template, list(facts.values), values)
+        for values, templates in zip(facts.known_values, facts.templates.values(), strict=True)
+        for template in templates
+    ]
+    names = [name for name in facts.values if all(name in wording.names for wording in found)]
+    if len(names) < FEWEST:
         raise Unscored(
-            f"of the names of {facts.name}, {len(kept)} are one token of {subject.name}: fewer than {FEWEST}"
+            f"of the names of {facts.name}, {len(names)} are tokens of {subject.name} of their own: fewer than {FEWEST}"
         )
-    return tuple(kept), torch.tensor(list(kept.values()))
+    return found, names
 
 
-def _question(subject: Subject, facts: Facts, template: str, values: list[str], hook: str) -> Question:
-    """Raises Unscored where names or values are not told apart by single tokens in this sentence."""
-    before, after = (part.rstrip(" ") if at == 0 else part for at, part in enumerate(template.split(SLOT)))
-    prefix = token_ids(subject.tokenizer, [before])[0]
-    suffix, *answers = subject.tokenizer(
-        [after, *(f" {value}" for value in values)], add_special_tokens=False
-    )["input_ids"]  # fmt: skip
-    first = [ids[0] for ids in answers]
-    if len(set(first)) < len(first):
-        same = next(value for at, value in enumerate(values) if first[at] in first[:at])
-        raise Unscored(f"values of {facts.name} are not told apart by their first token, {same!r} among them")
-    if not prefix:
-        raise Unscored(f"{subject.name} knows no token that a text begins with, and {template!r} begins with a name")
-    sites = 1 + len(suffix) if facts.onward else 1
-    return Question(subject, hook, torch.tensor(prefix), torch.tensor(suffix), torch.tensor(first), sites)
+def _value(facts: Facts, names: Sequence[str]) -> Int[np.ndarray, "entity attribute"]:
+    order = [{value: number for number, value in enumerate(values)} for values in facts.known_values]
+    return np.array([[order[a][value] for a, value in enumerate(facts.values[name])] for name in names])
 
 
-def _read(question: Question, tokens: Tensor, own: Tensor, hook: str) -> Tensors:
+def _tokens(wording: Wording, names: Sequence[str]) -> Int[Tensor, "entity longest"]:
+    ids = [wording.names[name] for name in names]
+    longest = max(map(len, ids))
+    return torch.tensor([[PAD] * (longest - len(each)) + each for each in ids])
+
+
+def _question(subject: Subject, wording: Wording, facts: Facts, hook: str) -> Question:
+    prefix, suffix, answers = map(torch.tensor, (wording.prefix, wording.suffix, wording.answers))
+    return Question(subject, hook, prefix, suffix, answers, 1 + len(suffix) if facts.onward else 1)
+
+
+def _read_all(
+    questions: Sequence[Question], wordings: Sequence[Wording], facts: Facts, names: Sequence[str], hook: str,
+    cache: Cache, inputs: Inputs, kept: Sequence[str],
+) -> list[Tensors]:  # fmt: skip
+    """What is kept of each question, through the cache."""
+    value, templates = _value(facts, names), len(questions) // len(facts.attributes)
+    return [
+        cache.get(
+            {**inputs, "question": number, "kept": " ".join(kept), "entities": len(names)},
+            partial(_read, question, wordings[number], names, value[:, number // templates], hook, kept),
+            random=False,
+        )
+        for number, question in enumerate(questions)
+    ]
+
+
+def _read(
+    question: Question, wording: Wording, names: Sequence[str], own: Int[np.ndarray, " entity"], hook: str,
+    kept: Sequence[str],
+) -> Tensors:  # fmt: skip
+    tokens = _tokens(wording, names)
     x, target, entering = question.read(tokens, hook, question.hook, question.entry)
-    sites = slice(0, question.sites)
+    last = tokens.shape[1] - 1
+    sites = slice(last, last + question.sites)
     with torch.no_grad():
-        said = question.logits(tokens, entering, target[:, sites]).argmax(1)
-    return {"x": x[:, sites], "target": target[:, sites], "entering": entering, "right": (said == own).float()}
+        said = question.logits(tokens, entering, target[:, sites]).argmax(1).numpy()
+    right = (said == own) & np.array(wording.told)[own]
+    found = {"x": x[:, sites], "target": target[:, sites], "entering": entering}
+    return {"right": torch.from_numpy(right).float(), **{name: found[name] for name in kept if name in found}}

@@ -75,9 +75,8 @@ def best_counted(
     order = np.argsort(-rank, axis=1, kind="stable")
     place = np.argsort(order, axis=1, kind="stable")
     masks = [torch.from_numpy((place < count) & (rank > 0)) for count in COUNTS]
-    reached = np.stack([
-        by_attribute(asked, scores(tally(asked, partial(latents.patched, mask, "kept"), *pairs))) for mask in masks
-    ])  # fmt: skip
+    sums = tally(asked, partial(latents.patched, torch.stack(masks), ("kept",)), *pairs)
+    reached = np.stack([by_attribute(asked, scores(each)) for each in sums])
     return torch.stack([masks[at][attribute] for attribute, at in enumerate(reached.argmax(axis=0).tolist())])
 
 

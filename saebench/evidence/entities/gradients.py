@@ -58,7 +58,7 @@ def _slope(asked: Asked, question: int, base: Ints, source: Ints, step: float) -
         b, s = base[rows], source[rows]
         with torch.enable_grad():
             at = (x[b] + step * (x[s] - x[b])).requires_grad_()
-            logits = asked.questions[question].logits(asked.tokens[b], asked.entering[question][b], at)
+            logits = asked.questions[question].logits(asked.tokens[question][b], asked.entering[question][b], at)
             return torch.autograd.grad(margin(logits, value[b], value[s]).sum(), at)[0]
 
     batch = asked.questions[question].subject.batch

@@ -1,5 +1,6 @@
 """An SAE's latents at entities, and activations in which some of them are those at another entity."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -46,32 +47,42 @@ class Latents:
         return torch.from_numpy(self.rows[question][at].toarray()).to(self.sae.device)
 
     def patched(
-        self, chosen: Bool[Tensor, "attribute latent"], error: Error, question: int, patched: Int[np.ndarray, " n"],
-        base: Int[np.ndarray, " n"], source: Int[np.ndarray, " n"],
-    ) -> Float[Tensor, "n site d_out"]:  # fmt: skip
+        self, masks: Bool[Tensor, "mask attribute latent"], errors: Sequence[Error], question: int,
+        patched: Int[np.ndarray, " n"], base: Int[np.ndarray, " n"], source: Int[np.ndarray, " n"],
+    ) -> Float[Tensor, "way n site d_out"]:  # fmt: skip
         """Activations of bases with the chosen latents of the patched attributes as they are at the sources.
 
-        What the SAE does not reconstruct is `kept` as it is at the base, or `dropped`.
+        Ways are masks times errors: what the SAE does not reconstruct is `kept` as it is at the base, or `dropped`.
         """
         sites = self.asked.questions[question].sites
         each = max(1, self.batch // sites)
         parts = [slice(start, start + each) for start in range(0, len(base), each)]
-        mask = chosen.to(self.sae.device)
-        made = [
-            self._patched(mask[patched[at]].repeat_interleave(sites, dim=0), error, question, base[at], source[at])
-            for at in parts
-        ]
-        return torch.cat(made) if made else self.asked.target[question][base]
+        masks = masks.to(self.sae.device)
+        made = [self._patched(masks, errors, question, patched[at], base[at], source[at]) for at in parts]
+        if not made:
+            return self.asked.target[question][base].expand(len(masks) * len(errors), -1, -1, -1)
+        return torch.cat(made, dim=1)
 
-    def _patched(self, mask: Tensor, error: Error, question: int, base: Ints, source: Ints) -> Tensor:
-        own, target = self.dense(question, base), self.asked.target[question][base]
-        new = torch.where(mask, self.dense(question, source), own)
-        x = self.asked.x[question][base].flatten(0, 1).to(own.device)
-        made = self.sae.decode(new, x).float().cpu().view_as(target)
-        if error == "dropped":
-            return made
-        moved = (new != own).any(dim=1).cpu().view(*target.shape[:2], 1)
-        return torch.where(moved, target + (made - self.rebuilt[question][base]), target)
+    def _patched(
+        self, masks: Tensor, errors: Sequence[Error], question: int, patched: Ints, base: Ints, source: Ints
+    ) -> Tensor:
+        own, other = self.dense(question, base), self.dense(question, source)
+        target, rebuilt = self.asked.target[question][base], self.rebuilt[question][base].flatten(0, 1)
+        x = self.asked.x[question][base].flatten(0, 1)
+        of_row, differs = np.repeat(patched, target.shape[1]), own != other
+        ways = []
+        for mask in masks:
+            moved = mask[of_row] & differs
+            rows = moved.any(dim=1)
+            new = torch.where(moved[rows], other[rows], own[rows])
+            at = rows.cpu()
+            # What is not moved is not decoded again: it is exactly what it was.
+            change = torch.zeros_like(rebuilt)
+            change[at] = self.sae.decode(new, x[at].to(own.device)).float().cpu() - rebuilt[at]
+            ways += [
+                ((target if error == "kept" else rebuilt.view_as(target)) + change.view_as(target)) for error in errors
+            ]
+        return torch.stack(ways)
 
     @cached_property
     def rebuilt(self) -> tuple[Float[Tensor, "entity _ d_out"], ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -48,8 +49,9 @@ def outcome(
 ) -> Outcome:  # fmt: skip
     """Patch the chosen latents, and random ones, into pairs of entities that nothing was chosen on."""
     pairs, random = latents.asked.pairs(Part.TEST, most), random_alike(latents, chosen)
-    found = {
-        name: {error: tally(latents.asked, partial(latents.patched, mask, error), *pairs) for error in ("kept", "dropped")}
-        for name, mask in (("own", chosen), ("random", random))
-    }  # fmt: skip
-    return Outcome(latents.asked, found["own"], found["random"], bounds, chosen.sum(1).numpy(), known)
+    masks = torch.stack([chosen, random])
+    own_kept, own_dropped, random_kept, random_dropped = tally(
+        latents.asked, partial(latents.patched, masks, ("kept", "dropped")), *pairs
+    )
+    own, alike = ({"kept": own_kept, "dropped": own_dropped}, {"kept": random_kept, "dropped": random_dropped})
+    return Outcome(latents.asked, own, alike, bounds, chosen.sum(1).numpy(), known)

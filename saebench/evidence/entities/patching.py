@@ -8,46 +8,64 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from saebench.evidence.entities.asked import Asked
-from saebench.stats.statistics import Floats, Ints
+from saebench.stats.statistics import Bools, Floats, Ints
 
 Patch = Callable[[int, Ints, Ints, Ints], Tensor]
-"""Of a question, attributes (n,), bases (n,) and sources (n,): what stands in the bases' place, (n, site, d_out)."""
+"""Of a question, attributes (n,), bases (n,) and sources (n,): what stands in the bases' place, (way, n, site, d_out)."""
 Sums = dict[str, Floats]
 """By name (base entity, question): see `tally`."""
 CAUSE, ISOLATION = ("changed", "asked"), ("kept", "others")
 
 
-def tally(asked: Asked, patch: Patch, base: Int[np.ndarray, " pair"], source: Int[np.ndarray, " pair"]) -> Sums:
+def tally(
+    asked: Asked, patch: Patch, base: Int[np.ndarray, " pair"], source: Int[np.ndarray, " pair"]
+) -> list[Sums]:  # fmt: skip
     """How often the model answers as it should with an attribute's part of each base replaced by that of its source.
 
-    Column by column, an attribute is patched and asked for in one sentence: the answer `changed` to the source's value
-    in so many that were `asked`. With the same patch, others are asked for in the sentence of the same number: the
-    base's value is `kept`, of so many `others`. A pair counts where both values differ and the model is right about all
-    of them by itself.
+    For each way in which `patch` replaces it; all of them go through the model together. Column by column, an attribute
+    is patched and asked for in one sentence: the answer `changed` to the source's value in so many that were `asked`.
+    With the same patch, others are asked for in the sentence of the same number: the base's value is `kept`, of so many
+    `others`. A pair counts where both values differ and the model is right about all of them by itself.
     """
-    sums = {name: np.zeros((len(asked.names), len(asked.questions))) for name in (*CAUSE, *ISOLATION)}
+    found: list[Sums] = []
     for question in range(len(asked.questions)):
         rows = list(asked_in(asked, question, base, source))
         here, lengths = np.concatenate([pairs for _, pairs in rows]), [len(pairs) for _, pairs in rows]
         patched = np.repeat([attribute for attribute, _ in rows], lengths)
         said = answers(asked, question, base[here], patch(question, patched, base[here], source[here]))
-        for (attribute, pairs), own in zip(rows, np.split(said, np.cumsum(lengths)[:-1]), strict=True):
-            _count(sums, asked, question, attribute, base[pairs], source[pairs], own)
-    return sums
+        found = found or [_nothing(asked) for _ in said]
+        for sums, of_way in zip(found, said, strict=True):
+            for (attribute, pairs), own in zip(rows, np.split(of_way, np.cumsum(lengths)[:-1]), strict=True):
+                _count(sums, asked, question, attribute, base[pairs], source[pairs], own)
+    return found
+
+
+def _nothing(asked: Asked) -> Sums:
+    return {name: np.zeros((len(asked.names), len(asked.questions))) for name in (*CAUSE, *ISOLATION)}
 
 
 def answers(
-    asked: Asked, question: int, base: Int[np.ndarray, " n"], x: Float[Tensor, "n site d"]
-) -> Int[np.ndarray, " n"]:
-    """(n,) index of the value that the model answers with x at the bases; it is not run where nothing is patched."""
-    own = asked.target[question][base]
-    moved = np.flatnonzero((x != own).flatten(1).any(dim=1).numpy())
-    said: Ints = asked.value[base, question // asked.templates].copy()
-    if len(moved):
-        at = base[moved]
+    asked: Asked, question: int, base: Int[np.ndarray, " n"], x: Float[Tensor, "way n site d"]
+) -> Int[np.ndarray, "way n"]:
+    """(way, n) index of the value that the model answers with x at the bases.
+
+    It is not run where nothing is patched, nor where the way before put in the same.
+    """
+    own = asked.target[question][base][None]
+    known: Bools = (x == own).flatten(2).all(dim=2).numpy()
+    again: Bools = (x == torch.cat([own, x[:-1]])).flatten(2).all(dim=2).numpy()
+    way, row = np.nonzero(~(known | again))
+    value: Ints = asked.value[base, question // asked.templates]
+    said = np.tile(value, (len(x), 1))
+    if len(row):
+        at = base[row]
         with torch.no_grad():
-            logits = asked.questions[question].logits(asked.tokens[at], asked.entering[question][at], x[moved])
-        said[moved] = logits.argmax(dim=1).numpy()
+            logits = asked.questions[question].logits(
+                asked.tokens[question][at], asked.entering[question][at], x[way, row]
+            )
+        said[way, row] = logits.argmax(dim=1).numpy()
+    for number in range(1, len(said)):
+        said[number] = np.where(again[number], said[number - 1], said[number])
     return said
 
 

@@ -32,7 +32,8 @@ def fitted(x: Float[Tensor, "set text k"], layout: Layout, strengths: Sequence[f
 
     x, y, trained, validated = _learned(x, layout)
     there, labels = (torch.from_numpy(each).double() for each in (trained | validated, y))
-    weights, falling = x.new_zeros(len(x), x.shape[2] + 1, dtype=torch.float64), []
+    weights = x.new_zeros(len(x), x.shape[2] + 1, dtype=torch.float64)
+    falling: list[Tensor] = []
     for strength in sorted(strengths):
         every = torch.full((len(x),), strength, dtype=torch.float64)
         weights = logistic(x, labels, torch.from_numpy(trained).double(), every, weights)

@@ -1,7 +1,7 @@
 """Latents of an SAE at labelled texts, sparse from the first batch on."""
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from scipy import sparse
 
 from saebench.evidence.labels.probing import Labelled
@@ -9,19 +9,21 @@ from saebench.evidence.labels.readings import Readings
 from saebench.record.score import Unscored
 from saebench.saes.sae import LoadedSAE
 from saebench.saes.sparsity import MOST_ACTIVE, to_sparse
-from saebench.stats.statistics import Floats
 from saebench.subject.batches import Batch
 
 BATCH = 2048
 """Rows per encoding; scores do not depend on it."""
 
 
-def labelled(sae: LoadedSAE, readings: Readings, random: LoadedSAE | None) -> Labelled:
+def labelled(
+    sae: LoadedSAE, readings: Readings, random: LoadedSAE | None = None, of_random_model: Labelled | None = None
+) -> Labelled:
     """Encode every text once. Raises Unscored for an SAE of another width, or one that is too dense."""
     if sae.spec.d_in not in (None, readings.x.shape[1]):
         raise Unscored(f"the SAE reads {sae.spec.d_in} dimensions, the model has {readings.x.shape[1]}", broken=True)
     latents, unit = in_own_units(latents_of(sae, readings))
-    return Labelled(readings, latents, None if random is None else in_own_units(latents_of(random, readings))[0], unit)
+    directions = None if random is None else in_own_units(latents_of(random, readings))[0]
+    return Labelled(readings, latents, directions, unit, of_random_model)
 
 
 def latents_of(sae: LoadedSAE, readings: Readings) -> sparse.csr_array:
@@ -55,7 +57,7 @@ def _summed(latents: sparse.csr_array, text_of: Int[np.ndarray, " row"]) -> spar
     return sparse.csr_array(onto @ latents)
 
 
-def in_own_units(latents: sparse.csr_array) -> tuple[sparse.csr_array, Floats]:
+def in_own_units(latents: sparse.csr_array) -> tuple[sparse.csr_array, Float[np.ndarray, " latent"]]:
     """Each latent over its mean magnitude where it is active, and (latent,) that mean; 1 for one that never is."""
     d_sae = latents.shape[1]
     total = np.bincount(latents.indices, weights=np.abs(latents.data), minlength=d_sae)

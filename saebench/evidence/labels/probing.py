@@ -14,7 +14,6 @@ from saebench.evidence.labels.layout import Layout
 from saebench.evidence.labels.parts import Part
 from saebench.evidence.labels.ranks import auc
 from saebench.evidence.memory import Memory
-from saebench.stats.statistics import Floats
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -37,8 +36,10 @@ class Labelled:
     """(text, latent), each in units of its mean where it is active."""
     random: sparse.csr_array | None
     """The same of random directions, as many and as sparse; None where there are none."""
-    unit: Floats = field(default_factory=lambda: np.ones(1))
-    """(latent,) the SAE's own value of 1 of each latent; 1 for one that is never active."""
+    unit: Float[np.ndarray, " latent"] = field(default_factory=lambda: np.ones(1))
+    """The SAE's own value of 1 of each latent; 1 for one that is never active."""
+    of_random_model: Labelled | None = None
+    """The same texts in the model with random weights, and an SAE of that; None where there is none."""
     memory: Memory = field(default_factory=Memory, init=False, repr=False)
 
 

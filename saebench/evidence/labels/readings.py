@@ -1,5 +1,7 @@
 """Activations of a language model at labelled texts: at the last token of each, or at all of them. No SAE is part of it."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -115,8 +117,9 @@ def read_texts(subject: Subject, hook: str, plan: Plan, cache: Cache) -> Reading
     if not plan.sets:
         raise Unscored(f"there is no labelled set to be read as the {plan.pooling} of its tokens")
     subject.check_hook(hook)
-    inputs: Inputs = {"version": VERSION, "model": subject.digest, "hook": hook, "labelled": plan.name}
     texts = [text for one in plan.sets for text in one.texts]
+    digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:24]
+    inputs: Inputs = {"version": VERSION, "model": subject.digest, "hook": hook, "labelled": digest, "as": plan.pooling}
     found = cache.get(inputs, lambda: _read(subject, hook, texts, plan.pooling), random=False)
     return Readings(plan, found["x"], found["text_of"].numpy())
 
@@ -132,7 +135,7 @@ def _read(subject: Subject, hook: str, texts: Sequence[str], pooling: Pooling) -
         tokens = torch.tensor([row + [FILLING] * (width - len(row)) for row in rows])
         read = subject.residual(tokens, hook).cpu()
         first = [len(row) - 1 if pooling == "last" else 1 for row in rows]
-        # Copies: a view of one token keeps the activations of its whole batch.
+        # Copied: a part of a batch would keep all of it.
         return [(i, x[start : len(row)].clone()) for i, x, start, row in zip(order[at], read, first, rows, strict=True)]
 
     by_text = dict(pair for part in subject.batch.over(len(ids), some) for pair in part)

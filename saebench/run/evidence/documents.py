@@ -13,6 +13,7 @@ from saebench.run.samples import Samples
 if TYPE_CHECKING:
     from saebench.evidence.known import Known
     from saebench.evidence.trace import Rebuilt, Trace
+    from saebench.evidence.written import Neighbours, Written
     from saebench.metrics.dataset_shift import Firing
     from saebench.metrics.marginal_structure import Control
     from saebench.saes.sae import LoadedSAE
@@ -40,6 +41,22 @@ def trace(sae: "LoadedSAE", documents: Documents) -> "Trace":
 def rebuilt(sae: "LoadedSAE", documents: Documents) -> "Rebuilt":
     """What the SAE makes of activations, whatever the model would say of it; of a toy world as well."""
     return documents.rebuilt(sae)
+
+
+@provides("written", reads=documents_read)
+def written(sae: "LoadedSAE", rebuilt: "Rebuilt") -> "Written":
+    """Norms of what the SAE's latents write, and how near to each other latents write."""
+    from saebench.evidence.written import written
+
+    return written(sae, rebuilt)
+
+
+@provides("read", reads=documents_read)
+def read(sae: "LoadedSAE", rebuilt: "Rebuilt") -> "Neighbours":
+    """How near to each other the SAE's latents read, by its encoder's weights."""
+    from saebench.evidence.written import read
+
+    return read(sae, rebuilt)
 
 
 @provides("known", reads=documents_read)

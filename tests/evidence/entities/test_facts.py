@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from saebench.evidence.entities.facts import facts_dir, load_facts
+from saebench.evidence.entities.facts import facts_dir, hub_entities, kinds_for, load_facts
 
 GOOD = """
 patched = "name"
@@ -66,6 +66,45 @@ def test_attributes_of_the_world_are_checked(tmp_path: Path) -> None:
 
 def test_all_files_that_ship_are_read() -> None:
     for path in facts_dir().glob("*.toml"):
-        found = load_facts(path.stem)
-        assert len(found.values) > 50
-        assert {len(of) for of in found.values.values()} == {len(found.attributes)}
+        if hub_entities(path.stem) is None:
+            found = load_facts(path.stem)
+            assert len(found.values) > 50
+            assert {len(of) for of in found.values.values()} == {len(found.attributes)}
+
+
+HUB = """
+patched = "name"
+models = ["us/*"]
+[hub]
+repo = "them/facts@v1"
+values = "values.json"
+prompts = "prompts.json"
+attributes = ["Country", "Field"]
+templates = 1
+entities = 30
+known = 20
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("templates = 1", "template = 1", r"unknown key 'template' in \[hub\].*templates"),
+        ("templates = 1", "templates = 0", "templates of .hub. is 0, and should be positive"),
+        ("known = 20", 'known = "20"', "known of .hub. is '20', and should be a whole number"),
+        ('["Country", "Field"]', '["Country"]', "attributes of .hub. should be two or more names"),
+        ("them/facts", "../facts", "is no repository of the hub"),
+        ("[hub]", '[entities]\nParis = ["France"]\n[hub]', ".hub. says what is read, and entities stands beside it"),
+        ('["us/*"]', '"us/*"', "models is 'us/.', and should be a list of names and globs"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_kind_of_the_hub_is_said_in_a_sentence(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        load_facts(written(tmp_path, HUB.replace(old, new, 1)))
+
+
+def test_kinds_name_their_models() -> None:
+    assert kinds_for("google/gemma-2-2b") == ["ravel-city", "ravel-nobel"]
+    assert kinds_for("organism") == []
