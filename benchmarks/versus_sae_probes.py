@@ -1,10 +1,14 @@
 """Sparse probing held against the package sae-probes: the same SAE, the same activations, texts, and parts of texts.
 
 `pip install pytest-saebench[parity]`, then `python benchmarks/versus_sae_probes.py [SAE] [--sets 20]` prints a table: AUC of
-both at k = 1 and 16, and the seconds of both for all labelled sets of one SAE, activations of the model being read already.
+both at k = 1 and 16, and the seconds of a processor that both take for all labelled sets of one SAE, activations of the model being read already.
 The package is given the texts that are learned from, those that choose last (it takes the last fifth, at most 100, to
-choose how much weights are held back) and the tests. Held back are weights in the units of latents: so it is asked twice,
-with latents as the SAE scales them, and in units of their mean where they are active, as saebench takes them.
+choose how much weights are held back) and the tests. It is asked in three ways:
+
+- as it is: with latents as the SAE scales them, in whose units weights are held back;
+- in the units in which saebench takes them, of each latent's mean where it is active;
+- in these, on the latents that saebench chose (of equals either may be chosen) and with weights that scikit-learn has
+  found to ten digits, where its default stops at four: so little can change which strength is best on validation texts.
 """
 
 import argparse
@@ -12,7 +16,9 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -33,47 +39,70 @@ FEWEST = 128
 
 @dataclass(frozen=True)
 class Compared:
-    """AUC (set, k) on the same test texts, and seconds."""
+    """AUC (set, k) on the same test texts, and seconds of a processor."""
 
     names: tuple[str, ...]
     ours: np.ndarray
     theirs: np.ndarray
     """With latents as the SAE scales them."""
     in_our_units: np.ndarray
+    converged: np.ndarray
+    same_latents: np.ndarray
+    """(set, k) whether both chose the same."""
     seconds: dict[str, float]
 
 
 def compared(sae: LoadedSAE, readings: Readings, most: int | None = None) -> Compared:
     """Both on the sets where they choose alike, or the first of them; seconds are of all these."""
-    start = time.perf_counter()
+    start = time.process_time()
     latents, unit = in_own_units(latents_of(sae, readings))
     labelled = Labelled(readings, latents, None, unit)
-    encoded = time.perf_counter()
+    encoded = time.process_time()
     every = Layout.of(readings, asked(readings))
     alike = np.flatnonzero(every.mask(Part.TRAIN, Part.VALIDATION).sum(1) >= FEWEST)[:most]
     layout = Layout.of(readings, [asked(readings)[i] for i in alike])
-    ours = np.stack([on_latents(latents, layout, choose(latents, layout, k, "published")).auc for k in KS], axis=1)
-    probed = time.perf_counter()
-    rows = [_theirs(sae, labelled, one, scaled=False) for one in layout.each()]
-    done = time.perf_counter()
-    same = [_theirs(sae, labelled, one, scaled=True) for one in layout.each()]
+    chosen = [choose(latents, layout, k, "published") for k in KS]
+    ours = np.stack([on_latents(latents, layout, few).auc for few in chosen], axis=1)
+    probed = time.process_time()
+    theirs = [asked_of_it(sae, labelled, one) for one in layout.each()]
+    done = time.process_time()
+    scaled = [asked_of_it(sae, labelled, one, scaled=True) for one in layout.each()]
+    given = [[few[i] for few in chosen] for i in range(len(layout.names))]
+    exact = [
+        asked_of_it(sae, labelled, one, scaled=True, chosen=own) for one, own in zip(layout.each(), given, strict=True)
+    ]
+    same = [
+        [set(a) == set(b) for a, b in zip(own, found[1], strict=True)] for own, found in zip(given, scaled, strict=True)
+    ]
     seconds = {"encode": encoded - start, "ours": probed - start, "theirs": done - probed}
-    return Compared(layout.names, ours, np.array(rows), np.array(same), seconds)
+    each = (np.array([auc for auc, _ in found]) for found in (theirs, scaled, exact))
+    return Compared(layout.names, ours, *each, np.array(same), seconds)
 
 
-def _theirs(sae: LoadedSAE, labelled: Labelled, one: Layout, *, scaled: bool) -> list[float]:
-    """AUC for each k, of one set."""
+def asked_of_it(
+    sae: LoadedSAE, labelled: Labelled, one: Layout, *, scaled: bool = False, chosen: list[np.ndarray] | None = None
+) -> tuple[list[float], list[np.ndarray]]:
+    """Its AUC of one set, and the latents that it chose, for each k; of those that are given, with converged weights."""
+    from sae_probes import utils_training
     from sae_probes.run_sae_evals import get_sorted_indices, mean_act_normalization
-    from sae_probes.utils_training import find_best_reg
 
     # Those that choose come last of what is learned from: it takes as many from the end.
     parts = [[Part.TRAIN, Part.VALIDATION], [Part.TEST]]
     at = [np.concatenate([np.flatnonzero(one.part[0] == part) for part in several]) for several in parts]
     x, y = zip(*((_dense(sae, labelled, one.text[0, rows], scaled), one.positive[0, rows]) for rows in at), strict=True)
-    order = get_sorted_indices(x[0], torch.from_numpy(y[0]), mean_act_normalization)
-    kept = [[each[:, order[:k]].numpy() for each in x] for k in KS]
-    found = [find_best_reg(few[0], y[0].astype(int), few[1], y[1].astype(int), penalty="l2") for few in kept]
-    return [one.metrics.test_auc for one in found]
+    if chosen is None:
+        order = get_sorted_indices(x[0], torch.from_numpy(y[0]), mean_act_normalization)
+        few, as_it_is = [order[:k].numpy() for k in KS], utils_training.LogisticRegression
+    else:
+        x = tuple(each.double() for each in x)
+        few, as_it_is = chosen, partial(utils_training.LogisticRegression, solver="newton-cholesky", tol=1e-10)
+    aucs = []
+    with patch.object(utils_training, "LogisticRegression", as_it_is):
+        for own in few:
+            rows = [each[:, own.copy()].numpy() for each in x]
+            found = utils_training.find_best_reg(rows[0], y[0].astype(int), rows[1], y[1].astype(int), penalty="l2")
+            aucs.append(found.metrics.test_auc)
+    return aucs, few
 
 
 def _dense(sae: LoadedSAE, labelled: Labelled, texts: np.ndarray, scaled: bool) -> torch.Tensor:
@@ -84,13 +113,17 @@ def _dense(sae: LoadedSAE, labelled: Labelled, texts: np.ndarray, scaled: bool) 
 
 
 def table(found: Compared) -> str:
-    lines = ["| data set | " + " | ".join(f"k={k} ours | theirs | in our units" for k in KS) + " |"]
-    lines.append("|---" * (1 + 3 * len(KS)) + "|")
+    ways = {"theirs": found.theirs, "in our units": found.in_our_units, "and converged": found.converged}
+    lines = ["| data set | " + " | ".join(f"k={k} ours | {' | '.join(ways)} | same latents" for k in KS) + " |"]
+    lines.append("|---" * (1 + 5 * len(KS)) + "|")
     for i, name in enumerate(found.names):
-        cells = [f"{each[i, j]:.4f}" for j in range(len(KS)) for each in (found.ours, found.theirs, found.in_our_units)]
+        cells = []
+        for j in range(len(KS)):
+            cells += [f"{each[i, j]:.4f}" for each in (found.ours, *ways.values())]
+            cells.append("yes" if found.same_latents[i, j] else "no")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     for j, k in enumerate(KS):
-        for name, other in (("theirs", found.theirs), ("theirs in our units", found.in_our_units)):
+        for name, other in ways.items():
             apart = found.ours[:, j] - other[:, j]
             lines.append(
                 f"k={k}, {name}: ours is {apart.mean():+.4f} on average, {np.abs(apart).max():.4f} apart at most, within .005"
@@ -99,7 +132,7 @@ def table(found: Compared) -> str:
     spent = found.seconds
     times = (spent["theirs"] - spent["encode"]) / (spent["ours"] - spent["encode"])
     lines.append(
-        f"seconds for {len(found.names)} sets: ours {spent['ours']:.2f}, of which {spent['encode']:.2f} to encode all texts;"
+        f"seconds of a processor for {len(found.names)} sets: ours {spent['ours']:.2f}, of which {spent['encode']:.2f} to encode all texts;"
         f" theirs {spent['theirs']:.2f}, {spent['theirs'] / spent['ours']:.0f} times as much ({times:.0f} times without encoding)"
     )
     return "\n".join(lines)

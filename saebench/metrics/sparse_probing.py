@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
 
 from saebench.evidence.labels.layout import Layout, asked, shuffled
 from saebench.evidence.labels.probing import (
@@ -140,7 +141,7 @@ def transfer(labelled: Labelled) -> Estimate:
     return replace(estimate, floor=CHANCE, ceiling=float(dense.auc.mean()), controls={**estimate.controls, **controls})
 
 
-def mean_auc(said: Said, values: Floats, purpose: str) -> Estimate:
+def mean_auc(said: Said, values: Float[np.ndarray, " set"], purpose: str) -> Estimate:
     """Mean over sets of their AUC; sets and the texts within them are resampled."""
     drawn = _resampled(said, purpose)
     return mean_of_clusters(values, drawn, list(said.names), purpose=purpose, n_unit="labelled set", span=SPAN)

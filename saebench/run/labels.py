@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.subject import Subject
 
+MOST_TWICE, SECOND_READING = 20_000, 600
+"""Texts that are read in the random model as well, whatever the budget; texts of a set, from which on it reads all."""
+
 
 @dataclass
 class LabelledTexts:
@@ -36,7 +39,8 @@ class LabelledTexts:
         """What `--sae-labels` says; else the embedded world's own texts for its model, and real ones for any other."""
         if is_toy(model := self.models.name(spec)):
             raise Unscored("a toy world has samples, and no texts that could be labelled")
-        return labels_of(self.models.options.labels or (WORLD if model == ORGANISM else DEFAULT))
+        name = self.models.options.labels or (WORLD if model == ORGANISM else DEFAULT)
+        return self.shelf.model.get(("labels", name), lambda: labels_of(name), random=False)
 
     def name(self, spec: "SAESpec", pooling: str) -> str:
         """Stands for which texts are read, and how. Raises Unscored where they are not on this machine."""
@@ -83,10 +87,13 @@ class LabelledTexts:
         )
 
     def _of_random_model(self, sae: "LoadedSAE", pooling: "Pooling") -> "Labelled | None":
-        """Read at the last token alone, which half of the passes suffice for."""
+        """Read at the last token alone, and where that does not take much of a small budget."""
         from saebench.evidence.labels.labelled import labelled
 
-        if pooling != "last" or (found := of_random_model(self.models, self.shelf, sae)) is None:
+        many = sum(len(one.texts) for one in self.plan(sae.spec, pooling).sets) > MOST_TWICE
+        if pooling != "last" or (many and self.models.options.sizes.labelled < SECOND_READING):
+            return None
+        if (found := of_random_model(self.models, self.shelf, sae)) is None:
             return None
         control, model = found
         readings = self.readings(sae.spec, pooling, model)

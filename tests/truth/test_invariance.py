@@ -206,7 +206,10 @@ PROPERTIES: dict[str, Changes] = {
         ("disentanglement.score", "disentanglement.cause", "disentanglement.isolation"), PATCHED,
     ),
     "sparse_probing.auc": CHOSEN, "sparse_probing.f1": CHOSEN,
-    **dict.fromkeys(("sparse_probing.auc_all", "sparse_probing.gap", "sparse_probing.transfer"), ALL_OF_THEM),
+    **dict.fromkeys(
+        ("sparse_probing.auc_all", "sparse_probing.gap", "sparse_probing.transfer", "sparse_probing.scarcity",
+         "sparse_probing.imbalance"), ALL_OF_THEM,
+    ),
     "sparse_probing.dense_auc": NOTHING,
     **dict.fromkeys(
         ("probe_perturbation.tpp", "probe_perturbation.tpp_of_l0", "probe_perturbation.tpp_redrawn",
