@@ -3,7 +3,7 @@
 `python benchmarks/versus_published_tpp.py [SAE] [QUESTION]` prints a table: n latents taken away; the published formula;
 ours with negatives drawn anew; ours on the same texts. The published one is written down here from its definition: text
 by text, every token is encoded, latents are set to zero, what is decoded replaces the reconstruction and its error stays,
-tokens are averaged, and an accuracy is that of a class's test texts and as many drawn from those of all other classes,
+tokens are averaged (`--pooling last` reads the last one), and an accuracy is that of a class's test texts and as many drawn from those of all other classes,
 drawn anew for each accuracy. Probes and texts are the same in all three.
 """
 
@@ -22,7 +22,7 @@ from saebench.evidence.labels.labelled import labelled
 from saebench.evidence.labels.layout import Layout
 from saebench.evidence.labels.parts import Part
 from saebench.evidence.labels.perturbing import Perturbed, Probes, perturbed, probes
-from saebench.evidence.labels.readings import Readings, read_texts
+from saebench.evidence.labels.readings import Pooling, Readings, read_texts
 from saebench.metrics.probe_perturbation import tpp
 from saebench.record.store import Store
 from saebench.run.options import Options
@@ -130,10 +130,10 @@ def _accuracy(own: np.ndarray, others: np.ndarray, rng: np.random.Generator) -> 
     return float((own.mean() + rng.choice(others, size, replace=False).mean()) / 2)
 
 
-def of_question(run: Run, question: str) -> Readings:
-    """Mean readings of the sets of one question alone."""
+def of_question(run: Run, question: str, pooling: Pooling) -> Readings:
+    """Readings of the sets of one question alone."""
     spec = run.specs[0]
-    plan = run.labels.plan(spec, "mean")
+    plan = run.labels.plan(spec, pooling)
     (group,) = [group for group in plan.groups if any(question in name for name in group)]
     kept = tuple(one for one in plan.sets if one.name in group)
     own = replace(plan, name=f"{plan.name}/{question}", sets=kept, groups=(group,))
@@ -161,11 +161,11 @@ def table(sae: LoadedSAE, own: Perturbed) -> str:
     return "\n".join(lines)
 
 
-def main(name: str, question: str, budget: str) -> str:
+def main(name: str, question: str, budget: str, pooling: Pooling) -> str:
     with tempfile.TemporaryDirectory() as folder:
         run = Run(resolve(name), Store(Path(folder) / "scores.jsonl"), Options(budget=budget))
         run.preparation.prepare(lambda said: print(said, file=sys.stderr))
-        sae, readings = run.holder.sae(run.specs[0]), of_question(run, question)
+        sae, readings = run.holder.sae(run.specs[0]), of_question(run, question, pooling)
         return table(sae, perturbed(sae, labelled(sae, readings, None)))
 
 
@@ -174,5 +174,6 @@ if __name__ == "__main__":
     parser.add_argument("sae", nargs="?", default="organism/topk-16")
     parser.add_argument("question", nargs="?", default="genre")
     parser.add_argument("--budget", default="quick")
+    parser.add_argument("--pooling", default="mean", choices=["mean", "last"])
     asked_for = parser.parse_args()
-    print(main(asked_for.sae, asked_for.question, asked_for.budget))
+    print(main(asked_for.sae, asked_for.question, asked_for.budget, asked_for.pooling))
