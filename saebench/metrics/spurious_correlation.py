@@ -11,7 +11,7 @@ from saebench.evidence.labels.layout import Layout
 from saebench.evidence.labels.parts import Part
 from saebench.evidence.labels.perturbing import Perturbed, Probes, added, class_means, probes
 from saebench.record.score import Estimate, Unscored
-from saebench.stats.statistics import Floats, ratio_of_sums, seed_of
+from saebench.stats.statistics import Floats, never_certain, ratio_of_sums, seed_of
 
 Put = Literal["mean", "zero"]
 """What is put in the place of a latent."""
@@ -50,19 +50,26 @@ def scr(perturbed: Perturbed, n: int | None, put: Put = "mean") -> Estimate:
     order = np.argsort(-found.effect, axis=1, kind="stable")[:, :count]
     gained, lacking = _gained(perturbed, found, list(order), put)
     purpose = f"probe_perturbation.scr.{n}.{put}"
-    whole = ratio_of_sums(lacking, np.ones_like(lacking), purpose=f"{purpose}.lacking", n_unit="text")
-    if whole.ci_low <= 0:
-        raise Unscored(
-            f"the biased probes lack {whole.value:.3f} of accuracy, from {whole.ci_low:.3f} to {whole.ci_high:.3f}: nothing clearly"
-            " was learned by mistake"
-        )
-    estimate = ratio_of_sums(gained, lacking, purpose=purpose, n_unit="text")
+    whole = ratio_of_sums(lacking, np.ones_like(lacking), purpose="probe_perturbation.scr.lacking", n_unit="text")
+    check_mistaken(whole)
+    # No text gains or loses more than itself.
+    most = 1 / whole.value
+    estimate = never_certain(ratio_of_sums(gained, lacking, purpose=purpose, n_unit="text"), -most, most)
     rng = np.random.default_rng(seed_of("probe_perturbation.random"))
     active = np.flatnonzero(np.bincount(perturbed.latents.indices, minlength=perturbed.latents.shape[1]))
     random = [rng.choice(active, min(count, len(active)), replace=False) for _ in order]
     floor = float(_gained(perturbed, found, random, put)[0].sum() / lacking.sum())
     controls = {**estimate.controls, "random_latents": floor, "latents": float(count), "accuracy_lacking": whole.value}
     return replace(estimate, floor=floor, controls=controls)
+
+
+def check_mistaken(lacking: Estimate) -> None:
+    """Raises Unscored where biased probes are not clearly worse than those that learned from all four kinds."""
+    if lacking.ci_low <= 0:
+        raise Unscored(
+            f"the biased probes lack {lacking.value:.3f} of accuracy, from {lacking.ci_low:.3f} to {lacking.ci_high:.3f}:"
+            " nothing clearly was learned by mistake"
+        )
 
 
 def _mistaken(perturbed: Perturbed) -> Mistaken:

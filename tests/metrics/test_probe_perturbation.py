@@ -119,6 +119,14 @@ def test_without_the_latent_of_what_was_learned_by_mistake_the_probe_is_right() 
     assert useless.value < 0.5 * found.value
 
 
+def test_latents_that_change_nothing_are_not_certain_to() -> None:
+    own = made(of_pairs(), np.eye(D))
+    silent = replace(own, dictionary=1e-9 * own.dictionary)
+    found = spurious_correlation.scr(silent, 1)
+    assert found.value == 0.0
+    assert found.ci_low < 0.0 < found.ci_high
+
+
 def test_what_cannot_be_asked_is_said() -> None:
     with pytest.raises(Unscored, match="no question of several classes"):
         probe_perturbation.tpp(made(of_pairs(), np.eye(D)), 1)

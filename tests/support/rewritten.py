@@ -19,7 +19,7 @@ from saebench.catalogue.registry import resolve
 from saebench.evidence.entities import choosing
 from saebench.evidence.game import games, lineup, scene
 from saebench.evidence.unlearning import edits, material, sweep
-from saebench.metrics import absorption
+from saebench.metrics import absorption, spurious_correlation
 from saebench.record.budget import BUDGETS
 from saebench.record.score import Estimate, Unscored
 from saebench.record.store import Store
@@ -41,6 +41,8 @@ SMALLER = (
     (vars(choosing), "COUNTS", (8, 64)), (vars(entities), "model_facts", lambda model: {"entities": ["towns"]}),
     # Among so few words no latent is clearly better than random directions.
     (vars(absorption), "check_better_than_random", lambda study, detectors: None),
+    # And of so few texts nothing clearly is learned by mistake.
+    (vars(spurious_correlation), "check_mistaken", lambda lacking: None),
 )  # fmt: skip
 DEAD = 50
 Outcome = Estimate | str

@@ -72,7 +72,8 @@ def test_scores_say_what_they_were_measured_with(hub: Hub, whole: str, folder: P
         assert set(score.revisions) == {"sae", "model", "corpus"}
         assert all(re.fullmatch("[0-9a-f]{40}", commit) for commit in score.revisions.values())
         assert (score.device, score.dtype, score.batch_size) == ("cpu", "float32", 16)
-    corpora = {score.corpus for score in scope.scores(folder) if not score.corpus.startswith("words/")}
+    of_their_own = ("words/", "labels@", "entities/")
+    corpora = {score.corpus for score in scope.scores(folder) if not score.corpus.startswith(of_their_own)}
     read = f"NeelNanda/pile-10k@{score.revisions['corpus'][:12]}/train/"
     assert f"{read}10x160" in corpora
     # Questions, phrases and examples are made of the same texts, and their names say so.
