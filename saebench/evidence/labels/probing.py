@@ -142,5 +142,7 @@ def coordinates(
     at = torch.from_numpy(np.flatnonzero(learned))
     values, vectors = torch.linalg.eigh(gram[at][:, at])
     kept = values > 1e-9 * values[-1].clamp(min=1e-30)
-    basis = vectors[:, kept] / values[kept].sqrt()
+    # Where nothing is on at any of them, one coordinate that is 0 for all texts.
+    kept[-1] = True
+    basis = vectors[:, kept] / values[kept].clamp(min=1e-30).sqrt()
     return gram[:, at] @ basis, basis

@@ -157,3 +157,13 @@ def test_a_set_that_others_are_learned_for_is_only_asked() -> None:
     assert sparse_probing.auc(labelled(own, dense), 1).n == 4
     with pytest.raises(Unscored, match="fewer than two pairs"):
         sparse_probing.transfer(labelled(readings(), dense))
+
+
+def test_a_set_at_which_no_latent_is_on_is_told_by_chance() -> None:
+    own = readings()
+    dense = planted(own)
+    dense[own.set_of == 2] = 0.0
+    found = sparse_probing.gap(labelled(own, dense))
+    assert found.items["all"][2] == 0.5
+    assert (np.delete(found.items["all"], 2) > 0.8).all()
+    assert np.isfinite(sparse_probing.auc(labelled(own, dense), 2).value)
