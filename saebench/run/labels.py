@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from saebench.catalogue.spec import check_one_place
 from saebench.hub.labels import DEFAULT, WORLD, labels_of
+from saebench.hub.needs import of_labels
 from saebench.record.places import ORGANISM
 from saebench.record.score import Unscored
 from saebench.run.control_saes import RANDOM, ControlSAEs
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from saebench.evidence.labels.probing import Labelled
     from saebench.evidence.labels.readings import Plan, Pooling, Readings
     from saebench.hub.labels import Labels
+    from saebench.hub.needs import Made, Need
     from saebench.saes.sae import LoadedSAE
     from saebench.subject.subject import Subject
 
@@ -41,6 +43,10 @@ class LabelledTexts:
             raise Unscored("a toy world has samples, and no texts that could be labelled")
         name = self.models.options.labels or (WORLD if model == ORGANISM else DEFAULT)
         return self.shelf.model.get(("labels", name), lambda: labels_of(name), random=False)
+
+    def needs(self, spec: "SAESpec") -> "list[Need | Made]":
+        """The files that labelled texts are read from."""
+        return [] if is_toy(self.models.name(spec)) else of_labels(self.source(spec))
 
     def name(self, spec: "SAESpec", pooling: str) -> str:
         """Stands for which texts are read, and how. Raises Unscored where they are not on this machine."""

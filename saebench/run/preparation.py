@@ -10,11 +10,10 @@ from saebench.catalogue.spec import SAESpec
 from saebench.hub.fit import check_files, check_fit
 from saebench.hub.hooks import unsaid
 from saebench.hub.hub import Unreachable
-from saebench.hub.labels import DEFAULT, labels_of
+from saebench.hub.labels import labels_of
 from saebench.hub.needs import Made, Need, Say, ensure, of_cloze, of_corpus, of_labels, of_model, of_sae, of_tokenizer
 from saebench.hub.texts import Source, source_of
 from saebench.record.naming import one_sentence, shown_model
-from saebench.record.places import ORGANISM
 from saebench.run.architectures import Architectures
 from saebench.run.cloze import Cloze
 from saebench.run.holder import Holder
@@ -44,7 +43,9 @@ class Preparation:
 
     @one_sentence
     def _prepare(self, say: Say) -> None:
-        asked = of_cloze(self.cloze.given)  # a file is read at once
+        asked: list[Need | Made] = [*of_cloze(self.cloze.given)]  # a file is read at once
+        if self.models.options.labels is not None:
+            asked += of_labels(labels_of(self.models.options.labels))
         # SAEs come first: their files say which model they need.
         self._each(_check_readable)
         self._fetch_saes(say)
@@ -55,7 +56,6 @@ class Preparation:
         models = [need for model in self._models() for need in of_model(model)]
         texts = [need for source in self._sources() for need in of_corpus(source)]
         ensure([*models, *texts, *asked], say)
-        self._fetch_labels(say)
         self._compare_tokenizers(say)
         self._each(lambda spec: check_fit(spec, self.models.name(spec), chosen=self.models.options.model is not None))
         self._each(self.models.context)
@@ -118,18 +118,6 @@ class Preparation:
             if len(needs) == 1:
                 raise
             self._each(lambda spec: ensure(needs[spec.name], say))
-
-    def _fetch_labels(self, say: Say) -> None:
-        """Labelled texts of the models that are read; where they are not to be had, what asks for them alone has no score."""
-        name = self.models.options.labels
-        real = [model for model in self._models() if not is_toy(model) and model != ORGANISM]
-        if name is None and not real:
-            return
-        labels = labels_of(name or DEFAULT)
-        try:
-            ensure(of_labels(labels), say)
-        except OSError as error:
-            say(f"{error}: probes of labelled texts have no scores")
 
     def _compare_tokenizers(self, say: Say) -> None:
         """Fetch the tokenizers of the SAEs' own models, where the user has named another one."""

@@ -64,7 +64,10 @@ class Run:
         self.architectures = Architectures(self.models, self.shelf)
         self.holder = Holder(self.models, self.architectures, self.control_saes, self.shelf)
         self.preparation = Preparation(self.specs, self.models, self.holder, self.architectures, self.cloze)
-        self.needs_of_suites = {"unlearning": self.topics.needs, "disentanglement": self.entities.needs}
+        self.needs_of_suites = {
+            "unlearning": self.topics.needs, "disentanglement": self.entities.needs,
+            "sparse_probing": self.labels.needs, "probe_perturbation": self.labels.needs,
+        }  # fmt: skip
         self.budget = self.options.sizes
         self.provision = Provision({name: getattr(self, name) for name in SERVICES}, self.shelf)
         self.recorder = Recorder(self.models, self.documents, self.provision, self.holder, self.store)

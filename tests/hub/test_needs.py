@@ -105,6 +105,12 @@ def documents() -> tuple[str, ...]:
     return tuple(repos.documents(40))
 
 
+@pytest.fixture(autouse=True)
+def no_suites(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What single suites read has tests of its own: test_hub_labels, test_wheel_labels, test_entity_files."""
+    monkeypatch.setattr(Run, "needs_of_suites", property(lambda self: {}, lambda self, value: None), raising=False)
+
+
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """The hub with all of it, to which this process is redirected; its cache and the working folder are empty."""
@@ -1114,7 +1120,7 @@ def test_a_hook_behind_a_name_wins_over_what_an_object_says(project: pytest.Pyte
     assert fetch("--sae-model", MODEL, "--sae-corpus", DATA) == 0
     names = ["my_saes:OfHub", "my_saes:OfHub@blocks.2.hook_resid_post"]
     options = [option for name in names for option in ("--sae", name)]
-    assert run_suite(project, *options, "--sae-corpus", DATA, select="cosine", file="hooks.jsonl").ret == 0
+    assert run_suite(project, *options, "--sae-corpus", DATA, select="test_cosine", file="hooks.jsonl").ret == 0
     assert [(s.sae, s.hook) for s in scores(project, "hooks.jsonl")] == [
         (names[0], HOOK), (names[1], "blocks.2.hook_resid_post"),
     ]  # fmt: skip

@@ -8,7 +8,7 @@ from saebench.record.budget import BUDGETS, Size
 
 CONTEXT = 128
 BUDGET = replace(
-    BUDGETS["smoke"], documents=10, words=1400, game=Size(16, 3, 6), meta_steps=40, labelled=48, label_sets=5, pairs=8, mask_steps=2
+    BUDGETS["smoke"], documents=10, words=1400, game=Size(16, 3, 6), meta_steps=40, labelled=60, label_sets=8, pairs=8, mask_steps=2
 )  # fmt: skip
 
 
