@@ -140,7 +140,10 @@ def coordinates(
     import torch
 
     at = torch.from_numpy(np.flatnonzero(learned))
-    values, vectors = torch.linalg.eigh(gram[at][:, at])
+    try:
+        values, vectors = torch.linalg.eigh(gram[at][:, at])
+    except torch.linalg.LinAlgError as error:
+        raise Unscored(f"the inner products of texts cannot be decomposed: {one_line(error)}") from None
     kept = values > 1e-9 * values[-1].clamp(min=1e-30)
     # Where nothing is on at any of them, one coordinate that is 0 for all texts.
     kept[-1] = True
