@@ -14,6 +14,7 @@ from saebench.evidence.labels.layout import Layout
 from saebench.evidence.labels.parts import Part
 from saebench.evidence.labels.ranks import auc
 from saebench.evidence.memory import Memory
+from saebench.record.score import Unscored
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -142,8 +143,8 @@ def coordinates(
     at = torch.from_numpy(np.flatnonzero(learned))
     try:
         values, vectors = torch.linalg.eigh(gram[at][:, at])
-    except torch.linalg.LinAlgError as error:
-        raise Unscored(f"the inner products of texts cannot be decomposed: {one_line(error)}") from None
+    except torch.linalg.LinAlgError:
+        raise Unscored("the inner products of texts are too near one another to be decomposed") from None
     kept = values > 1e-9 * values[-1].clamp(min=1e-30)
     # Where nothing is on at any of them, one coordinate that is 0 for all texts.
     kept[-1] = True
