@@ -143,7 +143,7 @@ def coordinates(
     at = torch.from_numpy(np.flatnonzero(learned))
     try:
         values, vectors = torch.linalg.eigh(gram[at][:, at])
-    except torch.linalg.LinAlgError:
+    except RuntimeError:  # torch.linalg.LinAlgError, which torch does not name to type checkers
         raise Unscored("the inner products of texts are too near one another to be decomposed") from None
     kept = values > 1e-9 * values[-1].clamp(min=1e-30)
     # Where nothing is on at any of them, one coordinate that is 0 for all texts.
