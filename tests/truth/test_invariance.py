@@ -221,7 +221,9 @@ NO_SAE = [f"distinguishability.control_auc-{name}" for name in POSITIVE]
 DEAD_LATENTS = "distinguishability.control_auc-dead_latents"
 BY_LAST_BIT = "of latents that are as far apart, the last bit says which of them is among the k"
 CASES: dict[str, Changes] = {
-    "sparse_probing.auc-16-last-published": CHOSEN | dict.fromkeys(("scaled", "each scaled"), (within, BY_LAST_BIT)),
+    "sparse_probing.auc-16-last-published": CHOSEN
+    | dict.fromkeys(("scaled", "each scaled"), (within, BY_LAST_BIT))
+    | {"permuted": (within, "of latents that are as far apart, the first are among the k")},
     **dict.fromkeys(NO_SAE, NOTHING),
     "distinguishability.rung_auc-sum_of_two": GAME | BY_ORDER,
     DEAD_LATENTS: {
