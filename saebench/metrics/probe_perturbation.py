@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from saebench.evidence.labels.layout import Layout
 from saebench.evidence.labels.parts import Part
-from saebench.evidence.labels.perturbing import Perturbed, Probes, added, class_means, probes
+from saebench.evidence.labels.perturbing import Perturbed, Probes, added, as_many, class_means, probes, random_latents
+from saebench.evidence.labels.probing import check_active
 from saebench.record.score import Estimate, Unscored
 from saebench.stats.statistics import Floats, seed_of
 from saebench.stats.two_stage import mean_of_clusters
@@ -43,14 +44,12 @@ def tpp(perturbed: Perturbed, n: int | None, negatives: Negatives = "paired") ->
     it does not follow known truth. The control takes away as many random latents.
     """
     found = _groups(perturbed)
-    count = n or max(1, round(perturbed.latents.nnz / perturbed.latents.shape[0]))
+    count = as_many(perturbed.latents, n)
     chosen = _top(perturbed, found, count)
     drops, drawn, names = _effects(perturbed, found, chosen, negatives)
     purpose = f"probe_perturbation.tpp.{n}.{negatives}"
     estimate = mean_of_clusters(drops, drawn, names, purpose=purpose, n_unit="class", span=(-1.0, 1.0))
-    rng = np.random.default_rng(seed_of("probe_perturbation.random"))
-    active = np.flatnonzero(np.bincount(perturbed.latents.indices, minlength=perturbed.latents.shape[1]))
-    random = [rng.choice(active, min(count, len(active)), replace=False) for _ in chosen]
+    random = random_latents(perturbed.latents, count, len(chosen))
     floor = float(_effects(perturbed, found, random, negatives)[0].mean())
     return replace(
         estimate, floor=floor, controls={**estimate.controls, "random_latents": floor, "latents": float(count)}
@@ -68,8 +67,7 @@ def _grouped(perturbed: Perturbed) -> Groups:
     sets = [i for i, name in enumerate(readings.names) if name in of]
     if len(sets) < 2:
         raise Unscored("the labelled texts have no question of several classes")
-    if perturbed.latents.nnz == 0:
-        raise Unscored("no latent is active on any labelled text")
+    check_active(perturbed.latents)
     layout = Layout.of(readings, sets)
     learned = readings.memory.get(("probes",), lambda: probes(readings.pooled, layout))
     group = np.array([of[name] for name in layout.names])

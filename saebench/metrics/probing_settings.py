@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from saebench.evidence.labels.fitting import FEW_STRENGTHS
 from saebench.evidence.labels.layout import Layout, asked
-from saebench.evidence.labels.probing import Gram, Labelled, Said, on_all
+from saebench.evidence.labels.probing import Gram, Labelled, Said, check_active, on_all
 from saebench.evidence.labels.settings import CHOSEN, imbalanced, rich, scarce
 from saebench.metrics.sparse_probing import CHANCE, mean_auc
-from saebench.record.score import Estimate, Unscored
+from saebench.record.score import Estimate
 
 SHARES = (0.05, 0.25, 0.75, 0.95)
 ALONE = (1.0,)
@@ -47,8 +47,7 @@ def _asked(
 ) -> Estimate:
     readings = labelled.readings
     layout = part(rich(Layout.of(readings, asked(readings))))
-    if labelled.latents.nnz == 0:
-        raise Unscored("no latent is active on any labelled text")
+    check_active(labelled.latents)
     own = on_all(Gram(labelled.latents), layout, strengths)
 
     def of_activation() -> Said:

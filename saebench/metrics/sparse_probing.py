@@ -15,6 +15,7 @@ from saebench.evidence.labels.probing import (
     Labelled,
     Said,
     Selection,
+    check_active,
     choose,
     on_all,
     on_latents,
@@ -175,14 +176,12 @@ def _floors(labelled: Labelled, k: int, selection: Selection) -> dict[str, Said]
 
 
 def _chosen(latents: sparse.csr_array, layout: Layout, k: int, selection: Selection) -> Said:
-    if latents.nnz == 0:
-        raise Unscored("no latent is active on any labelled text")
+    check_active(latents)
     return on_latents(latents, layout, choose(latents, layout, k, selection))
 
 
 def _everything(labelled: Labelled) -> Said:
-    if labelled.latents.nnz == 0:
-        raise Unscored("no latent is active on any labelled text")
+    check_active(labelled.latents)
     return _of(labelled, ("all",), lambda: on_all(Gram(labelled.latents), _layout(labelled)))
 
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from saebench.evidence.labels.layout import Layout
 from saebench.evidence.labels.parts import Part
-from saebench.evidence.labels.perturbing import Perturbed, Probes, added, class_means, probes
+from saebench.evidence.labels.perturbing import Perturbed, Probes, added, as_many, class_means, probes, random_latents
+from saebench.evidence.labels.probing import check_active
 from saebench.record.score import Estimate, Unscored
-from saebench.stats.statistics import Floats, never_certain, ratio_of_sums, seed_of
+from saebench.stats.statistics import Floats, never_certain, ratio_of_sums
 
 Put = Literal["mean", "zero"]
 """What is put in the place of a latent."""
@@ -46,7 +47,7 @@ def scr(perturbed: Perturbed, n: int | None, put: Put = "mean") -> Estimate:
     (arXiv 2605.18229) found an SAE of known truth below trained ones. The control takes away as many random latents.
     """
     found = _mistaken(perturbed)
-    count = n or max(1, round(perturbed.latents.nnz / perturbed.latents.shape[0]))
+    count = as_many(perturbed.latents, n)
     order = np.argsort(-found.effect, axis=1, kind="stable")[:, :count]
     gained, lacking = _gained(perturbed, found, list(order), put)
     purpose = f"probe_perturbation.scr.{n}.{put}"
@@ -55,9 +56,7 @@ def scr(perturbed: Perturbed, n: int | None, put: Put = "mean") -> Estimate:
     # No text gains or loses more than itself.
     most = 1 / whole.value
     estimate = never_certain(ratio_of_sums(gained, lacking, purpose=purpose, n_unit="text"), -most, most)
-    rng = np.random.default_rng(seed_of("probe_perturbation.random"))
-    active = np.flatnonzero(np.bincount(perturbed.latents.indices, minlength=perturbed.latents.shape[1]))
-    random = [rng.choice(active, min(count, len(active)), replace=False) for _ in order]
+    random = random_latents(perturbed.latents, count, len(order))
     floor = float(_gained(perturbed, found, random, put)[0].sum() / lacking.sum())
     controls = {**estimate.controls, "random_latents": floor, "latents": float(count), "accuracy_lacking": whole.value}
     return replace(estimate, floor=floor, controls=controls)
@@ -82,8 +81,7 @@ def _learned(perturbed: Perturbed) -> Mistaken:
     pairs = [i for i, one in enumerate(readings.plan.sets) if one.other]
     if not pairs:
         raise Unscored("of no labelled text two things are known")
-    if perturbed.latents.nnz == 0:
-        raise Unscored("no latent is active on any labelled text")
+    check_active(perturbed.latents)
     one, two = (Layout.of(readings, pairs, labels) for labels in (readings.positive, readings.other))
     asked, spurious = one.above(two), two.above(one)
     alike = asked.positive == spurious.positive

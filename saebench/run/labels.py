@@ -96,8 +96,10 @@ class LabelledTexts:
         """Read at the last token alone, and where that does not take much of a small budget."""
         from saebench.evidence.labels.labelled import labelled
 
+        if pooling != "last":
+            return None
         many = sum(len(one.texts) for one in self.plan(sae.spec, pooling).sets) > MOST_TWICE
-        if pooling != "last" or (many and self.models.options.sizes.labelled < SECOND_READING):
+        if many and self.models.options.sizes.labelled < SECOND_READING:
             return None
         if (found := of_random_model(self.models, self.shelf, sae)) is None:
             return None

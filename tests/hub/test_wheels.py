@@ -25,14 +25,7 @@ LONG = [f"{number} says: " + " ".join(f"word{number}x{place}" for place in range
 
 @pytest.fixture(autouse=True)
 def own_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package index that is a folder, and an empty cache."""
-    monkeypatch.setenv("SAEBENCH_CACHE", str(tmp_path / "cache"))
-    for name in ("PIP_EXTRA_INDEX_URL", "PIP_CONSTRAINT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
-    return tmp_path / "index"
+    return packages.own_index(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pytest
 import zstandard
 
 from saebench.hub.wheels import sha256_of
@@ -82,3 +83,14 @@ def name_of(path: Path, member: str, *, digest: str | None = None, size: int | N
     package, version = path.name.split("-")[:2]
     sized = f"&size={size}" if size is not None else ""
     return f"pypi:{package.replace('_', '-')}=={version}/{member}#sha256={digest or sha256_of(path)}{sized}"
+
+
+def own_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package index that is a folder, and an empty cache."""
+    monkeypatch.setenv("SAEBENCH_CACHE", str(tmp_path / "cache"))
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_CONSTRAINT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    return tmp_path / "index"

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from saebench.evidence.labels.fitting import FEW_STRENGTHS, fitted
 from saebench.evidence.labels.layout import Layout
 from saebench.evidence.labels.parts import Part
-from saebench.evidence.labels.probing import Gram, Labelled, coordinates
+from saebench.evidence.labels.probing import Gram, Labelled, coordinates, mean_over
 from saebench.record.score import Unscored
+from saebench.stats.statistics import seed_of
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -118,11 +119,18 @@ def added(perturbed: Perturbed, found: Probes) -> Float[np.ndarray, "latent set"
 
 def class_means(latents: sparse.csr_array, layout: Layout, *, own: bool) -> Float[np.ndarray, "set latent"]:
     """Mean of each latent over the texts of one class that are learned from."""
-    from scipy import sparse
-
     side = layout.mask(Part.TRAIN, Part.VALIDATION) & (layout.positive == own)
-    sets, places = np.nonzero(side)
-    weight = 1 / np.maximum(side.sum(1), 1)[sets]
-    mean = sparse.csr_array((weight, (sets, layout.text[sets, places])), shape=(len(side), latents.shape[0]))
-    found: Float[np.ndarray, "set latent"] = (mean @ latents).toarray()
+    found: Float[np.ndarray, "set latent"] = (mean_over(layout, side, latents.shape[0]) @ latents).toarray()
     return found
+
+
+def as_many(latents: sparse.csr_array, n: int | None) -> int:
+    """n, or where it is None as many latents as are on at a text."""
+    return n or max(1, round(latents.nnz / latents.shape[0]))
+
+
+def random_latents(latents: sparse.csr_array, count: int, sets: int) -> list[Int[np.ndarray, " latent"]]:
+    """For each set as many latents as are taken away from it, of those that are on anywhere."""
+    rng = np.random.default_rng(seed_of("probe_perturbation.random"))
+    active = np.flatnonzero(np.bincount(latents.indices, minlength=latents.shape[1]))
+    return [rng.choice(active, min(count, len(active)), replace=False) for _ in range(sets)]

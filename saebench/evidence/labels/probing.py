@@ -71,14 +71,14 @@ def choose(latents: sparse.csr_array, layout: Layout, k: int, selection: Selecti
     All sets at once, by two sparse products.
     """
     learned = layout.mask(Part.TRAIN, Part.VALIDATION)
-    sides = [_indicator(layout, learned & (layout.positive == own), latents.shape[0]) for own in (True, False)]
+    sides = [mean_over(layout, learned & (layout.positive == own), latents.shape[0]) for own in (True, False)]
     positive, negative = ((side @ latents).toarray() for side in sides)
     apart = np.abs(positive - negative)
     if selection == "deviation":
         within = sum((side @ latents.power(2)).toarray() for side in sides) - positive**2 - negative**2
         apart = apart / np.sqrt(np.maximum(within, 0) + TINY + 1 / learned.sum(1)[:, None])
     else:
-        every = _indicator(layout, learned, latents.shape[0])
+        every = mean_over(layout, learned, latents.shape[0])
         active = (every @ (latents != 0).astype(np.float64)).toarray()
         apart = apart * active / np.maximum((every @ abs(latents)).toarray(), TINY)
     order = np.argsort(-apart, axis=1, kind="stable")
@@ -86,7 +86,13 @@ def choose(latents: sparse.csr_array, layout: Layout, k: int, selection: Selecti
     return found
 
 
-def _indicator(layout: Layout, side: Bool[np.ndarray, "set text"], texts: int) -> sparse.csr_array:
+def check_active(latents: sparse.csr_array) -> None:
+    """Raises Unscored where there is nothing to learn from."""
+    if latents.nnz == 0:
+        raise Unscored("no latent is active on any labelled text")
+
+
+def mean_over(layout: Layout, side: Bool[np.ndarray, "set text"], texts: int) -> sparse.csr_array:
     """(set, text) what takes the mean over some texts of each set."""
     from scipy import sparse
 
