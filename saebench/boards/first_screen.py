@@ -6,7 +6,8 @@ from dataclasses import replace
 from saebench.boards.board import ARROWS, Table
 from saebench.boards.board_notes import Marks, Notes
 from saebench.boards.markdown import escaped, pipe_table
-from saebench.compare.ranking import Compare, ranks, unpaired
+from saebench.compare.contrasts import Compare, unpaired
+from saebench.compare.ranking import ranks
 from saebench.record.columns import Column
 from saebench.record.score import Score
 from saebench.record.wording import DASH, with_interval

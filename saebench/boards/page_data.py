@@ -10,8 +10,9 @@ from saebench.boards.page_items import charts, grids
 from saebench.boards.page_pairs import Pair, chosen, pairs
 from saebench.boards.plot import CONFIG, coordinate
 from saebench.boards.scatter import drawable, kind, looks
+from saebench.compare.contrasts import Compare, unpaired
 from saebench.compare.pareto import front_of
-from saebench.compare.ranking import Compare, ranks, unpaired
+from saebench.compare.ranking import ranks
 from saebench.record.columns import Column, current_scores
 from saebench.record.naming import shown, shown_model
 from saebench.record.score import Score

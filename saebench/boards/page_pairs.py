@@ -6,7 +6,7 @@ from itertools import combinations
 
 from saebench.boards.board import Table
 from saebench.boards.plot import coordinate
-from saebench.compare.ranking import Compare
+from saebench.compare.contrasts import Compare
 from saebench.record.columns import Column
 from saebench.record.score import Score
 from saebench.stats.statistics import NORMAL

@@ -14,7 +14,7 @@ from saebench.boards.pictures import first_picture, pictures
 from saebench.boards.sealed import Sealed
 from saebench.catalogue.suites import definitions, headlines, suite_questions
 from saebench.commands import Commands, put
-from saebench.compare.ranking import paired_by
+from saebench.compare.contrasts import paired_by
 from saebench.record.naming import shown
 from saebench.record.places import suites_dir
 from saebench.record.store import Store, compacted
