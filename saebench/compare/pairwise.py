@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from saebench.compare.differences import Items
+from saebench.compare.differences import FEWEST_PAIRS, Items
 from saebench.compare.shared_items import Group, Shared, grouped
 from saebench.record.score import Score
 from saebench.stats.statistics import NORMAL, Floats, Ints
@@ -22,26 +22,32 @@ FARTHEST = 40.0
 
 
 class Told(NamedTuple):
-    """Pairs that a test of each by itself tells apart: the normal quantile of its p-value, and which one is the worse."""
+    """Of a block of pairs, those that a test of each by itself tells apart."""
 
+    rows: Ints
+    """(row,) how often each is the worse, in pairs that are told apart whatever the others are."""
+    columns: Ints
     z: Floats
+    """(pair,) of the others the normal quantile of the p-value."""
     worse: Ints
+    """(pair,) which one is the worse."""
 
 
 def beaten(scores: Sequence[Score], items: Callable[[Score], Items], level: float) -> list[int]:
     """By how many of a column's scores each is clearly beaten, at a level for all of its pairs together (Holm 1979)."""
     groups = grouped(scores, items)
     order = np.array([place for group in groups for place in group.places], dtype=int)
-    pairs, rest = math.comb(len(order), 2), list[Told]()
-    counts, sure = np.zeros(len(order), dtype=int), least(level, pairs)
-    for told in _told(_Column.of([scores[place] for place in order]), groups, least(level, 1)):
-        far = told.z >= sure
-        counts += np.bincount(told.worse[far], minlength=len(order))
-        rest.append(Told(told.z[~far], told.worse[~far]))
-    if rest:
-        z, worse = (np.concatenate(parts) for parts in zip(*rest, strict=True))
-        limit = _limit(z, int(counts.sum()), pairs, level)
-        counts += np.bincount(worse[z >= limit], minlength=len(order))
+    pairs, counts = math.comb(len(order), 2), np.zeros(len(order), dtype=int)
+    rest: list[tuple[Floats, Ints]] = [(np.empty(0), np.empty(0, dtype=int))]
+    column, lowest, sure = _Column.of([scores[place] for place in order]), least(level, 1), least(level, pairs)
+    for block in _blocks(groups):
+        told = _apart(block, column, lowest, sure)
+        counts[block.rows] += told.rows
+        counts[block.columns] += told.columns
+        rest.append((told.z, told.worse))
+    z, worse = (np.concatenate(parts) for parts in zip(*rest, strict=True))
+    limit = _limit(z, int(counts.sum()), pairs, level)
+    counts += np.bincount(worse[z >= limit], minlength=len(order))
     return [int(count) for count in counts[np.argsort(order)]]
 
 
@@ -84,47 +90,77 @@ class _Column:
     def lead(self, rows: slice, columns: slice, shared: Shared | None) -> tuple[Floats, Floats, Floats]:
         """(row, column) by how much the first is better, the standard error of that, and its degrees of freedom."""
         value = self.value[rows, None] - self.value[columns]
-        error = np.hypot(self.half[rows, None], self.half[columns]) / NORMAL
-        freedom = np.full(value.shape, math.inf)
+        error, freedom = np.empty((1, 1)), np.full((1, 1), math.inf)
+        enough = shared is not None and shared.n >= FEWEST_PAIRS
+        if not np.all(enough):
+            error = np.hypot(self.half[rows, None], self.half[columns]) / NORMAL
         if shared is not None:
-            value = np.where(shared.enough & ~shared.all, shared.mean, value)
-            error = np.where(shared.enough, shared.error, error)
-            freedom = np.where(shared.enough, shared.n - 1, freedom)
+            value = value if shared.all.all() else np.where(enough & ~shared.all, shared.mean, value)
+            error = shared.error if np.all(enough) else np.where(enough, shared.error, error)
+            freedom = np.where(enough, shared.n - 1, freedom)
         lead = self.sign * value - self.excess[rows, None] + self.excess[columns]
         tiny = ROUNDED * np.maximum(np.abs(self.value[rows, None]), np.abs(self.value[columns]))
-        return np.where(np.abs(lead) > tiny, lead, 0.0), error, freedom
+        lead[np.abs(lead) <= tiny] = 0.0
+        return lead, error, freedom
 
 
-def _told(column: _Column, groups: Sequence[Group], lowest: float) -> Iterator[Told]:
-    """Pairs of all scores, which stand in the order of their groups, that differ by no less than `lowest`."""
-    start, count = 0, len(column.value)
+class _Block(NamedTuple):
+    """Pairs of scores, which stand in the order of their groups."""
+
+    rows: slice
+    columns: slice
+    group: Group
+    """That of the rows."""
+    start: int
+    """Where it begins."""
+
+    @property
+    def shared(self) -> Shared | None:
+        """None where rows and columns are of two groups."""
+        if not self.group.paired or self.columns.start >= self.start + len(self.group.places):
+            return None
+        within = (slice(part.start - self.start, part.stop - self.start) for part in (self.rows, self.columns))
+        return self.group.shared(*within)
+
+
+def _blocks(groups: Sequence[Group]) -> Iterator[_Block]:
+    start, count = 0, sum(len(group.places) for group in groups)
     for group in groups:
         end = start + len(group.places)
-        for first in range(start, end, ROWS):
-            rows = slice(first, min(first + ROWS, end))
-            for columns in chain(_slices(first, end), _slices(end, count)):
-                own = slice(rows.start - start, rows.stop - start), slice(columns.start - start, columns.stop - start)
-                shared = group.shared(*own) if group.paired and columns.start < end else None
-                yield _apart(rows, columns, column.lead(rows, columns, shared), lowest)
+        for rows in _slices(start, end, ROWS):
+            for columns in chain(_slices(rows.start, end, COLUMNS), _slices(end, count, COLUMNS)):
+                yield _Block(rows, columns, group, start)
         start = end
 
 
-def _slices(start: int, end: int) -> Iterator[slice]:
-    return (slice(first, min(first + COLUMNS, end)) for first in range(start, end, COLUMNS))
+def _slices(start: int, end: int, size: int) -> Iterator[slice]:
+    return (slice(first, min(first + size, end)) for first in range(start, end, size))
 
 
-def _apart(rows: slice, columns: slice, found: tuple[Floats, Floats, Floats], lowest: float) -> Told:
-    """Those of a block, of which each pair counts once: where the row stands before the column."""
-    lead, error, freedom = found
-    row, column = np.arange(rows.start, rows.stop), np.arange(columns.start, columns.stop)
-    far = (np.abs(lead) >= lowest * error) & (lead != 0) & (row[:, None] < column)
-    i, j = np.nonzero(far)
-    return Told(_normal(lead[far], error[far], freedom[far]), np.where(lead[far] > 0, column[j], row[i]))
+def _apart(block: _Block, column: _Column, lowest: float, sure: float) -> Told:
+    """Pairs beyond `lowest`, and those beyond `sure`; each counts once, where the row stands before the column."""
+    rows, columns = block.rows, block.columns
+    lead, error, freedom = column.lead(rows, columns, block.shared)
+    if columns.start < rows.stop:
+        lead[np.arange(rows.start, rows.stop)[:, None] >= np.arange(columns.start, columns.stop)] = 0.0
+    size = np.abs(lead)
+    told = (size >= lowest * error) & (lead != 0)
+    far = told & (size >= _students(sure, freedom) * error)
+    i, j = np.nonzero(told & ~far)
+    z = _normal(size[i, j] / error[i, j], np.broadcast_to(freedom, lead.shape)[i, j])
+    worse = np.where(lead[i, j] > 0, columns.start + j, rows.start + i)
+    return Told((far & (lead < 0)).sum(1), (far & (lead > 0)).sum(0), z, worse)
 
 
-def _normal(lead: Floats, error: Floats, freedom: Floats) -> Floats:
-    """z of a difference, never beyond its t: Student's t by Wallace's approximation (1959), since scipy takes long to import."""
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        t = np.minimum(np.abs(lead) / error, 1e150)
+def _normal(t: Floats, freedom: Floats) -> Floats:
+    """z of a t, which it never is beyond: Wallace's approximation (1959), since scipy takes long to import."""
+    with np.errstate(invalid="ignore"):
         z = (8 * freedom + 1) / (8 * freedom + 3) * np.sqrt(freedom * np.log1p(t * t / freedom))
     return np.where(np.isinf(freedom), t, z)
+
+
+def _students(z: float, freedom: Floats) -> Floats:
+    """t of a z, the same backwards."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        t = np.sqrt(freedom * np.expm1((z * (8 * freedom + 3) / (8 * freedom + 1)) ** 2 / freedom))
+    return np.where(np.isinf(freedom), z, t)

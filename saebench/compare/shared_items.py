@@ -21,12 +21,9 @@ class Shared(NamedTuple):
     mean: Floats
     error: Floats
     n: Floats
+    """(1, 1) where it is the same for all."""
     all: Bools
     """Whether neither has other items."""
-
-    @property
-    def enough(self) -> Bools:
-        return np.asarray(self.n >= FEWEST_PAIRS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,24 +68,28 @@ class Group:
         n, rest, squares = self._sums(own, other, known[rows], known[columns])
         left = squares - 2 * own @ other.T - rest**2 / np.maximum(n, 1)
         mean = rest / np.maximum(n, 1) + levels[rows, None] - levels[columns]
-        same = self.alike[rows, None] == self.alike[columns]
-        left[same] = mean[same] = 0.0
-        for i, j in np.argwhere((left < DOUBTFUL * squares) & ~same & (n >= FEWEST_PAIRS)):
-            mean[i, j], left[i, j] = self._one_by_one(range(*rows.indices(len(self.each)))[i], range(*columns.indices(len(self.each)))[j])  # fmt: skip
-        error = np.sqrt(np.maximum(left, 0.0) / np.maximum(n - 1, 1)) / np.sqrt(np.maximum(n, 1))
+        doubtful = (left < DOUBTFUL * squares) & (n >= FEWEST_PAIRS)
+        if doubtful.any():
+            i, j = np.nonzero(doubtful)
+            mean[i, j], left[i, j] = self._one_by_one(rows.start + i, columns.start + j)
+        error = np.sqrt(np.maximum(left, 0.0) / np.maximum(n * (n - 1), 1))
         return Shared(mean, error, n, (n == self.sizes[rows, None]) & (n == self.sizes[columns]))
 
     def _sums(self, own: Floats, other: Floats, known: Floats, also: Floats) -> tuple[Floats, Floats, Floats]:
         """(row, column) of the items that both have: how many, the sum of differences, the sum of both sides' squares."""
         if self.whole:
             squares = (own**2).sum(1)[:, None] + (other**2).sum(1)
-            return np.full(squares.shape, float(known.shape[1])), np.zeros(squares.shape), squares
+            return np.full((1, 1), float(known.shape[1])), np.zeros((1, 1)), squares
         return known @ also.T, own @ also.T - known @ other.T, own**2 @ also.T + known @ (other**2).T
 
-    def _one_by_one(self, row: int, column: int) -> tuple[float, float]:
-        both = self.known[row] & self.known[column]
-        each = self.each[row, both] - self.each[column, both]
-        return float(each.mean()), float(((each - each.mean()) ** 2).sum())
+    def _one_by_one(self, rows: Ints, columns: Ints) -> tuple[Floats, Floats]:
+        """(pair,) mean and sum of squares around it of these differences; there is none between equal contributions."""
+        mean, left = np.zeros(len(rows)), np.zeros(len(rows))
+        for pair in np.flatnonzero(self.alike[rows] != self.alike[columns]):
+            both = self.known[rows[pair]] & self.known[columns[pair]]
+            each = self.each[rows[pair], both] - self.each[columns[pair], both]
+            mean[pair], left[pair] = each.mean(), ((each - each.mean()) ** 2).sum()
+        return mean, left
 
 
 def grouped(scores: Sequence[Score], items: Callable[[Score], Items]) -> list[Group]:
