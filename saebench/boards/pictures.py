@@ -20,6 +20,8 @@ from saebench.record.score import Score
 from saebench.record.store import Store
 
 MOST_LINES = 12
+MOST_RESPONSES = 100
+"""SAEs whose response curves are drawn, a picture each; `saebench show` has the numbers of all."""
 RESPONSES, RETENTION = "distinguishability.angle", "context_length.kl_retention"
 CURVE = ("position", "kl")
 """Arrays that a chart of KL by position needs."""
@@ -50,7 +52,12 @@ def pictures(store: Store, scores: Sequence[Score], name: str) -> Pictures:
     files |= {links[sae]: drawing(spec) for sae, spec in found.items()}
     if links:
         listed = ", ".join(f"[{escaped(sae)}]({quote(link)})" for sae, link in links.items())
-        sentence = f"Mean response curves of features and of every fake: {listed}."
+        more = (
+            f", of the first {len(found)} of {asked} SAEs"
+            if (asked := len(_with_items(scores, RESPONSES))) > len(found)
+            else ""
+        )
+        sentence = f"Mean response curves of features and of every fake{more}: {listed}."
         shown.setdefault("distinguishability", []).append(sentence)
     return files, {table: "\n\n".join(parts) for table, parts in shown.items()}
 
@@ -102,7 +109,8 @@ def position_chart(found: Sequence[tuple[str, Items]], title: str, log_y: bool =
 def response_pictures(store: Store, scores: Sequence[Score]) -> dict[str, Spec]:
     """Draw, per SAE, how the model answers to features and to each fake, from the items of `RESPONSES`."""
     found = _with_items(scores, RESPONSES)
-    return {name: stacked(response_charts(store.load_items(found[name]), f"{name}: ")) for name in _sorted(found)}
+    names = _sorted(found)[:MOST_RESPONSES]
+    return {name: stacked(response_charts(store.load_items(found[name]), f"{name}: ")) for name in names}
 
 
 def response_charts(items: Items, prefix: str = "") -> list[Spec]:

@@ -6,7 +6,6 @@ from typing import Literal, TypeAlias
 
 from saebench.compare import differences
 from saebench.compare.contrasts import Compare, unpaired
-from saebench.compare.pairwise import beaten
 from saebench.record.score import Score
 
 FALSE_RANKS = 0.05
@@ -28,7 +27,7 @@ def ranks(scores: Sequence[Score], compare: Compare = unpaired) -> dict[str, int
         return {}
     useful = [score for score in scored if against_floor(score) == "beyond"]
     found = Counter[str]()
-    for score, times in zip(useful, beaten(useful, compare.items, FALSE_RANKS), strict=True):
+    for score, times in zip(useful, compare.beaten(useful, FALSE_RANKS), strict=True):
         found[score.sae] += times
     return {name: 1 + times for name, times in found.items()}
 
