@@ -27,6 +27,11 @@ class Cells(dict[tuple[str, Column], Score]):
         return _collected((row, score) for (row, _), score in self.items())
 
     @cached_property
+    def of_family(self) -> dict[tuple[str, str], list[Score]]:
+        """By row and family."""
+        return _collected(((row, column.family), score) for (row, column), score in self.items())
+
+    @cached_property
     def of_column(self) -> dict[Column, list[Score]]:
         return _collected((column, score) for (_, column), score in self.items())
 
@@ -76,10 +81,9 @@ class Table:
 
     def facts(self, row: str) -> list[str]:
         """Cells of `FACTS`."""
-        scores = self.cells.of_row.get(row, [])
-        own = [score for score in scores if score.property.partition(".")[0] == self.family]
         # The family's own texts first: L0 and FVU differ a little between corpora.
-        return cells([*own, *scores])
+        own = self.cells.of_family.get((row, self.family), [])
+        return cells([*own, *self.cells.of_row.get(row, [])])
 
     def short(self, column: Column) -> str:
         """Name of a column within its table, with as much as tells it from its neighbours."""

@@ -42,7 +42,7 @@ def page_data(
     The mappings are those of `leaderboard.render`.
     """
     current = current_scores(scores)
-    families = dict.fromkeys(Column.of(score).family for score in current)
+    families = dict.fromkeys(score.property.partition(".")[0] for score in current)
     return {
         "title": shown(title), "config": CHARTS,
         "looks": {name: {"colour": colour, "shape": shape} for name, (colour, shape) in looks(current).items()},
@@ -109,7 +109,7 @@ def _sae(
     return {
         "name": shown(name), "kind": kind(first), "control": first.control, "facts": found[0].facts(name),
         "axes": {"l0": coordinate(l0), "fvu": coordinate(fvu), "width": width},
-        "reads": shown(f"{first.hook} of {shown_model(first.model)}"), "texts": sorted({shown(score.corpus) for score in scores}),
+        "reads": shown(f"{first.hook} of {shown_model(first.model)}"), "texts": sorted({shown(corpus) for corpus in {score.corpus for score in scores}}),
         "cells": [
             _cell(table, name, column) | marks[column].get(name, {}) for table in found for column in table.columns
         ],

@@ -71,7 +71,8 @@ def kind(score: Score) -> str:
 
 def looks(scores: Sequence[Score]) -> Looks:
     """Give each kind a colour and shape that no other has: architectures by name, controls last, as grey circles."""
-    kinds = sorted({kind(score) for score in scores}, key=lambda name: (name == CONTROL, name))
+    like = {(score.architecture, score.control): score for score in scores}
+    kinds = sorted({kind(score) for score in like.values()}, key=lambda name: (name == CONTROL, name))
     found = {name: (PALETTE[i % len(PALETTE)], SHAPES[i % len(SHAPES)]) for i, name in enumerate(kinds)}
     return {name: (GREY, SHAPES[0]) if name == CONTROL else look for name, look in found.items()}
 

@@ -13,6 +13,7 @@ from saebench.record import items as files
 from saebench.record.atomic import found, locked, probe, write_atomically, write_through
 from saebench.record.lines import BOM, Line, Place, moved_aside, whole_lines, why_not
 from saebench.record.score import Score
+from saebench.record.uncollected import uncollected
 
 if TYPE_CHECKING:
     from saebench.record.items import Arrays
@@ -64,7 +65,8 @@ class Store:
 
     def numbered(self) -> dict[int, Score]:
         """Map line number to score, as `read` does."""
-        return {line.number: score for line, score in self._scores()}
+        with uncollected():
+            return {line.number: score for line, score in self._scores()}
 
     def lines(self) -> list[tuple[int, bytes]]:
         """Return the numbered lines that a score should stand on."""
@@ -72,7 +74,8 @@ class Store:
 
     def newest(self) -> dict[str, Score]:
         """Map identity to the last line of that identity, in order of first appearance."""
-        return {score.identity(): score for score in self.read()}
+        with uncollected():
+            return {score.identity(): score for _, score in self._scores()}
 
     def stored(self) -> "Stored":
         """As `newest`, but scores are read when they are asked for: a file of years is opened in seconds."""
@@ -139,8 +142,11 @@ class Store:
     def _later_scores(self) -> Iterator[tuple[Line, Score]]:
         """Lines that were written since the file was last read, or all where it is another file by now."""
         place, line = self._read_to.in_file(self.path) or Place(), None
+        fields = set[str]()
         for line in self._lines(place):
-            yield line, self._parse(line)
+            score = self._parse(line)
+            fields = score.share_fields(fields)
+            yield line, score
         self._read_to = place.after(line) if line is not None else place
 
     def _parse(self, line: Line) -> Score:
