@@ -118,17 +118,28 @@ class Store:
         Whoever reads meanwhile finds the old file or the new one. Raises ValueError, before anything is written, if
         items are missing or damaged, or if what would be replaced is no file of scores.
         """
-        with_items = [(score, source) for score, source in scores if score.items is not None]
-        for score, source in with_items:
-            source.load_items(score)
+        with_items = {(score.items, source.items_dir): score for score, source in scores if score.items is not None}
+        sources = {source.items_dir: source for _, source in scores}
+        for (_, folder), score in with_items.items():
+            sources[folder].load_items(score)
         with self._written(" cannot be written"):
             self._settled()
-            for score, source in with_items:
-                path, own = (store._items_path(score.items or "") for store in (source, self))
-                if not own.exists() or not own.samefile(path):
-                    write_atomically(own, path.read_bytes())
+            self._copy_items({str(address): folder for address, folder in with_items})
             write_atomically(self.path, compacted([score for score, _ in scores]).encode())
             self._remove_items_except({score.items for score, _ in scores})
+
+    def _copy_items(self, folders: Mapping[str, Path]) -> None:
+        """Copy items by their address from the folder that has them, so that they outlive a failure of power."""
+        added = False
+        for address, folder in folders.items():
+            path, own = folder / f"{address}.npz", self._items_path(address)
+            there = own.exists()
+            if not there or not own.samefile(path):
+                # One by one, thousands would take minutes; what no score has pointed to yet can wait for all the others.
+                write_atomically(own, path.read_bytes(), durable=there)
+                added = added or not there
+        if added:
+            os.sync()
 
     def _lines(self, place: Place) -> Iterator[Line]:
         if found(self.path, "a scores file") is not None:
