@@ -23,7 +23,7 @@ READING = (
 )
 MOST_POINTS = 1_000
 """Points of a panel; more are a stain, which takes minutes to draw."""
-THINNED = f"Of more than {MOST_POINTS:,} SAEs those on the front are drawn, and of the others as many, evenly chosen by their L0."
+THINNED = f"There are more than {MOST_POINTS:,} SAEs: drawn are those on the front, and {MOST_POINTS:,} evenly chosen by their L0."
 Looks = dict[str, tuple[str, str]]
 """Colour and shape by kind of point."""
 Panel = tuple[str, Sequence[Score]]
