@@ -23,7 +23,7 @@ from saebench.subject.batches import Batch
 
 BATCH = 1024
 """Rows per encoding; scores do not depend on it."""
-RECONSTRUCTED = 2048
+RECONSTRUCTED = 16_384
 """Most rows, evenly spaced, that are decoded to see how well the SAE reconstructs words."""
 
 
