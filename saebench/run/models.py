@@ -113,6 +113,10 @@ class Models:
         self._cache = self._cache or Cache(fresh=self.options.fresh)
         return self._cache
 
+    def cache_notes(self) -> list[str]:
+        """What a user should read of the cache, if it was asked for anything."""
+        return self._cache.notes if self._cache is not None else []
+
     def subject(self, spec: SAESpec) -> "Subject":
         """The model that an SAE is read from; `spec` is that of the loaded SAE. Of a toy, what has nothing to run."""
         from saebench.subject.toy import toy_subject
