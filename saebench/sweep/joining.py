@@ -1,0 +1,84 @@
+"""Scores files of jobs become one file as they arrive; each stays where it is until its scores stand in that one."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from saebench.exchange.merging import merge
+from saebench.record.store import Store
+
+REST = 9.0
+"""Times as long as it took that the next joining waits: a tenth of the driver's time at most, however many scores there are."""
+LEFT = (".jsonl.lock", ".xml")
+"""What lies beside a job's scores file and has no use when they are joined."""
+
+
+@dataclass
+class Joiner:
+    """Joins into `target` what it is given, when it is time, and tells what could not be joined."""
+
+    target: Path
+    clock: Callable[[], float] = time.monotonic
+    waiting: list[Path] = field(default_factory=list)
+    refused: dict[Path, str] = field(default_factory=dict)
+    """Files that do not fit to the others, with the sentence that says why; they stay where they are."""
+    _due: float = 0.0
+
+    def add(self, scores: Path) -> None:
+        self.waiting.append(scores)
+
+    @property
+    def due(self) -> bool:
+        return bool(self.waiting) and self.clock() >= self._due
+
+    def join(self) -> list[Path]:
+        """Join all that waits; return which files are in the joined one now. Raises OSError where it cannot be written."""
+        begun = self.clock()
+        # What is listed is joined, and what a process leaves behind later is found by the next sweep.
+        files = [path for path in dict.fromkeys(self.waiting) if path.is_file()]
+        joined = self._joined([path for path in files if path.stat().st_size])
+        self.waiting = []
+        for path in files:
+            if path not in self.refused:
+                remove(path)
+        self._due = self.clock() + REST * (self.clock() - begun)
+        return joined
+
+    def _joined(self, files: list[Path]) -> list[Path]:
+        """All together; where that is refused, one by one, so that one that is wrong holds up no other."""
+        files = [path for path in files if self._has_scores(path)]
+        if not files:
+            return []
+        try:
+            merge([*self._own(), *files], self.target)
+        except ValueError as error:
+            if len(files) == 1:
+                self.refused[files[0]] = str(error)
+                return []
+            return [path for file in files for path in self._joined([file])]
+        return files
+
+    def _has_scores(self, path: Path) -> bool:
+        """A run that was killed at its first score leaves a file without any."""
+        try:
+            return any(True for _ in Store(path).lines())
+        except ValueError:
+            return True  # which merging says in full
+
+    def _own(self) -> list[Path]:
+        return [self.target] if self.target.is_file() and self.target.stat().st_size else []
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Scores files that a driver which was killed did not join."""
+    return sorted(folder.glob("*.jsonl"))
+
+
+def remove(scores: Path) -> None:
+    """Remove a job's file, whose scores stand elsewhere; its log stays."""
+    for suffix in LEFT:
+        scores.with_suffix(suffix).unlink(missing_ok=True)
+    shutil.rmtree(Store(scores).items_dir, ignore_errors=True)
+    scores.unlink(missing_ok=True)
