@@ -21,7 +21,7 @@ def downloads(asked: Asked, specs: Sequence[SAESpec]) -> list[str]:
     """Sentences about SAEs, models and texts that are not here."""
     models = Models(Options(model=asked.option("model"), texts=asked.option("corpus")), Shelf())
     own = list({spec.own.name: spec.own for spec in specs}.values())
-    lacking = [spec for spec in own if spec.loader == "files" and _tried(partial(missing, spec))]
+    lacking = [spec for spec in own if spec.loader == "files" and _lacks(spec)]
     names = dict.fromkeys(filter(None, (_tried(partial(models.name, spec)) for spec in own)))
     sources = dict.fromkeys(filter(None, (_tried(partial(models.source, spec)) for spec in own)))
     needs = [need for name in names for need in _tried(partial(of_model, name)) or []]
@@ -31,6 +31,10 @@ def downloads(asked: Asked, specs: Sequence[SAESpec]) -> list[str]:
 
 def _whats(needs: Iterable[Need | Made]) -> list[str]:
     return list(dict.fromkeys(need.what for need in needs if _tried(need.lacking)))
+
+
+def _lacks(spec: SAESpec) -> bool:
+    return bool(_tried(partial(missing, spec)))
 
 
 def _tried(ask: Callable[[], T]) -> T | None:

@@ -44,7 +44,6 @@ class Cluster:
     address: str | None
     workers: int | None
     gpus_per_worker: float | None
-    retries: int
     out: dict[Any, Task] = field(default_factory=dict)
 
     def start(self) -> Room:
@@ -79,7 +78,11 @@ class Cluster:
         """Give a job to a worker, on another machine than one of a name if there is one."""
         import ray
 
-        chosen: dict[str, Any] = {"num_cpus": self.room.cores, "num_gpus": self.room.gpus, "max_retries": self.retries}
+        chosen: dict[str, Any] = {
+            "num_cpus": self.room.cores,
+            "num_gpus": self.room.gpus,
+            "max_retries": 0,
+        }  # the driver tries again, and says so
         if self.address is None:
             chosen["num_cpus"] = 0  # the driver sends no more than there are workers
         if (other := self._other(avoid)) is not None:
@@ -113,7 +116,7 @@ def _outcome(reference: Any, task: Task) -> Outcome:
 
     try:
         found: Outcome = ray.get(reference)
-    except ray.exceptions.RayError as error:  # as often as it was tried
+    except ray.exceptions.RayError as error:
         return Outcome(task.job, -9, f"its worker was lost: {type(error).__name__}")
     return found
 

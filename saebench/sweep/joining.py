@@ -1,5 +1,6 @@
 """Scores files of jobs become one file as they arrive; each stays where it is until its scores stand in that one."""
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from saebench.record.store import Store
 
 REST = 9.0
 """Times as long as it took that the next joining waits: a tenth of the driver's time at most, however many scores there are."""
+LOCKED = 200
+"""Files that are joined at once, each of which is locked meanwhile: a process has some thousand files open at most."""
 LEFT = (".jsonl.lock", ".xml")
 """What lies beside a job's scores file and has no use when they are joined."""
 
@@ -36,14 +39,20 @@ class Joiner:
     def join(self) -> list[Path]:
         """Join all that waits; return which files are in the joined one now. Raises OSError where it cannot be written."""
         begun = self.clock()
-        # What is listed is joined, and what a process leaves behind later is found by the next sweep.
         files = [path for path in dict.fromkeys(self.waiting) if path.is_file()]
-        joined = self._joined([path for path in files if path.stat().st_size])
+        joined = [path for some in range(0, len(files), LOCKED) for path in self._moved(files[some : some + LOCKED])]
         self.waiting = []
-        for path in files:
-            if path not in self.refused:
-                remove(path)
         self._due = self.clock() + REST * (self.clock() - begun)
+        return joined
+
+    def _moved(self, files: list[Path]) -> list[Path]:
+        """Join them, and remove what is joined; a process that nobody waits for any more may write no score in between."""
+        with contextlib.ExitStack() as locks:
+            for path in files:
+                locks.enter_context(Store(path).locked())
+            joined = self._joined(files)
+            for path in set(files) - set(self.refused):
+                remove(path)
         return joined
 
     def _joined(self, files: list[Path]) -> list[Path]:

@@ -114,7 +114,7 @@ def shards(specs: Sequence[SAESpec], count: int) -> list[list[SAESpec]]:
 def shard(specs: Sequence[SAESpec], asked: str) -> list[SAESpec]:
     """The part that `3/16` names. Raises ValueError with one sentence where it names none."""
     said = f"--sae-shard {asked}"
-    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", asked, re.ASCII)
+    found = re.fullmatch(r"(\d{1,9})/([1-9]\d{0,8})", asked, re.ASCII)
     if found is None:
         raise ValueError(f"{said}: expected NUMBER/COUNT, as in 3/16")
     number, count = map(int, found.groups())

@@ -99,7 +99,7 @@ def _tell(request: Request, specs: Sequence[SAESpec], found: Plan, say: Say) -> 
 def _swept(request: Request, specs: Sequence[SAESpec], tests: dict[str, list[str]], say: Say) -> int:
     joiner = Joiner(request.scores)
     _join_leftovers(request, joiner, say)
-    cluster = Cluster(request.address, request.workers, request.gpus_per_worker, request.retries)
+    cluster = Cluster(request.address, request.workers, request.gpus_per_worker)
     try:
         room = cluster.start()
         found = _planned(request, specs, tests, room.workers)
