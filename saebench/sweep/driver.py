@@ -115,7 +115,7 @@ class Driver:
         rows = []
         for sae in outcome.job.saes:
             own = [result for result in outcome.results if result.sae == sae]
-            fingerprint = self.plan.fingerprints.get(sae)
+            fingerprint = self.plan.left.fingerprints.get(sae)
             if own and fingerprint is not None and all(one.scored and not one.failed for one in own):
                 rows.append((sae, fingerprint, len(own)))
         return rows

@@ -18,21 +18,26 @@ MOST = 40
 
 
 @dataclass(frozen=True)
+class Left:
+    """Which SAEs are to be measured, and which are not."""
+
+    wanted: list[Wanted]
+    there: list[str]
+    """SAEs of which everything is measured already."""
+    fingerprints: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Jobs for some workers, and what is left out."""
+    """Jobs for some workers."""
 
     jobs: list[Job]
     workers: int
-    fingerprints: Mapping[str, str | None]
-    there: list[str]
-    """SAEs of which everything is measured already."""
+    left: Left
 
     @property
-    def saes(self) -> list[str]:
-        return [sae for job in self.jobs for sae in job.saes]
-
     def seconds(self) -> float:
-        """How long it should take: each job goes to the worker that is free first."""
+        """How long it should take."""
         return makespan([job.seconds for job in self.jobs], self.workers)
 
 
@@ -45,41 +50,39 @@ def makespan(seconds: Sequence[float], workers: int) -> float:
     return max(free)
 
 
-def plan(
-    asked: Asked,
-    specs: Sequence[SAESpec],
-    tests: Mapping[str, list[str]],
-    held: Held,
-    ledger: Ledger,
-    workers: int,
-    prefix: str,
-) -> Plan:
+def left(asked: Asked, specs: Sequence[SAESpec], tests: Mapping[str, list[str]], held: Held, ledger: Ledger) -> Left:
+    """Compare what is asked for with what there is."""
     key, budget, before = asked.key(), asked.option("budget") or "quick", Durations()
     fingerprints = {spec.name: fingerprint(key, spec) for spec in specs}
-    there = [name for name, own in fingerprints.items() if ledger.done(name, own, held.scores)]
-    left = [spec for spec in specs if spec.name not in set(there)]
-    per_model = {model: seconds_of(names, budget, model, held.seconds, before) for model, names in tests.items()}
-    wanted = [Wanted(spec.name, *place_of(spec), per_model.get(place_of(spec)[0], 0.0)) for spec in left]
-    return Plan(planned(wanted, workers, prefix) if wanted else [], workers, fingerprints, there)
+    there = {name for name, own in fingerprints.items() if ledger.done(name, own, held.scores)}
+    seconds = {model: seconds_of(names, budget, model, held.seconds, before) for model, names in tests.items()}
+    places = {spec.name: place_of(spec) for spec in specs if spec.name not in there}
+    wanted = [Wanted(name, model, hook, seconds.get(model, 0.0)) for name, (model, hook) in places.items()]
+    return Left(wanted, sorted(there), fingerprints)
+
+
+def plan(found: Left, workers: int, prefix: str) -> Plan:
+    """Names of jobs begin with the prefix."""
+    return Plan(planned(found.wanted, workers, prefix) if found.wanted else [], workers, found)
 
 
 def told(found: Plan, lacking: Sequence[str]) -> list[str]:
     """How many of what, what is downloaded, and how long it should take."""
-    hooks = {(job.model, job.hook) for job in found.jobs}
-    there = f"; {len(found.there)} SAEs are there already" if found.there else ""
-    lines = [f"{len(found.saes)} SAEs at {len(hooks)} hooks, {len(found.jobs)} jobs on {found.workers} workers{there}"]
-    if not found.jobs:
-        return [f"nothing to do: {len(found.there)} SAEs are there already"]
-    lines += (
-        [f"to be downloaded, where a machine lacks them: {'; '.join(lacking)}"]
-        if lacking
-        else ["nothing to be downloaded"]
-    )
-    return [*lines, f"about {in_words(found.seconds())}"]
+    saes, there = len(found.left.wanted), len(found.left.there)
+    if not saes:
+        return [f"nothing to do: {there} SAEs are there already"]
+    hooks = len({(job.model, job.hook) for job in found.jobs})
+    already = f"; {there} SAEs are there already" if there else ""
+    fetched = f"to be downloaded, where a machine lacks it: {'; '.join(lacking)}" if lacking else "nothing to download"
+    return [
+        f"SAEs: {saes}, hooks: {hooks}, jobs: {len(found.jobs)} on {found.workers} workers{already}",
+        fetched,
+        f"about {in_words(found.seconds)}",
+    ]
 
 
 def rows(jobs: Sequence[Job]) -> list[list[str]]:
-    """A table's rows, for each job."""
+    """A table's rows, for each of the first jobs."""
     return [
         [job.name, shown_model(job.model) or DASH, job.hook or DASH, str(len(job.saes)), in_words(job.seconds)]
         for job in jobs[:MOST]

@@ -20,8 +20,9 @@ from saebench.sweep.engine import Cluster, check_installed, cores
 from saebench.sweep.held import begun, held
 from saebench.sweep.joining import Joiner, leftovers
 from saebench.sweep.ledger import Ledger
-from saebench.sweep.plan import Plan, plan, rows, told
+from saebench.sweep.plan import Left, Plan, left, plan, rows, told
 from saebench.sweep.telling import MOST, Progress, code_of, failures
+from saebench.sweep.worker import Outcome
 
 Say = Callable[[str], None]
 
@@ -44,6 +45,10 @@ class Request:
         return self.folder / "jobs"
 
     @property
+    def done(self) -> Path:
+        return self.jobs / "done.txt"
+
+    @property
     def scores(self) -> Path:
         return self.folder / "scores.jsonl"
 
@@ -56,8 +61,7 @@ def sweep(request: Request, say: Say) -> int:
         say("no test was chosen")
         return 5
     if request.plan:
-        found = _planned(request, specs, tests, request.workers or max(1, cores() // 2))
-        _tell(request, specs, found, say)
+        _tell(request, specs, _planned(_left(request, specs, tests), request.workers or max(1, cores() // 2)), say)
         return 0
     check_installed()
     request.jobs.mkdir(parents=True, exist_ok=True)
@@ -68,46 +72,45 @@ def sweep(request: Request, say: Say) -> int:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Two sweeps at once would plan the same jobs. The lock ends with its process, however that ends."""
+    advice = "wait for its end, or name another folder"
     try:
         with FileLock(folder / "sweep.lock", timeout=0):
             yield
     except Timeout:
-        raise ValueError(
-            f"--to {folder}: another sweep is writing there: wait for its end, or name another folder"
-        ) from None
+        raise ValueError(f"--to {folder}: another sweep is writing there: {advice}") from None
 
 
-def _planned(request: Request, specs: Sequence[SAESpec], tests: dict[str, list[str]], workers: int) -> Plan:
-    ledger = Ledger(request.jobs / "done.txt").read()
-    # A name of its own: what a worker of a sweep that was killed still writes is then none of this one's.
-    prefix = f"{uuid.uuid4().hex[:6]}-"
-    return plan(request.asked, specs, tests, held(request.scores), ledger, workers, prefix)
+def _left(request: Request, specs: Sequence[SAESpec], tests: dict[str, list[str]]) -> Left:
+    return left(request.asked, specs, tests, held(request.scores), Ledger(request.done).read())
+
+
+def _planned(found: Left, workers: int) -> Plan:
+    # Names of their own: what a worker of a sweep that was killed still writes is then none of this one's.
+    return plan(found, workers, f"{uuid.uuid4().hex[:6]}-")
 
 
 def _tell(request: Request, specs: Sequence[SAESpec], found: Plan, say: Say) -> None:
-    left = set(found.saes)
-    for line in told(found, downloads(request.asked, [spec for spec in specs if spec.name in left])):
+    """What will be done; with `--plan`, job by job."""
+    names = {one.sae for one in found.left.wanted}
+    for line in told(found, downloads(request.asked, [spec for spec in specs if spec.name in names])):
         say(line)
     if request.plan and found.jobs:
-        say(
-            tabulate(
-                rows(found.jobs), ["job", "model", "hook", "SAEs", "about"], tablefmt="simple", disable_numparse=True
-            )
-        )
+        header = ["job", "model", "hook", "SAEs", "about"]
+        say(tabulate(rows(found.jobs), header, tablefmt="simple", disable_numparse=True))
 
 
 def _swept(request: Request, specs: Sequence[SAESpec], tests: dict[str, list[str]], say: Say) -> int:
     joiner = Joiner(request.scores)
     _join_leftovers(request, joiner, say)
+    found = _left(request, specs, tests)
+    if not found.wanted:
+        _tell(request, specs, _planned(found, 1), say)
+        return _ended(request, [], joiner, 0, say)
     cluster = Cluster(request.address, request.workers, request.gpus_per_worker)
     try:
-        room = cluster.start()
-        found = _planned(request, specs, tests, room.workers)
-        _tell(request, specs, found, say)
-        driver = Driver(
-            request.asked, found, request.jobs.resolve(), begun(request.scores, set(found.saes)), cluster, room, joiner,
-            Ledger(request.jobs / "done.txt"), Progress(found.jobs, room.workers), request.retries,
-        )  # fmt: skip
+        jobs = _planned(found, cluster.start().workers)
+        _tell(request, specs, jobs, say)
+        driver = _driver(request, jobs, cluster, joiner)
         driver.run()
     except KeyboardInterrupt:
         say("interrupted; what was measured is kept, and the same command goes on")
@@ -115,7 +118,17 @@ def _swept(request: Request, specs: Sequence[SAESpec], tests: dict[str, list[str
     finally:
         cluster.close()
         _join_leftovers(request, joiner, say)
-    return _ended(request, driver, say)
+    return _ended(request, driver.outcomes, joiner, driver.tries.total(), say)
+
+
+def _driver(request: Request, plan: Plan, cluster: Cluster, joiner: Joiner) -> Driver:
+    scores = begun(request.scores, {one.sae for one in plan.left.wanted})
+    progress = Progress(plan.jobs, plan.workers)
+    ledger = Ledger(request.done)
+    room = cluster.room
+    return Driver(
+        request.asked, plan, request.jobs.resolve(), scores, cluster, room, joiner, ledger, progress, request.retries
+    )
 
 
 def _join_leftovers(request: Request, joiner: Joiner, say: Say) -> None:
@@ -127,11 +140,10 @@ def _join_leftovers(request: Request, joiner: Joiner, say: Say) -> None:
         say(f"{len(joined)} scores files of jobs that were stopped are joined")
 
 
-def _ended(request: Request, driver: Driver, say: Say) -> int:
+def _ended(request: Request, outcomes: Sequence[Outcome], joiner: Joiner, again: int, say: Say) -> int:
     """What there is now, what failed, and the exit code."""
-    wrong = failures(driver.outcomes, {str(path): sentence for path, sentence in driver.joiner.refused.items()})
+    wrong = failures(outcomes, {str(path): sentence for path, sentence in joiner.refused.items()})
     now = held(request.scores)
-    again = sum(driver.tries.values())
     tried = f"; {again} times a job was tried again" if again else ""
     say(f"{request.scores}: {now.scores.total()} scores of {len(now.scores)} SAEs{tried}")
     if wrong:
@@ -139,4 +151,4 @@ def _ended(request: Request, driver: Driver, say: Say) -> int:
         say(tabulate(cells, ["SAE", "tests", "what failed"], tablefmt="simple", disable_numparse=True))
     if len(wrong) > MOST:
         say(f"... and {len(wrong) - MOST} more, in the logs in {request.jobs}")
-    return code_of(driver.outcomes, bool(wrong))
+    return code_of(outcomes, bool(wrong))
