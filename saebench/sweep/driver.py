@@ -10,7 +10,7 @@ from saebench.record.score import Score
 from saebench.sweep.asked import Asked
 from saebench.sweep.engine import Room
 from saebench.sweep.held import start
-from saebench.sweep.joining import Joiner
+from saebench.sweep.joining import DRIVER, Joiner
 from saebench.sweep.ledger import Ledger
 from saebench.sweep.packing import pack, unpack
 from saebench.sweep.plan import Plan
@@ -51,7 +51,7 @@ class Driver:
 
     def run(self) -> None:
         """Until every job has come to an end. Raises OSError where scores cannot be kept."""
-        token = self.folder / f".driver-{uuid.uuid4().hex}"
+        token = self.folder / f"{DRIVER}{uuid.uuid4().hex}"
         token.touch()
         try:
             self._loop(token.name)

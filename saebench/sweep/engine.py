@@ -117,7 +117,8 @@ def _outcome(reference: Any, task: Task) -> Outcome:
     try:
         found: Outcome = ray.get(reference)
     except ray.exceptions.RayError as error:
-        return Outcome(task.job, -9, f"its worker was lost: {type(error).__name__}")
+        why = getattr(error, "cause", None) or type(error).__name__
+        return Outcome(task.job, -9, shown(f"its worker was lost: {why}"))
     return found
 
 

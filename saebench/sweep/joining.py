@@ -14,6 +14,8 @@ REST = 9.0
 """Times as long as it took that the next joining waits: a tenth of the driver's time at most, however many scores there are."""
 LOCKED = 200
 """Files that are joined at once, each of which is locked meanwhile: a process has some thousand files open at most."""
+DRIVER = ".driver-"
+"""How the name of a file begins by which workers know that they see the driver's folder."""
 LEFT = (".jsonl.lock", ".xml")
 """What lies beside a job's scores file and has no use when they are joined."""
 
@@ -83,6 +85,16 @@ class Joiner:
 def leftovers(folder: Path) -> list[Path]:
     """Scores files that a driver which was killed did not join."""
     return sorted(folder.glob("*.jsonl"))
+
+
+def tidy(folder: Path) -> None:
+    """Remove what killed processes left beside scores files, and nobody will ask for; for one who is alone in a folder."""
+    for path in [*folder.glob("jobs/.*"), *folder.glob(".scores.jsonl.*.tmp")]:
+        if path.suffix == ".tmp" or path.name.startswith(DRIVER):
+            path.unlink(missing_ok=True)
+    for path in [*folder.glob("jobs/*.jsonl.lock"), *folder.glob("jobs/*.xml")]:
+        if not path.with_name(f"{path.name.partition('.')[0]}.jsonl").exists():
+            path.unlink(missing_ok=True)
 
 
 def remove(scores: Path) -> None:

@@ -18,7 +18,7 @@ from saebench.sweep.downloads import downloads
 from saebench.sweep.driver import Driver
 from saebench.sweep.engine import Cluster, check_installed, cores
 from saebench.sweep.held import begun, held
-from saebench.sweep.joining import Joiner, leftovers
+from saebench.sweep.joining import Joiner, leftovers, tidy
 from saebench.sweep.ledger import Ledger
 from saebench.sweep.plan import Left, Plan, left, plan, rows, told
 from saebench.sweep.telling import MOST, Progress, code_of, failures
@@ -101,6 +101,7 @@ def _tell(request: Request, specs: Sequence[SAESpec], found: Plan, say: Say) -> 
 
 def _swept(request: Request, specs: Sequence[SAESpec], tests: dict[str, list[str]], say: Say) -> int:
     joiner = Joiner(request.scores)
+    tidy(request.folder)
     _join_leftovers(request, joiner, say)
     found = _left(request, specs, tests)
     if not found.wanted:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from saebench.record.store import Store
 from saebench.sweep import joining
 from saebench.sweep.held import begun, held, start
-from saebench.sweep.joining import REST, Joiner, leftovers
+from saebench.sweep.joining import REST, Joiner, leftovers, tidy
 from saebench.sweep.ledger import Ledger
 from saebench.sweep.packing import pack, unpack
 
@@ -158,3 +158,21 @@ def test_what_is_no_scores_file_is_refused_when_it_is_unpacked(tmp_path: Path) -
     (tmp_path / "bad.jsonl").write_text("[]\n")
     with pytest.raises(ValueError, match=r"bad\.jsonl, line 1 is not a score"):
         held(tmp_path / "bad.jsonl")
+
+
+def test_what_killed_processes_leave_goes_away_and_nothing_else(tmp_path: Path, jobs: Path) -> None:
+    write(jobs / "1.jsonl", "a/1")
+    kept = ["1.jsonl.lock", "1.xml", "1.log", "2.log", "done.txt", "3.jsonl.torn-1"]
+    for name in [
+        *kept,
+        ".driver-7",
+        ".1.jsonl.0f.tmp",
+        "2.jsonl.lock",
+        "2.xml",
+        "../.scores.jsonl.a.tmp",
+        "../.else.tmp",
+    ]:
+        (jobs / name).touch()
+    tidy(tmp_path)
+    assert sorted(path.name for path in jobs.iterdir()) == sorted([*kept, "1.jsonl", "1.items"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".else.tmp", "jobs"]
