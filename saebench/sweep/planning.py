@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from math import ceil
+from math import ceil, sqrt
 from typing import TypeVar
 
 from saebench.catalogue.spec import SAESpec
@@ -13,13 +13,8 @@ from saebench.catalogue.spec import SAESpec
 T = TypeVar("T")
 SLACK = 0.1
 """Share of a part by which it may be larger or smaller so that SAEs of one hook stay together."""
-ROUNDS = 3
-"""Jobs that a worker gets in turn, at least, where there are many SAEs: with more, the last of them end at about the same
-time; with fewer, models are loaded less often."""
-SETUP = 15.0
-"""Seconds of a job before its first test: a process starts, and a model is loaded."""
-WORTH = 4
-"""Times as long as that a job should be, unless workers would have none."""
+SETUP = 30.0
+"""Seconds of a job before its first test: a process starts, a model is loaded, and a hook's activations are read."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +54,13 @@ def planned(wanted: Sequence[Wanted], workers: int, prefix: str = "") -> list[Jo
 
 
 def _longest(total: float, workers: int) -> float:
-    """Seconds of the longest job."""
-    return max(total / (workers * ROUNDS), min(total / workers, WORTH * SETUP))
+    """Seconds of SAEs in a job.
+
+    Of jobs that take `s`, each worker has `total / workers / s`, each with its start; and half of one on the average is what
+    a worker waits at the end for the last. The sum is least where both are alike.
+    """
+    share = total / workers
+    return min(share, sqrt(2 * SETUP * share))
 
 
 def _pieces(group: list[Wanted], most: float) -> list[list[Wanted]]:
