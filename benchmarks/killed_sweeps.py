@@ -44,7 +44,8 @@ MOST = 5
 @dataclass
 class Round:
     kind: str
-    after: float
+    after: int
+    """Scores that are measured before something is killed."""
     sweeps: int = 0
     again: int = 0
     lost: int = 0
@@ -65,8 +66,6 @@ class Bench:
     chance: random.Random
     cluster: Any = None
     plain: dict[str, tuple[object, ...]] = field(default_factory=dict)
-    length: float = 20.0
-    """Seconds of a sweep that nothing happens to."""
 
     def __post_init__(self) -> None:
         self.suite = self.folder / "test_made_up.py"
@@ -85,11 +84,7 @@ class Bench:
             [*plain, "--sae-scores", str(self.folder / "plain.jsonl")], check=True, stdout=subprocess.DEVNULL
         )
         self.plain = {row[0]: row for row in measured(self.folder / "plain.jsonl")}
-        begun = time.monotonic()
-        with self.sweep(self.folder / "quiet") as driver:
-            said, _ = driver.communicate()
-        self.length = time.monotonic() - begun
-        print(said, f"{self.length:.0f} seconds, {len(self.plain)} scores", flush=True)
+        print(f"{len(self.plain)} scores", flush=True)
 
     def add_node(self) -> None:
         self.cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
@@ -114,7 +109,7 @@ class Bench:
     def round(self, kind: str) -> Round:
         to = self.folder / f"{kind}-{self.chance.getrandbits(32):x}"
         to.mkdir()
-        found = Round(kind, self.chance.uniform(0.1, 0.9) * self.length)
+        found = Round(kind, self.chance.randrange(len(self.plain)))
         begun = time.monotonic()
         if kind == "disk":
             mounted(to, self.chance.randrange(100, 1500))
@@ -147,10 +142,27 @@ class Bench:
 
 def kill_driver(bench: Bench, to: Path, found: Round) -> None:
     with bench.sweep(to) as driver:
-        time.sleep(found.after)
+        wait(bench, driver, to, found)
         driver.kill()
         said, _ = driver.communicate()
     bench.note(to, said, found)
+
+
+def wait(bench: Bench, driver: "subprocess.Popen[str]", to: Path, found: Round) -> None:
+    """Until enough is measured, and up to half a second more, so that it is met at whatever it does then."""
+    while driver.poll() is None and scores_in(to) < found.after:
+        time.sleep(0.02)
+    time.sleep(bench.chance.uniform(0, 0.5))
+
+
+def scores_in(to: Path) -> int:
+    count = 0
+    for path in [to / "scores.jsonl", *to.glob("jobs/*.jsonl")]:
+        try:
+            count += path.read_bytes().count(b"\n")
+        except OSError:
+            continue
+    return count
 
 
 def while_it_runs(hit: Callable[[Bench, Path], bool]) -> Callable[[Bench, Path, Round], None]:
@@ -158,7 +170,7 @@ def while_it_runs(hit: Callable[[Bench, Path], bool]) -> Callable[[Bench, Path, 
 
     def run(bench: Bench, to: Path, found: Round) -> None:
         with bench.sweep(to) as driver:
-            time.sleep(found.after)
+            wait(bench, driver, to, found)
             while driver.poll() is None and not hit(bench, to):
                 time.sleep(0.05)
             said, _ = driver.communicate()
