@@ -1,9 +1,9 @@
 """`--sae-shard` on the command line: parts together are all SAEs once, and what is no part is one sentence."""
 
+import re
 from typing import Any
 
 import pytest
-from paths import ROOT
 
 from saebench.catalogue.registry import resolve_all
 
@@ -11,9 +11,9 @@ SAES = "toy/flat/*"
 
 
 def collected(pytester: Any, *options: str) -> pytest.RunResult:
-    suite = ROOT / "suites" / "test_throughput.py"
-    given = ["--sae", SAES, "--collect-only", "-q", "-p", "saebench.plugin", "-p", "no:cacheprovider", *options]
-    found: pytest.RunResult = pytester.runpytest_inprocess(str(suite), *given)
+    pytester.makepyfile(test_it="def test_memory(sae): ...")
+    given = ["--sae", SAES, "--collect-only", "-p", "saebench.plugin", "-p", "no:cacheprovider", *options]
+    found: pytest.RunResult = pytester.runpytest_inprocess(*given)
     return found
 
 
@@ -22,7 +22,7 @@ def test_parts_are_all_saes_once(pytester: Any) -> None:
     for part in ("1/3", "2/3", "3/3"):
         done = collected(pytester, "--sae-shard", part)
         assert done.ret == 0
-        names += [line.partition("[")[2][:-1] for line in done.outlines if "::test_memory[" in line]
+        names += re.findall(r"<Function test_memory\[(.*)\]>", done.stdout.str())
     assert sorted(names) == sorted(spec.name for spec in resolve_all([SAES]))
 
 
@@ -34,6 +34,4 @@ def test_what_is_no_part_is_one_sentence(pytester: Any, part: str) -> None:
 
 
 def test_the_header_says_which_part_it_is(pytester: Any) -> None:
-    suite = ROOT / "suites" / "test_throughput.py"
-    given = ["--sae", SAES, "--sae-shard", "1/4", "--collect-only", "-p", "saebench.plugin"]
-    assert f"--sae {SAES}, shard 1/4: 2 SAEs" in pytester.runpytest_inprocess(str(suite), *given).stdout.str()
+    assert f"--sae {SAES}, shard 1/4: 2 SAEs" in collected(pytester, "--sae-shard", "1/4").stdout.str()
