@@ -25,7 +25,7 @@ from tabulate import tabulate
 from saebench.record.store import Store
 
 NODES = 3
-SAES = [word for pattern in ("flat/*", "position/*", "composed/*-3-*") for word in ("--sae", f"toy/{pattern}")]
+SAES = [word for pattern in ("flat/*", "position/*") for word in ("--sae", f"toy/{pattern}")]
 SUITE = """
 import pytest
 from made_up_run import made_up, sae
@@ -48,6 +48,7 @@ class Round:
     """Scores that are measured before something is killed."""
     sweeps: int = 0
     again: int = 0
+    code: int = -1
     lost: int = 0
     doubled: int = 0
     other: int = 0
@@ -55,7 +56,7 @@ class Round:
 
     @property
     def holds(self) -> bool:
-        return not (self.lost or self.doubled or self.other)
+        return not (self.code or self.lost or self.doubled or self.other)
 
 
 @dataclass
@@ -116,36 +117,31 @@ class Bench:
         HOW[kind](self, to, found)
         if kind == "disk":
             mounted(to, 64_000, "remount,")
-        while self.ended(to, found):
-            pass
+        while found.code and found.sweeps < MOST:
+            with self.sweep(to) as driver:
+                self.note(to, driver, found)
         compare(found, self.plain, measured(to / "scores.jsonl"))
         if kind == "disk":
             subprocess.run(["umount", str(to)], check=True)
         found.seconds = time.monotonic() - begun
         return found
 
-    def ended(self, to: Path, found: Round) -> bool:
-        """Sweep to the end; whether that did not go well, and another one is to be tried."""
-        with self.sweep(to) as driver:
-            said, _ = driver.communicate()
-        self.note(to, said, found)
-        if driver.returncode and found.sweeps >= MOST:
-            print(said, flush=True)
-        return driver.returncode != 0 and found.sweeps < MOST
-
-    def note(self, to: Path, said: str, found: Round) -> None:
-        found.sweeps += 1
+    def note(self, to: Path, driver: "subprocess.Popen[str]", found: Round) -> None:
+        """Wait for its end, and keep what it said."""
+        said, _ = driver.communicate()
+        found.sweeps, found.code = found.sweeps + 1, driver.returncode
         found.again += said.count("is tried again")
         with (self.folder / f"{to.name}.txt").open("a") as file:
             file.write(said)
+        if found.code and found.sweeps >= MOST:
+            print(said, flush=True)
 
 
 def kill_driver(bench: Bench, to: Path, found: Round) -> None:
     with bench.sweep(to) as driver:
         wait(bench, driver, to, found)
         driver.kill()
-        said, _ = driver.communicate()
-    bench.note(to, said, found)
+        bench.note(to, driver, found)
 
 
 def wait(bench: Bench, driver: "subprocess.Popen[str]", to: Path, found: Round) -> None:
@@ -173,8 +169,7 @@ def while_it_runs(hit: Callable[[Bench, Path], bool]) -> Callable[[Bench, Path, 
             wait(bench, driver, to, found)
             while driver.poll() is None and not hit(bench, to):
                 time.sleep(0.05)
-            said, _ = driver.communicate()
-        bench.note(to, said, found)
+            bench.note(to, driver, found)
 
     return run
 
@@ -222,8 +217,7 @@ def kill_node(bench: Bench, to: Path) -> bool:
 def fill_disk(bench: Bench, to: Path, found: Round) -> None:
     """The folder is too small from the beginning; the time says nothing."""
     with bench.sweep(to) as driver:
-        said, _ = driver.communicate()
-    bench.note(to, said, found)
+        bench.note(to, driver, found)
 
 
 HOW: dict[str, Callable[[Bench, Path, Round], None]] = {

@@ -15,7 +15,7 @@ from saebench.run.holder import Holder
 from saebench.run.preparation import Preparation
 from saebench.run.recorder import Asked, Recorder
 
-SECONDS = 0.15
+SECONDS = 0.1
 
 
 def identifying(_: Recorder, asked: Asked) -> dict[str, Any]:
