@@ -35,6 +35,8 @@ class Models:
     """The numbers that each model is run in, by its name."""
     notes: dict[str, list[str]] = field(default_factory=dict)
     """What a user should read, by model: where memory did not suffice."""
+    _sources: dict[str, Source | None] = field(default_factory=dict)
+    """By what names them: the texts themselves say which ones they are, and are read once for that."""
     _cache: "Cache | None" = None
     _device: str | None = None
 
@@ -59,7 +61,10 @@ class Models:
         """Where the texts come from that an SAE is read on; None for the embedded model's world, and for a toy."""
         if is_toy(self.name(spec)):
             return None
-        return source_of(self.options.texts or spec.corpus or (WORLD if self.name(spec) == ORGANISM else DEFAULT))
+        named = self.options.texts or spec.corpus or (WORLD if self.name(spec) == ORGANISM else DEFAULT)
+        if named not in self._sources:
+            self._sources[named] = source_of(named)
+        return self._sources[named]
 
     def corpus(self, spec: SAESpec) -> "Corpus":
         """The texts that an SAE is read on, as many as the budget says; of a toy, its samples."""

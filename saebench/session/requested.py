@@ -25,6 +25,7 @@ from saebench.record.version import __version__
 from saebench.run.options import Options
 from saebench.run.run import Run
 from saebench.session.options import DEFAULT
+from saebench.sweep.planning import shard
 
 Option = Callable[[str], Any]
 
@@ -50,7 +51,9 @@ def requested_run(option: Option) -> Run:
         option("sae_dtype"), option("sae_context"), cloze=option("sae_cloze"), phrases=option("sae_phrases"),
         judge=option("sae_judge"), judge_budget=option("sae_judge_budget"), labels=option("sae_labels"),
     )  # fmt: skip
-    run = Run([*specs, *trained], Store(option("sae_scores")), options)
+    of_shard = option("sae_shard")
+    specs = [*specs, *trained] if of_shard is None else shard([*specs, *trained], of_shard)
+    run = Run(specs, Store(option("sae_scores")), options)
     run.open()
     return run
 
@@ -84,6 +87,7 @@ def header(run: Run, gate: Gate, option: Option) -> list[str]:
     asked = [f"--sae {', '.join(option('sae'))}"] if option("sae") else []
     asked += [f"--sae-arch {', '.join(option('sae_arch'))}"] if option("sae_arch") else []
     chosen = "; ".join(asked) or f"--sae none given, so {DEFAULT}, the embedded model's zoo"
+    chosen += f", shard {option('sae_shard')}" if option("sae_shard") else ""
     seeds = f", {option('sae_seeds')} repetitions" if option("sae_seeds") > 1 else ""
     known = f", {len(run.recorder.stored)} there already (--sae-fresh computes anew)" if run.recorder.stored else ""
     return [
