@@ -7,6 +7,7 @@ those of the SAE that they are a copy of. `--files N` splits the scores into as 
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from saebench.catalogue.suites import headlines
+from saebench.record import items
 from saebench.record.columns import Column, current_scores
 from saebench.record.places import suites_dir
 from saebench.record.score import Score
@@ -28,7 +30,7 @@ from saebench.record.store import Store
 
 BOARD = Path(__file__).parent.parent / "leaderboards/organism.jsonl"
 HOOKS, PROPERTIES, MOVED = 6, 50, 0.1
-COMMANDS = ("publish", "merge", "show", "compare")
+"""The last is of what the board's SAEs span."""
 
 
 def columns_of(scores: Sequence[Score]) -> list[Column]:
@@ -78,28 +80,25 @@ def _copy(score: Score, number: int, grown: float, moved: float) -> Score:
 
 def write(folder: Path, saes: int, *, own_items: bool, files: int) -> list[Path]:
     """Scores files, each of whole SAEs."""
-    (folder / "made").mkdir()
+    folder.mkdir(parents=True)
+    stores = [Store(folder / f"part-{number}.jsonl") for number in range(files)]
     board, rng = Store(BOARD), np.random.default_rng(1)
-    paths = [folder / "made" / f"part-{number}.jsonl" for number in range(files)]
-    for number, path in enumerate(paths):
-        store = Store(path)
-        if not own_items:
-            store.items_dir.symlink_to(board.items_dir)
-        with path.open("w") as file:
-            for score in many(saes):
-                if int(score.sae.rpartition("/")[2]) % files == number:
-                    own = _own_items(store, board, score, rng) if own_items and score.items else score
-                    file.write(own.to_line() + "\n")
-    return paths
+    with contextlib.ExitStack() as opened:
+        open_files = [opened.enter_context(store.path.open("w")) for store in stores]
+        for score in many(saes):
+            place = int(score.sae.rpartition("/")[2]) % files
+            own = _own_items(stores[place], board, score, rng) if own_items and score.items else score
+            open_files[place].write(own.to_line() + "\n")
+    for store in stores if not own_items else []:
+        store.items_dir.symlink_to(board.items_dir)
+    return [store.path for store in stores]
 
 
 def _own_items(store: Store, board: Store, score: Score, rng: np.random.Generator) -> Score:
-    from saebench.record import items
-
     arrays = dict(board.load_items(score))
     for name, array in arrays.items():
         if name == "contribution":
-            arrays[name] = array + rng.normal(0, 0.1 * float(array.std()) + 1e-9, len(array))
+            arrays[name] = array + rng.normal(0, MOVED * float(array.std()) + 1e-9, len(array))
     return score.model_copy(update={"items": items.write(store.items_dir, arrays)})
 
 
@@ -132,16 +131,15 @@ def main() -> None:
     parser.add_argument("saes", nargs="*", type=int, default=[600, 2000, 6000])
     parser.add_argument("--own-items", action="store_true")
     parser.add_argument("--files", type=int, default=1)
-    parser.add_argument("--only", nargs="*", default=[])
-    parser.add_argument("--keep", metavar="DIR")
+    parser.add_argument(
+        "--only", nargs="*", default=["publish", "check", "show"], help="and merge, which comes first, and compare"
+    )
     given = parser.parse_args()
     for saes in given.saes:
         with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(given.keep or temporary) / str(saes)
-            folder.mkdir(parents=True)
-            paths = write(folder, saes, own_items=given.own_items, files=given.files)
-            for name, arguments in commands(folder, paths).items():
-                if not given.only or name in given.only:
+            paths = write(Path(temporary) / "made", saes, own_items=given.own_items, files=given.files)
+            for name, arguments in commands(Path(temporary), paths).items():
+                if name in ("merge", *given.only):
                     print(json.dumps({"command": name, "saes": saes, **measured(arguments)}), flush=True)
 
 
