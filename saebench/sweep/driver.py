@@ -53,6 +53,7 @@ class Driver:
         """Until every job has come to an end. Raises OSError where scores cannot be kept."""
         token = self.folder / f"{DRIVER}{uuid.uuid4().hex}"
         token.touch()
+        self.progress.begin()
         try:
             self._loop(token.name)
         finally:

@@ -29,6 +29,11 @@ class Progress:
         self.left = {job.name: job.seconds for job in self.jobs}
         self.expected = self.took = 0.0
 
+    def begin(self) -> None:
+        """An empty bar, where there is one."""
+        if self.file.isatty():
+            self.draw()
+
     def ended(self, outcome: Outcome) -> None:
         """A job came to an end, and is not tried again."""
         self.expected += self.left.pop(outcome.job.name, 0.0)
