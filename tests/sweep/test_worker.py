@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from factories import make_sae_folder
 from paths import ROOT
 
 from saebench.catalogue.registry import resolve
@@ -84,13 +85,11 @@ def test_an_sae_that_changed_is_another_one(tmp_path: Path) -> None:
     (spec,) = resolve("toy/flat/topk-2-192")
     assert fingerprint("k", spec) == fingerprint("k", resolve("toy/flat/topk-2-192")[0])
     assert fingerprint("k", spec) != fingerprint("l", spec)
-    path = tmp_path / "w.safetensors"
-    path.write_bytes(b"1")
-    own = SAESpec("local/w", "files", str(path), format="plain", model="m", hook="h")
-    before = fingerprint("k", own)
-    path.write_bytes(b"22")
+    folder = make_sae_folder(tmp_path / "mine")
+    before = fingerprint("k", resolve(str(folder))[0])
     assert before is not None
-    assert fingerprint("k", own) != before
+    (folder / "sae_weights.safetensors").touch()
+    assert fingerprint("k", resolve(str(folder))[0]) != before
     assert fingerprint("k", SAESpec("m:f", "python", "m:f")) is None
 
 
