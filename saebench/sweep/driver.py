@@ -64,11 +64,15 @@ class Driver:
         queue = deque(self.plan.jobs)
         while queue or self.engine.out:
             while queue and len(self.engine.out) < self.room.workers:
-                self.engine.send(self._task(queue.popleft(), token))
+                self._send(self._task(queue.popleft(), token))
             for task, outcome in self.engine.arrived(TICK):
                 self._take(task, outcome)
             if self.joiner.due:
                 self._join_if_possible()
+
+    def _send(self, task: Task, avoid: str = "") -> None:
+        self.engine.send(task, avoid)
+        self.progress.sent(task.job)
 
     def _task(self, job: Job, token: str) -> Task:
         scores = self._scores(job)
@@ -81,7 +85,7 @@ class Driver:
         if outcome.again and self.tries[job.name] < self.retries:
             self.tries[job.name] += 1
             self.progress.say(f"{job.name} is tried again: {outcome.sentence or 'a disk is full'}")
-            self.engine.send(self._with_begun(task), avoid=outcome.node)
+            self._send(self._with_begun(task), avoid=outcome.node)
             return
         self.outcomes.append(outcome)
         self.joiner.add(self._scores(job))

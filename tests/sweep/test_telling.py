@@ -38,6 +38,15 @@ def test_a_log_has_a_line_for_each_job_and_how_long_the_others_take() -> None:
     ]
 
 
+def test_jobs_that_run_have_less_before_them() -> None:
+    out, now = io.StringIO(), iter([0.0, 0.0, 100.0])
+    progress = Progress(JOBS[:2], 2, out, clock=lambda: next(now))
+    progress.sent(JOBS[0])
+    progress.sent(JOBS[1])
+    progress.ended(outcome(0, 130.0))
+    assert out.getvalue().endswith("; about 30 seconds left\n")
+
+
 def test_a_terminal_has_one_bar_that_goes_away() -> None:
     out = Terminal()
     progress = Progress(JOBS, 2, out)
