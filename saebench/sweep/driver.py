@@ -77,7 +77,7 @@ class Driver:
     def _task(self, job: Job, token: str) -> Task:
         scores = self._scores(job)
         start(scores, [score for sae in job.saes for score in self.begun.get(sae, [])], self.joiner.target)
-        return Task(job, self.asked, self.folder, token, self.room.cores, pack(scores), str(Path.cwd()))
+        return Task(job, self.asked, self.folder, token, self.room.threads, pack(scores), str(Path.cwd()))
 
     def _take(self, task: Task, outcome: Outcome) -> None:
         job = outcome.job
