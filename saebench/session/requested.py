@@ -19,7 +19,7 @@ from saebench.hub.models import default_hook
 from saebench.judges.named import judge_named
 from saebench.record.budget import SHORTEST
 from saebench.record.naming import shown_model
-from saebench.record.places import ORGANISM, suites_dir
+from saebench.record.places import ORGANISM, cache_limit, suites_dir
 from saebench.record.store import Store
 from saebench.record.version import __version__
 from saebench.run.options import Options
@@ -36,6 +36,7 @@ def requested_run(option: Option) -> Run:
         raise ValueError(f"--sae-seeds {option('sae_seeds')}: expected 1 or more repetitions")
     if (context := option("sae_context")) is not None and context < SHORTEST:
         raise ValueError(f"--sae-context {context}: expected {SHORTEST} or more tokens")
+    cache_limit()
     if option("sae_phrases"):
         load_bank(Path(option("sae_phrases")))
     if (calls := option("sae_judge_budget")) is not None and calls < 1:

@@ -59,10 +59,15 @@ class Subject:
     def dtype(self) -> str:
         return str(next(self.bridge.original_model.parameters()).dtype).removeprefix("torch.")
 
+    @cached_property
+    def hooks(self) -> tuple[str, ...]:
+        """Names of all hooks: the bridge looks for them anew whenever it is asked."""
+        return tuple(self.bridge.hook_dict)
+
     def check_hook(self, hook: str, of: str = "") -> None:
         """Raise ValueError with the nearest name, `of` whom it is; transformer-lens ignores unknown hooks silently."""
-        known = [name for name in self.bridge.hook_dict if name.startswith(("blocks.", *FIRST))]
-        if hook not in self.bridge.hook_dict:
+        if hook not in self.hooks:
+            known = [name for name in self.hooks if name.startswith(("blocks.", *FIRST))]
             raise ValueError(f"{of and f'{of}: '}{self.name} has no hook {hook!r}.{nearest(hook, known)}")
 
     def seen(self, activation: Tensor, hook: str) -> Tensor:
