@@ -87,6 +87,11 @@ class Watch(threading.Thread):
             self.most = max(self.most, psutil.Process().num_fds())
 
 
+def memory() -> float:
+    """Gigabytes at the peak so far."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)
+
+
 def write_job(folder: Path, job: Job, scores: list[Score], *, items: bool) -> Path:
     """A job's file, as its pytest leaves it."""
     path = folder / f"{job.name}.jsonl"
@@ -109,6 +114,7 @@ def joined(folder: Path, ends: list[tuple[float, Job]], *, items: bool) -> dict[
     waiting, watch = [], Watch()
     for _, job in ends:
         waiting.append(write_job(folder / "jobs", job, scores, items=items))
+    before = memory()
     joiner, begun, seconds = Joiner(folder / "scores.jsonl"), time.monotonic(), []
     watch.start()
     for number, path in enumerate(waiting):
@@ -123,7 +129,7 @@ def joined(folder: Path, ends: list[tuple[float, Job]], *, items: bool) -> dict[
     return {
         "jobs": len(waiting), "scores": known.scores.total(), "SAEs": len(known.scores), "refused": len(joiner.refused),
         "seconds of each joining": seconds, "seconds": round(total, 1), "seconds to plan by them": round(time.monotonic() - start, 1),
-        "gigabytes at the peak": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2),
+        "gigabytes at the peak": memory(), "before joining": before,
         "most files open": watch.most, "megabytes of scores": round((folder / "scores.jsonl").stat().st_size / 1e6),
     }  # fmt: skip
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from saebench.commands import Commands, put
 from saebench.record.budget import BUDGETS
-from saebench.sweep.asked import PASSED, Asked, shared_option
+from saebench.sweep.asked import PASSED, Asked, given
 from saebench.sweep.sweep import Request, sweep
 
 
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     options = [(name, getattr(arguments, f"sae_{name.replace('-', '_')}")) for name in PASSED]
     request = Request(
-        arguments.sae, Asked(tuple(arguments.suites), shared_option(options)), Path(arguments.to), arguments.ray,
+        arguments.sae, Asked(tuple(arguments.suites), given(options)), Path(arguments.to), arguments.ray,
         arguments.workers, arguments.gpus_per_worker, arguments.retries, arguments.plan,
     )  # fmt: skip
     return sweep(request, put)

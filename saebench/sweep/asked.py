@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from saebench.catalogue.spec import SAESpec
@@ -60,19 +60,22 @@ def fingerprint(key: str, spec: SAESpec) -> str | None:
     if own.loader != "files":
         return None
     try:
-        stats = (
-            [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in here(own)] if not own.repo else []
-        )
+        files = [] if own.repo else [(path.name, *_stamp(path)) for path in here(own)]
     except (OSError, ValueError):
         return None
-    said = [
-        (field.name, repr(getattr(one, field.name)))
-        for one in (spec, own)
-        for field in fields(replace(one, origin=None))
-    ]
-    return hashlib.sha256(json.dumps([key, said, stats]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([key, _facts(spec), _facts(own), files]).encode()).hexdigest()[:16]
 
 
-def shared_option(asked: Sequence[tuple[str, str | None]]) -> tuple[tuple[str, str], ...]:
+def _stamp(path: Path) -> tuple[int, int]:
+    """Its size and when it was changed: an SAE on this machine may be trained anew under its name."""
+    known = path.stat()
+    return known.st_size, known.st_mtime_ns
+
+
+def _facts(spec: SAESpec) -> list[tuple[str, str]]:
+    return [(field.name, repr(getattr(spec, field.name))) for field in fields(spec) if field.name != "origin"]
+
+
+def given(asked: Sequence[tuple[str, str | None]]) -> tuple[tuple[str, str], ...]:
     """Those that were given."""
     return tuple((name, value) for name, value in asked if value is not None)

@@ -53,6 +53,7 @@ class Driver:
         """Until every job has come to an end. Raises OSError where scores cannot be kept."""
         token = self.folder / f"{DRIVER}{uuid.uuid4().hex}"
         token.touch()
+        self.progress.begin()
         try:
             self._loop(token.name)
         finally:
@@ -63,16 +64,20 @@ class Driver:
         queue = deque(self.plan.jobs)
         while queue or self.engine.out:
             while queue and len(self.engine.out) < self.room.workers:
-                self.engine.send(self._task(queue.popleft(), token))
+                self._send(self._task(queue.popleft(), token))
             for task, outcome in self.engine.arrived(TICK):
                 self._take(task, outcome)
             if self.joiner.due:
                 self._join_if_possible()
 
+    def _send(self, task: Task, avoid: str = "") -> None:
+        self.engine.send(task, avoid)
+        self.progress.sent(task.job)
+
     def _task(self, job: Job, token: str) -> Task:
         scores = self._scores(job)
         start(scores, [score for sae in job.saes for score in self.begun.get(sae, [])], self.joiner.target)
-        return Task(job, self.asked, self.folder, token, self.room.cores, pack(scores), str(Path.cwd()))
+        return Task(job, self.asked, self.folder, token, self.room.threads, pack(scores), str(Path.cwd()))
 
     def _take(self, task: Task, outcome: Outcome) -> None:
         job = outcome.job
@@ -80,7 +85,7 @@ class Driver:
         if outcome.again and self.tries[job.name] < self.retries:
             self.tries[job.name] += 1
             self.progress.say(f"{job.name} is tried again: {outcome.sentence or 'a disk is full'}")
-            self.engine.send(self._with_begun(task), avoid=outcome.node)
+            self._send(self._with_begun(task), avoid=outcome.node)
             return
         self.outcomes.append(outcome)
         self.joiner.add(self._scores(job))

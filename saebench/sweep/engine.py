@@ -2,11 +2,12 @@
 
 import importlib.util
 import os
-from dataclasses import dataclass, field
+import random
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from saebench.record.naming import shown
-from saebench.sweep.worker import Outcome, Task, work
+from saebench.sweep.worker import THREADS, Outcome, Task, work
 
 MISSING = "saebench sweep runs on Ray, which is not installed: pip install 'pytest-saebench[ray]'"
 OBJECTS = 100_000_000
@@ -20,6 +21,8 @@ class Room:
     workers: int
     cores: int
     gpus: float
+    threads: int = 1
+    """Of torch and NumPy: as many as cores, unless OMP_NUM_THREADS was set."""
 
 
 def check_installed() -> None:
@@ -34,7 +37,8 @@ def room(count: int, gpus: float, least: int, *, workers: int | None, gpus_per_w
         raise ValueError(f"--gpus-per-worker {share:g}: there are {gpus:g} GPUs")
     most = int(gpus / share + 1e-9) if share else max(1, count // 2)
     chosen = workers or most
-    return Room(chosen, max(1, min(count // chosen, least)), share)
+    cores = max(1, min(count // chosen, least))
+    return Room(chosen, cores, share, cores)
 
 
 @dataclass
@@ -50,6 +54,7 @@ class Cluster:
         """Join or start it, and say what there is room for."""
         import ray
 
+        said = os.environ.get(THREADS, "")  # before Ray says something else
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         more: dict[str, Any] = {"address": self.address}
         if self.address is None:
@@ -58,10 +63,10 @@ class Cluster:
         try:
             ray.init(**more, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-            raise ValueError(
-                f"--ray {self.address}: no cluster can be joined there: {shown(str(error), 200)}"
-            ) from None
-        self.room = self._room()
+            what = f"--ray {self.address}: no cluster can be joined there" if self.address else "Ray cannot start here"
+            raise ValueError(f"{what}: {shown(str(error), 200)}") from None
+        found = self._room()
+        self.room = replace(found, threads=int(said)) if said.isdecimal() else found
         return self.room
 
     def _room(self) -> Room:
@@ -78,13 +83,9 @@ class Cluster:
         """Give a job to a worker, on another machine than one of a name if there is one."""
         import ray
 
-        chosen: dict[str, Any] = {
-            "num_cpus": self.room.cores,
-            "num_gpus": self.room.gpus,
-            "max_retries": 0,
-        }  # the driver tries again, and says so
-        if self.address is None:
-            chosen["num_cpus"] = 0  # the driver sends no more than there are workers
+        # Of a local cluster no cores are asked: the driver sends no more than there are workers. It tries again itself.
+        cores = self.room.cores if self.address else 0
+        chosen: dict[str, Any] = {"num_cpus": cores, "num_gpus": self.room.gpus, "max_retries": 0}
         if (other := self._other(avoid)) is not None:
             chosen["scheduling_strategy"] = other
         self.out[ray.remote(work).options(**chosen).remote(task)] = task
@@ -93,9 +94,11 @@ class Cluster:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        alive = [node for node in ray.nodes() if node["Alive"]]
+        if not avoid:
+            return None
+        alive = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= self.room.cores]
         others = [node["NodeID"] for node in alive if node["NodeManagerHostname"] != avoid]
-        return NodeAffinitySchedulingStrategy(others[0], soft=True) if avoid and others else None
+        return NodeAffinitySchedulingStrategy(random.choice(others), soft=True) if others else None
 
     def arrived(self, seconds: float) -> list[tuple[Task, Outcome]]:
         """What has come back, after a wait at most."""

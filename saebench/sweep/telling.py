@@ -1,8 +1,9 @@
 """What a sweep says while it runs, and at its end."""
 
 import sys
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -23,11 +24,22 @@ class Progress:
     jobs: Sequence[Job]
     workers: int
     out: TextIO | None = None
+    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self.file = self.out or sys.stdout
         self.left = {job.name: job.seconds for job in self.jobs}
+        self.begun: dict[str, float] = {}
         self.expected = self.took = 0.0
+
+    def begin(self) -> None:
+        """An empty bar, where there is one."""
+        if self.file.isatty():
+            self.draw()
+
+    def sent(self, job: Job) -> None:
+        """A job is begun, or tried again."""
+        self.begun[job.name] = self.clock()
 
     def ended(self, outcome: Outcome) -> None:
         """A job came to an end, and is not tried again."""
@@ -63,8 +75,9 @@ class Progress:
         """How long the others will take, as those that ended took longer or shorter than expected."""
         if not self.left or not self.took:
             return ""
-        seconds = sum(self.left.values()) * self.took / max(self.expected, 1e-9)
-        return f"; about {in_words(seconds / min(self.workers, len(self.left)))} left"
+        slower, now = self.took / max(self.expected, 1e-9), self.clock()
+        rest = [max(0.0, most * slower - (now - self.begun.get(job, now))) for job, most in self.left.items()]
+        return f"; about {in_words(sum(rest) / min(self.workers, len(rest)))} left"
 
 
 def failures(outcomes: Sequence[Outcome], refused: dict[str, str]) -> list[list[str]]:
