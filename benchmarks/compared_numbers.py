@@ -29,7 +29,8 @@ def of_core(theirs: dict[str, float], ours: dict[str, Estimate | None]) -> dict[
     """All that saebench exports as SAEBench's `core`."""
     numbers = {number: source for part in SOURCES.values() for number, source in part.items()}
     return {
-        number: (theirs[number], _part(ours[f"reconstruction.{prop}"], what)) for number, (prop, what) in numbers.items()
+        number: (theirs[number], _part(ours[f"reconstruction.{prop}"], what))
+        for number, (prop, what) in numbers.items()
     }
 
 

@@ -32,7 +32,7 @@ class Sizes(Options):
 
     documents: int = 160
     words: int = 2048
-    prefixes: int = 1
+    prefixes: int = 8
 
     @property
     def sizes(self) -> Budget:
@@ -75,7 +75,8 @@ def of_suites(*suites: str) -> list[Question]:
 
 def _of_suite(suite: str) -> Iterator[Question]:
     spec = importlib.util.spec_from_file_location(suite, SUITES / f"test_{suite}.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     for name, test in vars(module).items():
