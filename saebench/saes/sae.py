@@ -187,6 +187,8 @@ def _real(what: str, found: Any) -> Tensor:
 
 
 def _finite(values: Tensor, what: str) -> Tensor:
+    if torch.isfinite(values.sum()):  # one pass over them; a sum of what is finite may overflow all the same
+        return values
     bad = int((~torch.isfinite(values)).sum())
     if bad:
         raise Unscored(f"{what} returned {bad} values of {values.numel()} that are NaN or infinite", broken=True)

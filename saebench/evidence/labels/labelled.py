@@ -1,8 +1,10 @@
 """Latents of an SAE at labelled texts, sparse from the first batch on."""
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from scipy import sparse
+from torch import Tensor
 
 from saebench.evidence.labels.probing import Labelled
 from saebench.evidence.labels.readings import Readings
@@ -28,33 +30,36 @@ def labelled(
 
 def latents_of(sae: LoadedSAE, readings: Readings) -> sparse.csr_array:
     """(text, latent) latents, or their mean over a text's tokens."""
+    rows, text_of, place = readings.once
     taken = 0
 
     def some(at: slice) -> tuple[sparse.coo_array, int]:
         nonlocal taken
-        x = readings.x[at].float().to(sae.device)
-        summed = _summed(to_sparse(sae.encode(x)), readings.text_of[at])
+        x = readings.x[rows[at]].float().to(sae.device)
+        summed = to_sparse(_summed(sae.encode(x), text_of[at]))
         taken += summed.nnz
         if taken > MOST_ACTIVE:
             raise Unscored(f"more than {MOST_ACTIVE:,} latents are active on labelled texts, which are not kept")
-        return summed.tocoo(), int(readings.text_of[at][0])
+        return summed.tocoo(), int(text_of[at][0])
 
-    parts = Batch(BATCH).over(len(readings.x), some)
+    parts = Batch(BATCH).over(len(rows), some)
     texts = np.concatenate([part.row + first for part, first in parts])
     latents, values = (np.concatenate([getattr(part, name) for part, _ in parts]) for name in ("col", "data"))
     # What stands in two batches of a text is added up.
-    shape = (len(readings.set_of), parts[0][0].shape[1])
+    shape = (int(text_of[-1]) + 1, parts[0][0].shape[1])
     total = sparse.csr_array((values.astype(np.float64), (texts, latents)), shape=shape)
-    count = np.bincount(readings.text_of, minlength=shape[0])
+    count = np.bincount(text_of, minlength=shape[0])
     total.data /= count[np.repeat(np.arange(shape[0]), np.diff(total.indptr))]
-    return total
+    return total if len(place) == shape[0] else sparse.csr_array(total[place])
 
 
-def _summed(latents: sparse.csr_array, text_of: Int[np.ndarray, " row"]) -> sparse.csr_array:
+def _summed(latents: Tensor, text_of: Int[np.ndarray, " row"]) -> Tensor:
     """(text, latent) sums over the rows of a batch, of the texts from its first one on."""
-    place = text_of - text_of[0]
-    onto = sparse.csr_array((np.ones(len(place), dtype=np.float32), (place, np.arange(len(place)))))
-    return sparse.csr_array(onto @ latents)
+    place = torch.from_numpy(text_of - text_of[0]).to(latents.device)
+    count = int(place[-1]) + 1
+    if count == len(latents):
+        return latents
+    return torch.zeros(count, latents.shape[1], device=latents.device).index_add_(0, place, latents.float())
 
 
 def in_own_units(latents: sparse.csr_array) -> tuple[sparse.csr_array, Float[np.ndarray, " latent"]]:

@@ -93,6 +93,23 @@ class Readings:
         return every
 
     @cached_property
+    def once(self) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " kept"], Int[np.ndarray, " text"]]:
+        """Rows that are read alike once, whose they are, and where each text is among those.
+
+        A text stands in several sets, as what is positive in one and negative in others.
+        """
+        ends = np.cumsum(np.bincount(self.text_of, minlength=len(self.set_of)))
+        known: dict[bytes, int] = {}
+        first, place = [], []
+        for start, end in zip([0, *ends], ends, strict=False):
+            key = hashlib.sha256(self.x[start:end].numpy().tobytes()).digest()
+            if key not in known:
+                first.append(np.arange(start, end))
+            place.append(known.setdefault(key, len(known)))
+        rows, index = np.concatenate(first), np.array(place)
+        return rows, index[self.text_of[rows]], index
+
+    @cached_property
     def pooled(self) -> Float[Tensor, "text d"]:
         """The activation that stands for each text."""
         count = torch.from_numpy(np.bincount(self.text_of, minlength=len(self.set_of))).float()
