@@ -30,7 +30,9 @@ def test_a_limit_of_the_cache_is_shown_or_refused(
     assert "at most 1500 GB of tensors" in told(capsys)["cache"]
     monkeypatch.setenv("SAEBENCH_CACHE_LIMIT", "much")
     assert main(["doctor"]) == 4
-    assert capsys.readouterr().err.endswith("SAEBENCH_CACHE_LIMIT is 'much': expected a size such as 500MB, 200GB or 2TB\n")
+    assert capsys.readouterr().err.endswith(
+        "SAEBENCH_CACHE_LIMIT is 'much': expected a size such as 500MB, 200GB or 2TB\n"
+    )
 
 
 def test_what_would_be_downloaded(
