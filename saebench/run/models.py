@@ -97,7 +97,7 @@ class Models:
         if is_toy(model):
             return DTYPES[0]
         if model not in self.dtypes:
-            from saebench.subject.subject import dtype_that_fits
+            from saebench.subject.room import dtype_that_fits
 
             self.dtypes[model] = self.options.dtype or dtype_that_fits(model, self.device())
         return self.dtypes[model]
