@@ -12,7 +12,7 @@ from saebench.record.store import Store
 
 REST = 9.0
 """Times as long as it took that the next joining waits: a tenth of the driver's time at most, however many scores there are."""
-LOCKED = 500
+LOCKED = 200
 """Files that are joined at once, each of which is locked meanwhile: a process has some thousand files open at most."""
 DRIVER = ".driver-"
 """How the name of a file begins by which workers know that they see the driver's folder."""
