@@ -37,7 +37,8 @@ def about(found: dict[str, dict[str, Seconds]]) -> str:
     packages = ", ".join(
         f"{name} {version(name)}" for name in ("sae-bench", "pytest-saebench", "torch", "transformers")
     )
-    told = f"Medians of {min(rounds)} to {max(rounds)} rounds, and ranges"
+    least, most = min(rounds), max(rounds)
+    told = f"Medians of {least if least == most else f'{least} to {most}'} rounds, and ranges"
     return f"{told}; {processor()}, one thread, {datetime.date.today()}; {packages}."
 
 
