@@ -1,13 +1,14 @@
 """Memory of a run over many SAEs, SAE by SAE: what belongs to one must not outlive it.
 
-`python benchmarks/memory.py [SAE …]` runs all suites at `smoke` and prints gigabytes in use at the end of each SAE, and
-the peak, as JSON. Without names, ten SAEs of the embedded model.
+`python benchmarks/memory.py [--suite NAME] [SAE …]` runs all suites, or those that are named, at `smoke`, and prints
+gigabytes in use at the end of each SAE, and the peak, as JSON. A name may be a pattern, as it may be for `--sae`; without
+names, ten SAEs of the embedded model.
 """
 
+import argparse
 import gc
 import json
 import resource
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -40,15 +41,20 @@ class PerSAE:
             self.used[self.now] = round(psutil.Process().memory_info().rss / 1e9, 3)
 
 
-def main(saes: list[str]) -> dict[str, Any]:
+def main(saes: list[str], suites: list[str]) -> dict[str, Any]:
     plugin = PerSAE()
     with tempfile.TemporaryDirectory() as folder:
         arguments = [argument for sae in saes for argument in ("--sae", sae)]
         scores = ["--sae-scores", str(Path(folder) / "scores.jsonl"), "--sae-budget", "smoke", "-q"]
-        pytest.main(["suites/", *arguments, *scores, "-p", "no:cacheprovider"], plugins=[plugin])
+        pytest.main([*suites, *arguments, *scores, "-p", "no:cacheprovider"], plugins=[plugin])
     plugin.read()
     return {"used": plugin.used, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1:] or [f"organism/{name}" for name in SAES])))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("saes", nargs="*", default=[f"organism/{name}" for name in SAES])
+    parser.add_argument("--suite", action="append", help="such as reconstruction; all of them if none is named")
+    given = parser.parse_args()
+    chosen = [f"suites/test_{name}.py" for name in given.suite or []] or ["suites/"]
+    print(json.dumps(main(list(given.saes), chosen)))

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from saebench.commands import compare, doctor, export, fetch, frame, ls, merge, publish, show, verify
+from saebench.commands import compare, doctor, export, fetch, frame, ls, merge, publish, show, sweep, verify
 from saebench.record.naming import shown
 from saebench.record.version import __version__
 
@@ -30,6 +30,6 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--version", action="version", version=f"saebench {__version__}")
     commands = found.add_subparsers(required=True, metavar="COMMAND")
-    for command in (doctor, ls, fetch, show, compare, frame, merge, verify, publish, export):
+    for command in (doctor, ls, fetch, sweep, show, compare, frame, merge, verify, publish, export):
         command.add(commands)
     return found

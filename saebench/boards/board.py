@@ -1,19 +1,51 @@
 """Scores in rows and columns, as every page shows them: which scores, which tables, which facts of an SAE."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
 from saebench.record.columns import Column
 from saebench.record.facts import cells
 from saebench.record.naming import natural
 from saebench.record.score import Score
 
+K = TypeVar("K")
 MOST_PARAMS = 3
 """A property with more parametrizations than that gets a table of its own."""
 Model = tuple[str, str]
 """Name and digest of a language model."""
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
+
+
+class Cells(dict[tuple[str, Column], Score]):
+    """One model's scores by row and column, in the order of the file. Once they are looked at, they stay as they are."""
+
+    @cached_property
+    def of_row(self) -> dict[str, list[Score]]:
+        return _collected((row, score) for (row, _), score in self.items())
+
+    @cached_property
+    def of_family(self) -> dict[tuple[str, str], list[Score]]:
+        """By row and family."""
+        return _collected(((row, column.family), score) for (row, column), score in self.items())
+
+    @cached_property
+    def of_column(self) -> dict[Column, list[Score]]:
+        return _collected((column, score) for (_, column), score in self.items())
+
+    @cached_property
+    def controls(self) -> int:
+        """How many rows are controls."""
+        return len({score.sae for score in self.values() if score.control})
+
+
+def _collected(entries: Iterable[tuple[K, Score]]) -> dict[K, list[Score]]:
+    found: dict[K, list[Score]] = {}
+    for key, score in entries:
+        found.setdefault(key, []).append(score)
+    return found
 
 
 @dataclass(frozen=True)
@@ -24,7 +56,7 @@ class Table:
     """A family, or a property with many parametrizations."""
     rows: list[str]
     columns: list[Column]
-    cells: dict[tuple[str, Column], Score]
+    cells: Cells
 
     @property
     def family(self) -> str:
@@ -40,7 +72,7 @@ class Table:
 
     def controls(self) -> int:
         """How many rows are controls, which come last."""
-        return len({score.sae for score in self.cells.values() if score.control})
+        return self.cells.controls
 
     def missing(self, row: str, column: Column) -> str | None:
         """Why a cell is empty; None where it is not."""
@@ -49,10 +81,9 @@ class Table:
 
     def facts(self, row: str) -> list[str]:
         """Cells of `FACTS`."""
-        scores = [score for (name, _), score in self.cells.items() if name == row]
         # The family's own texts first: L0 and FVU differ a little between corpora.
-        scores.sort(key=lambda score: Column.of(score).family != self.family)
-        return cells(scores)
+        own = self.cells.of_family.get((row, self.family), [])
+        return cells([*own, *self.cells.of_row.get(row, [])])
 
     def short(self, column: Column) -> str:
         """Name of a column within its table, with as much as tells it from its neighbours."""
@@ -86,10 +117,12 @@ def tables(scores: Sequence[Score]) -> list[Table]:
 
     Properties with many parametrizations follow their family.
     """
-    columns = list(dict.fromkeys(Column.of(score) for score in scores))
+    known: dict[Column, Column] = {}
+    # One object per column: what is the same object is found without being compared.
+    cells = Cells({(score.sae, known.setdefault(own, own)): score for score in scores for own in [Column.of(score)]})
+    columns = list(known)
     controls = {score.sae for score in scores if score.control}
     rows = sorted({score.sae for score in scores}, key=lambda name: (name in controls, natural(name)))
-    cells = {(score.sae, Column.of(score)): score for score in scores}
     counts = Counter(name for name, _ in {(column.name, column.params) for column in columns})
     place = {column: column.name if counts[column.name] > MOST_PARAMS else column.family for column in columns}
     order = [column.family for column in columns]

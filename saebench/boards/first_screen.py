@@ -6,9 +6,9 @@ from dataclasses import replace
 from saebench.boards.board import ARROWS, Table
 from saebench.boards.board_notes import Marks, Notes
 from saebench.boards.markdown import escaped, pipe_table
-from saebench.compare.ranking import Compare, ranks, unpaired
+from saebench.compare.contrasts import Compare, unpaired
+from saebench.compare.ranking import ranks
 from saebench.record.columns import Column
-from saebench.record.score import Score
 from saebench.record.wording import DASH, with_interval
 
 MOST_ROWS = 20
@@ -40,7 +40,7 @@ def first_table(
 ) -> list[str]:
     """The table, how many SAEs it leaves out, and why cells are empty; `notes` are those of all tables of the page."""
     notes = notes or Notes([table])
-    ranked = {column: ranks(_all(table, column), compare) for column in table.columns}
+    ranked = {column: ranks(table.cells.of_column[column], compare) for column in table.columns}
     table, left_out = replace(table, rows=table.rows[:MOST_ROWS]), len(table.rows[MOST_ROWS:])
     header = ["SAE", "L0", *(heading(column, table, failing) for column in table.columns)]
     body = [
@@ -59,7 +59,9 @@ def heading(column: Column, table: Table, failing: Mapping[str, Sequence[str]]) 
     """Name, direction, and whether the property fails on the reliability card."""
     mark = f" {FAILS}" if failing.get(column.name) else ""
     return (
-        escaped(column.name if not table.name else table.short(column)) + ARROWS[_all(table, column)[0].better] + mark
+        escaped(column.name if not table.name else table.short(column))
+        + ARROWS[table.cells.of_column[column][0].better]
+        + mark
     )
 
 
@@ -71,8 +73,3 @@ def cell(table: Table, row: str, column: Column, ranked: Mapping[str, int], mark
     text = with_interval(score.value or 0.0, score.half_width() or 0.0)
     text = f"**{text}**" if ranked.get(row) == 1 else text
     return f"{text} ({ranked[row]})" if row in ranked else text
-
-
-def _all(table: Table, column: Column) -> list[Score]:
-    """Controls too, whatever rows are shown."""
-    return [score for (_, other), score in table.cells.items() if other == column]

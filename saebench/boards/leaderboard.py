@@ -10,7 +10,8 @@ from saebench.boards.first_screen import FAILS, cell, first_table, heading, summ
 from saebench.boards.floors import floor_columns, reference_cell
 from saebench.boards.markdown import escaped, pipe_table
 from saebench.boards.questions import questions_section
-from saebench.compare.ranking import Compare, ranks, unpaired
+from saebench.compare.contrasts import Compare, unpaired
+from saebench.compare.ranking import ranks
 from saebench.record.columns import Column, current_scores
 from saebench.record.facts import FACTS
 from saebench.record.score import Score

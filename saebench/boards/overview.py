@@ -11,7 +11,8 @@ from saebench.boards.board_notes import grouped
 from saebench.boards.floors import reference_cell
 from saebench.boards.scale import bar
 from saebench.catalogue.spec import SAESpec
-from saebench.compare.ranking import Compare, against_floor, ranks, unpaired
+from saebench.compare.contrasts import Compare, unpaired
+from saebench.compare.ranking import against_floor, ranks
 from saebench.record.columns import Column, current_scores
 from saebench.record.facts import FACTS, cells
 from saebench.record.naming import shown, shown_model

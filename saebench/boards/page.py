@@ -13,16 +13,15 @@ from saebench.boards.page_data import Json
 from saebench.boards.plot import cleaned
 from saebench.boards.sealed import Sealed
 
+SCRIPTS = ("page_chart.js", "page_details.js", "page_first.js", "page_compare.js", "page.js")
 LONGEST = 5_000
 """Characters of any text on a page."""
 
 
 def page(data: Json) -> Sealed:
     """The page of `page_data.page_data`."""
-    parts = {
-        "template": _read("page.html"), "style": _read("page.css"),
-        "script": _joined(_read(name) for name in ("page_chart.js", "page_details.js", "page_first.js", "page_compare.js", "page.js")),
-    }  # fmt: skip
+    scripts = [*SCRIPTS, *(["page_notes.js"] if "notes" in data else [])]
+    parts = {"template": _read("page.html"), "style": _read("page.css"), "script": _joined(map(_read, scripts))}
     data = cleaned(data, LONGEST)
     return Sealed({"data": data, "parts": parts}, lambda: _html(data, **parts))
 

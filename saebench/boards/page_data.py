@@ -7,11 +7,12 @@ from saebench.boards.board import Table, by_model, tables
 from saebench.boards.board_notes import grouped
 from saebench.boards.first_screen import summarised
 from saebench.boards.page_items import charts, grids
-from saebench.boards.page_pairs import Pair, chosen, pairs
+from saebench.boards.page_pairs import MOST_SAES, Pair, chosen, pairs
 from saebench.boards.plot import CONFIG, coordinate
 from saebench.boards.scatter import drawable, kind, looks
+from saebench.compare.contrasts import Compare, unpaired
 from saebench.compare.pareto import front_of
-from saebench.compare.ranking import Compare, ranks, unpaired
+from saebench.compare.ranking import ranks
 from saebench.record.columns import Column, current_scores
 from saebench.record.naming import shown, shown_model
 from saebench.record.score import Score
@@ -25,6 +26,11 @@ CHARTS: Json = {
 }  # fmt: skip
 """As in pictures, but larger, since a phone does not enlarge them, and told to screen readers."""
 
+LARGE = (
+    f"There are more than {MOST_SAES} SAEs: what lies behind their scores is not on this page, `saebench show SAE` has it,"
+    " and two of them are compared by `saebench compare FILE:SAE FILE:SAE`."
+)
+
 
 def page_data(
     store: Store, scores: Sequence[Score], *, title: str, questions: Mapping[str, str] | None = None,
@@ -36,13 +42,18 @@ def page_data(
     The mappings are those of `leaderboard.render`.
     """
     current = current_scores(scores)
-    families = dict.fromkeys(Column.of(score).family for score in current)
+    families = dict.fromkeys(score.property.partition(".")[0] for score in current)
     return {
         "title": shown(title), "config": CHARTS,
         "looks": {name: {"colour": colour, "shape": shape} for name, (colour, shape) in looks(current).items()},
         "questions": {shown(family): (questions or {}).get(family, "") for family in families},
         "models": [_model(store, of_model, defined or {}, failing or {}, headlines, compare) for of_model in by_model(current).values()],
+        **({"notes": [LARGE]} if any(_large(of_model) for of_model in by_model(current).values()) else {}),
     }  # fmt: skip
+
+
+def _large(scores: Sequence[Score]) -> bool:
+    return len({score.sae for score in scores}) > MOST_SAES
 
 
 def _model(
@@ -61,7 +72,7 @@ def _model(
         "reasons": _reasons(first) if first else [],
         "pairs": _pairs(found[0], columns, leading, compare),
         "columns": [_column(table, column, defined, failing) for table, column in places],
-        "saes": [_sae(store, name, [score for score in scores if score.sae == name], found, marks) for name in names],
+        "saes": [_sae(store, name, found[0].cells.of_row[name], found, marks) for name in names],
     }
 
 
@@ -98,11 +109,11 @@ def _sae(
     return {
         "name": shown(name), "kind": kind(first), "control": first.control, "facts": found[0].facts(name),
         "axes": {"l0": coordinate(l0), "fvu": coordinate(fvu), "width": width},
-        "reads": shown(f"{first.hook} of {shown_model(first.model)}"), "texts": sorted({shown(score.corpus) for score in scores}),
+        "reads": shown(f"{first.hook} of {shown_model(first.model)}"), "texts": sorted({shown(corpus) for corpus in {score.corpus for score in scores}}),
         "cells": [
             _cell(table, name, column) | marks[column].get(name, {}) for table in found for column in table.columns
         ],
-        "items": _items(store, name, found),
+        "items": _items(store, name, found) if len(found[0].rows) <= MOST_SAES else {},
     }  # fmt: skip
 
 

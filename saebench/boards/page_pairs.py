@@ -6,13 +6,15 @@ from itertools import combinations
 
 from saebench.boards.board import Table
 from saebench.boards.plot import coordinate
-from saebench.compare.ranking import Compare
+from saebench.compare.contrasts import Compare
 from saebench.record.columns import Column
 from saebench.record.score import Score
 from saebench.stats.statistics import NORMAL
 
 MOST = 24
 """SAEs of which any two are compared on every property; of more, on the headlines alone, or a page would be too large."""
+MOST_SAES = 200
+"""SAEs of which any two are compared on the headlines, and whose items are on the page; of more, neither."""
 Pair = tuple[float, float] | None
 """The second SAE's score minus the first's, and half of the 95% interval."""
 
@@ -41,4 +43,4 @@ def _quantile(freedom: float) -> float:
 
 def chosen(columns: Sequence[Column], headlines: Sequence[int], saes: int) -> set[int]:
     """Places of the columns that are compared."""
-    return set(range(len(columns))) if saes <= MOST else set(headlines)
+    return set(range(len(columns))) if saes <= MOST else set(headlines) if saes <= MOST_SAES else set()

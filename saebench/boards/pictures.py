@@ -20,6 +20,10 @@ from saebench.record.score import Score
 from saebench.record.store import Store
 
 MOST_LINES = 12
+MOST_READ = 100
+"""SAEs of an architecture whose curves say whether a chart's axis is logarithmic."""
+MOST_RESPONSES = 100
+"""SAEs whose response curves are drawn, a picture each; `saebench show` has the numbers of all."""
 RESPONSES, RETENTION = "distinguishability.angle", "context_length.kl_retention"
 CURVE = ("position", "kl")
 """Arrays that a chart of KL by position needs."""
@@ -50,7 +54,12 @@ def pictures(store: Store, scores: Sequence[Score], name: str) -> Pictures:
     files |= {links[sae]: drawing(spec) for sae, spec in found.items()}
     if links:
         listed = ", ".join(f"[{escaped(sae)}]({quote(link)})" for sae, link in links.items())
-        sentence = f"Mean response curves of features and of every fake: {listed}."
+        more = (
+            f", of the first {len(found)} of {asked} SAEs"
+            if (asked := len(_with_items(scores, RESPONSES))) > len(found)
+            else ""
+        )
+        sentence = f"Mean response curves of features and of every fake{more}: {listed}."
         shown.setdefault("distinguishability", []).append(sentence)
     return files, {table: "\n\n".join(parts) for table, parts in shown.items()}
 
@@ -60,7 +69,8 @@ def first_picture(scores: Sequence[Score], name: str, headlines: Sequence[str]) 
     current = current_scores(scores)
     first = next(iter(by_model(current).values()), [])
     table = summarised(tables(first), headlines) if first else None
-    saes = [score for score in current if table and score.sae in table.rows]
+    shown = set(table.rows) if table else set()
+    saes = [score for score in current if score.sae in shown]
     spec = forest(table, looks(saes)) if table else None
     path = f"{name}.pictures/questions.svg"
     words = f"![Every SAE under every question, with intervals]({quote(path)})"
@@ -79,12 +89,16 @@ def context_length_picture(store: Store, scores: Sequence[Score]) -> Spec | None
     Controls are drawn where there is nothing else: what is wrong by a hundred times as much hides the SAEs.
     """
     found = _with_items(scores, RETENTION)
-    groups: dict[str, list[tuple[str, Items]]] = {}
+    groups: dict[str, list[str]] = {}
     for name in _sorted(found):
-        groups.setdefault(kind(found[name]), []).append((name, store.load_items(found[name], *CURVE)))
+        groups.setdefault(kind(found[name]), []).append(name)
+    curves = {
+        group: [(name, store.load_items(found[name], *CURVE)) for name in names[:MOST_READ]]
+        for group, names in groups.items()
+    }
     drawn = [name for name in sorted(groups) if name != CONTROL] or list(groups)
-    log_y = _spans_decades([items["kl"] for name in drawn for _, items in groups[name]])
-    return side_by_side([position_chart(groups[name][:MOST_LINES], name, log_y) for name in drawn]) if drawn else None
+    log_y = _spans_decades([items["kl"] for name in drawn for _, items in curves[name]])
+    return side_by_side([position_chart(curves[name][:MOST_LINES], name, log_y) for name in drawn]) if drawn else None
 
 
 def position_chart(found: Sequence[tuple[str, Items]], title: str, log_y: bool = False) -> Spec:
@@ -102,7 +116,8 @@ def position_chart(found: Sequence[tuple[str, Items]], title: str, log_y: bool =
 def response_pictures(store: Store, scores: Sequence[Score]) -> dict[str, Spec]:
     """Draw, per SAE, how the model answers to features and to each fake, from the items of `RESPONSES`."""
     found = _with_items(scores, RESPONSES)
-    return {name: stacked(response_charts(store.load_items(found[name]), f"{name}: ")) for name in _sorted(found)}
+    names = _sorted(found)[:MOST_RESPONSES]
+    return {name: stacked(response_charts(store.load_items(found[name]), f"{name}: ")) for name in names}
 
 
 def response_charts(items: Items, prefix: str = "") -> list[Spec]:

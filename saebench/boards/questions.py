@@ -9,10 +9,12 @@ from saebench.record.score import Score
 def questions_section(scores: Sequence[Score], questions: Mapping[str, str], defined: Mapping[str, str]) -> str:
     """Per family its question, and below it what each of its columns is."""
     lines = ["## What the columns ask"]
-    for family in dict.fromkeys(_family(score) for score in scores):
+    families: dict[str, list[Score]] = {}
+    for score in scores:
+        families.setdefault(_family(score), []).append(score)
+    for family, own in families.items():
         lines.append(f"**{escaped(family)}**: {questions.get(family, 'no question is written down for this family.')}")
-        of_family = [score for score in scores if _family(score) == family]
-        lines.append("\n".join(_column_lines(of_family, defined)))
+        lines.append("\n".join(_column_lines(own, defined)))
     return "\n\n".join(lines)
 
 

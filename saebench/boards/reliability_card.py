@@ -12,7 +12,7 @@ from saebench.boards.pictures import drawing
 from saebench.boards.plot import Spec
 from saebench.boards.sealed import Sealed
 from saebench.boards.truth_picture import truth_picture
-from saebench.compare.ranking import paired_by
+from saebench.compare.contrasts import paired_by
 from saebench.record.columns import Column
 from saebench.record.items import Missing
 from saebench.record.places import ORGANISM, fixtures_dir

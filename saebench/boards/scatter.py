@@ -21,6 +21,9 @@ READING = (
     "Bars: 95% intervals. Step line: the best score at this L0 or less (Pareto front). Dashed or short grey lines: floor and",
     "ceiling, what a useless and a perfect SAE get, where they are on the scale. A control at an edge lies beyond it.",
 )
+MOST_POINTS = 1_000
+"""Points of a panel; more are a stain, which takes minutes to draw."""
+THINNED = f"There are more than {MOST_POINTS:,} SAEs: drawn are those on the front, and {MOST_POINTS:,} evenly chosen by their L0."
 Looks = dict[str, tuple[str, str]]
 """Colour and shape by kind of point."""
 Panel = tuple[str, Sequence[Score]]
@@ -32,7 +35,8 @@ def scatter(panels: Sequence[Panel], title: str, look: Looks) -> Spec:
     shown = [(name, drawable(scores)) for name, scores in panels]
     l0_axis = _l0_axis([score for _, scores in shown for score in scores])
     drawn = [_panel(name, scores, l0_axis, look) for name, scores in shown]
-    head = {"text": label(title), "subtitle": list(READING), "offset": 14}
+    most = max(len(scores) for _, scores in shown)
+    head = {"text": label(title), "subtitle": [*READING, *([THINNED] if most > MOST_POINTS else [])], "offset": 14}
     return {"title": head, "concat": drawn, "columns": ACROSS}
 
 
@@ -43,6 +47,16 @@ def drawable(scores: Sequence[Score]) -> list[Score]:
         for score in scores
         if l0_of(score) is not None and all(coordinate(end) is not None for end in _ends(score))
     ]
+
+
+def thinned(scores: Sequence[Score]) -> list[Score]:
+    """All, or of too many those on the front, and of the others every so-manieth by L0, in their order."""
+    if len(scores) <= MOST_POINTS:
+        return list(scores)
+    by_l0 = sorted(range(len(scores)), key=lambda place: (scores[place].l0 or 0.0, scores[place].sae))
+    kept = {by_l0[i * len(by_l0) // MOST_POINTS] for i in range(MOST_POINTS)}
+    front = {id(score) for score, _ in front_of(scores)}
+    return [score for place, score in enumerate(scores) if place in kept or id(score) in front]
 
 
 def _ends(score: Score) -> tuple[float | None, ...]:
@@ -57,13 +71,14 @@ def kind(score: Score) -> str:
 
 def looks(scores: Sequence[Score]) -> Looks:
     """Give each kind a colour and shape that no other has: architectures by name, controls last, as grey circles."""
-    kinds = sorted({kind(score) for score in scores}, key=lambda name: (name == CONTROL, name))
+    like = {(score.architecture, score.control): score for score in scores}
+    kinds = sorted({kind(score) for score in like.values()}, key=lambda name: (name == CONTROL, name))
     found = {name: (PALETTE[i % len(PALETTE)], SHAPES[i % len(SHAPES)]) for i, name in enumerate(kinds)}
     return {name: (GREY, SHAPES[0]) if name == CONTROL else look for name, look in found.items()}
 
 
 def _panel(title: str, scores: Sequence[Score], l0_axis: Spec, look: Looks) -> Spec:
-    low, high = _y_range(scores)
+    (low, high), drawn = _y_range(scores), thinned(scores)
     y = {
         "field": "y", "type": "quantitative", "scale": {"domain": [low, high], "nice": False, "clamp": True},
         "axis": {"title": f"{title}  {DIRECTIONS[scores[0].better]}", "titleAngle": 0, "titleAlign": "left",
@@ -71,8 +86,8 @@ def _panel(title: str, scores: Sequence[Score], l0_axis: Spec, look: Looks) -> S
     }  # fmt: skip
     return {
         "width": 340, "height": 210, "encoding": {"x": l0_axis, "y": y},
-        "data": {"values": [_point(score) for score in scores]},
-        "layer": [*_references(scores, low, high), _front(scores), _bars(), _points(look)],
+        "data": {"values": [_point(score) for score in drawn]},
+        "layer": [*_references(drawn, low, high), _front(scores), _bars(), _points(look)],
     }  # fmt: skip
 
 

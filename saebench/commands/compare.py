@@ -1,9 +1,10 @@
 """`saebench compare`: what differs between two scores files, score by score, paired where both have the items."""
 
 import argparse
+from collections.abc import Sequence
 
 from saebench.commands import Commands, put, table, title
-from saebench.compare.baseline import read_baseline
+from saebench.compare.baseline import Baseline, read_baseline
 from saebench.compare.differences import Difference
 from saebench.compare.gate import FALSE_ALARMS, Comparison, held_against
 from saebench.record.naming import shown
@@ -27,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = [(score, row) for score in new.rows if (row := old.find(score)) is not None]
     if not rows:
         raise ValueError(f"{arguments.a} and {arguments.b} have no property of one SAE in common; try FILE:row")
-    pairs = [(score, row, held_against(old, score, new.store, 0.0)[1]) for score, row in rows]
+    pairs = _pairs(old, new, rows)
     several = len({_names(pair) for pair in pairs}) > 1
     chances = _chances(pairs)
     if not several:
@@ -43,6 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
     put(f"Better and worse hold at {FALSE_ALARMS:.0%} for all {ranked} comparisons together (Holm).")
     _check_items([result for _, _, result in pairs])
     return 0
+
+
+def _pairs(old: Baseline, new: Baseline, rows: Sequence[tuple[Score, Score]]) -> list[Pair]:
+    """Scores of as many items follow on each other, since their resamples are the same and drawn once."""
+    places = sorted(range(len(rows)), key=lambda place: rows[place][0].n)
+    found = {place: held_against(old, rows[place][0], new.store, 0.0)[1] for place in places}
+    return [(score, row, found[place]) for place, (score, row) in enumerate(rows)]
 
 
 def _check_items(results: list[Comparison]) -> None:

@@ -12,7 +12,7 @@ from saebench.catalogue.spec import SAESpec
 from saebench.commands import DEFAULT_SCORES, Commands, put
 from saebench.hub.needs import Made, Need, of_corpus, of_model, of_sae
 from saebench.record.naming import shown
-from saebench.record.places import ORGANISM, cache_dir, fixtures_dir, suites_dir
+from saebench.record.places import LIMIT, ORGANISM, cache_dir, cache_limit, fixtures_dir, suites_dir
 from saebench.record.store import Store
 from saebench.record.version import __version__
 from saebench.run.models import Models
@@ -41,7 +41,8 @@ def lines(names: list[str]) -> Iterator[str]:
     yield f"device: {_device()}"
     yield f"suites: {suites_dir()}"
     yield f"families: {fixtures_dir()}"
-    yield f"cache: {cache_dir()}, {_size(cache_dir())} (SAEBENCH_CACHE names another)"
+    limit = "no limit" if (most := cache_limit()) is None else f"at most {most / 1e9:g} GB of tensors"
+    yield f"cache: {cache_dir()}, {_size(cache_dir())}, {limit} (SAEBENCH_CACHE names another, {LIMIT} sets one)"
     specs = registry.resolve_all(names)
     yield f"asked for: {', '.join(names)}: {len(specs)} SAEs"
     models = Run(specs, Store(DEFAULT_SCORES)).models

@@ -14,10 +14,11 @@ from saebench.boards.pictures import first_picture, pictures
 from saebench.boards.sealed import Sealed
 from saebench.catalogue.suites import definitions, headlines, suite_questions
 from saebench.commands import Commands, put
-from saebench.compare.ranking import paired_by
+from saebench.compare.contrasts import paired_by
 from saebench.record.naming import shown
 from saebench.record.places import suites_dir
 from saebench.record.store import Store, compacted
+from saebench.record.uncollected import uncollected
 
 File = str | Sealed | None
 """What a file should hold; None where there should be none."""
@@ -33,6 +34,7 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=run)
 
 
+@uncollected()
 def run(arguments: argparse.Namespace) -> int:
     target = Path(arguments.to)
     sources = [Path(file) for file in arguments.files] or sorted(target.glob("*.jsonl"))
@@ -124,7 +126,8 @@ def _files(store: Store, name: str, judged: Failing) -> dict[str, File]:
         failing=failing, headlines=asked, first_picture=words.get("", ""),
         card=f"{reliability_card.name_of(family)}.md", compare=compare,
     )  # fmt: skip
-    data = page_data(
+    # Its data is of the size of the page, and nothing keeps it.
+    html = page(page_data(
         store, scores, title=title, questions=questions, defined=defined, failing=failing, headlines=asked, compare=compare
-    )  # fmt: skip
-    return {**drawn, **first, f"{name}.html": page(data), f"{name}.md": markdown}
+    ))  # fmt: skip
+    return {**drawn, **first, f"{name}.html": html, f"{name}.md": markdown}

@@ -13,7 +13,7 @@ from saebench.boards.probed import probed_rows
 from saebench.catalogue import registry
 from saebench.catalogue.spec import SAESpec
 from saebench.commands import DEFAULT_SCORES, Commands, put, table
-from saebench.compare.ranking import paired_by
+from saebench.compare.contrasts import paired_by
 from saebench.record.naming import nearest
 from saebench.record.score import Score
 from saebench.record.store import Store

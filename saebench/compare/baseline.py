@@ -1,6 +1,7 @@
 """Scores to compare with: a file of scores, or one SAE's row of it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from saebench.compare.differences import Difference, loaded, paired, unpaired
@@ -26,11 +27,21 @@ class Baseline:
         If all rows are of one SAE (a file with one, or `FILE:row`), that SAE is the baseline for every SAE. A row
         of the same version, model and corpus wins over a later one that could not be compared.
         """
-        alone = len({row.sae for row in self.rows}) == 1
-        rows = [row for row in self.rows if row.property == score.property and row.params == score.params]
-        rows = [row for row in rows if alone or row.sae == score.sae]
+        rows = self._by_measure.get((*_measure(score), "" if self._alone else score.sae), [])
         comparable = [row for row in rows if not changed(score, row)]
         return next(reversed(comparable or rows), None)
+
+    @cached_property
+    def _alone(self) -> bool:
+        return len({row.sae for row in self.rows}) == 1
+
+    @cached_property
+    def _by_measure(self) -> dict[tuple[object, ...], list[Score]]:
+        """Rows by what was measured and by their SAE, unless there is one for all."""
+        found: dict[tuple[object, ...], list[Score]] = {}
+        for row in self.rows:
+            found.setdefault((*_measure(row), "" if self._alone else row.sae), []).append(row)
+        return found
 
     def difference(self, score: Score, row: Score, store: Store) -> Difference:
         """Score minus row, paired by the items of both where they allow it; `store` has those of the score.
@@ -40,6 +51,10 @@ class Baseline:
         own, other = loaded(store.load_items, score), loaded(self.store.load_items, row)
         alone = MISSING if own is None or other is None else ""
         return paired(score, row, own or {}, other or {}) or unpaired(score, row, alone)
+
+
+def _measure(score: Score) -> tuple[str, tuple[tuple[str, object], ...]]:
+    return score.property, tuple(sorted(score.params.items(), key=lambda entry: entry[0]))
 
 
 def changed(score: Score, baseline: Score) -> str:

@@ -128,7 +128,9 @@ def trace(sae: LoadedSAE, activations: Activations) -> Trace:
     def spliced(rows: slice, y: Tensor) -> Values:
         tokens, x = activations.tokens[rows], activations.target[rows].to(y.device)
         entering = None if clean.entering is None else clean.entering[rows]
-        ce, kl = clean.passes.losses(clean.last[rows], clean.passes.spliced(tokens, keep_bos(y, x), entering), tokens)
+        ce, kl = clean.passes.losses(
+            clean.said.at(rows), clean.passes.spliced(tokens, keep_bos(y, x), entering), tokens
+        )
         return {"ce": ce, "kl": kl}
 
     found = _over(sae, activations, spliced)

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 MOST_ASKED = 1024
 """Latents whose nearest is looked for, among all."""
-WIDE = 4096
-"""Latents from which on an SAE is wide."""
 AT_ONCE = 256
 CHUNK = 4096
 FEWEST_RANDOM = 256
@@ -54,14 +52,8 @@ class Written:
 
 def written(sae: LoadedSAE, encoded: Encoded) -> Written:
     """Decoder directions by their norms and neighbours. Raises Unscored where latents are too dense to be kept."""
-    directions, norms = _directions_of(sae, len(encoded.fired))
+    directions, norms = sae.directions(len(encoded.fired))
     return Written(norms.double().numpy(), neighbours(directions, encoded))
-
-
-def _directions_of(sae: LoadedSAE, d_sae: int) -> tuple[Float[Tensor, "latent d"], Float[Tensor, " latent"]]:
-    """Unit rows and their norms; of wide SAEs from the matrix, since decoding latents one by one takes minutes."""
-    rows = sae.decoder_weights(d_sae) if d_sae > WIDE else None
-    return sae.directions(d_sae) if rows is None else (torch.nn.functional.normalize(rows, dim=1), rows.norm(dim=1))
 
 
 def read(sae: LoadedSAE, encoded: Encoded) -> Neighbours:

@@ -17,7 +17,7 @@ class Column:
 
     @classmethod
     def of(cls, score: Score) -> "Column":
-        params = tuple(sorted((name, str(value)) for name, value in score.params.items()))
+        params = tuple(sorted((name, str(value)) for name, value in score.params.items())) if score.params else ()
         return cls(score.property, score.version, params, score.corpus)
 
     @property

@@ -37,6 +37,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def shown(text: str, most: int = LONGEST) -> str:
     """A text from a file or a user as it may leave: one line, nothing that steers a terminal or a page, not too long."""
+    if len(text) <= most and text.isprintable():
+        return text
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split("\n")))
     return plain if len(plain) <= most else f"{plain[: most // 2]} … {plain[-most // 2 :]}"
 

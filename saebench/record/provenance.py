@@ -28,10 +28,14 @@ def provenance() -> tuple[str, bool]:
     return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
 
 
+@cache
+def versions() -> dict[str, str]:
+    """Of Python, and of the libraries that move numbers."""
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in RECORDED}}
+
+
 def environment() -> dict[str, Any]:
+    """What stands in a score about the machine, and when it was made."""
     commit, dirty = provenance()
-    versions = {"python": platform.python_version()}
-    for name in RECORDED:
-        versions[name] = metadata.version(name)
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(float(os.environ.get("SOURCE_DATE_EPOCH", time.time()))))
-    return {"versions": versions, "commit": commit, "dirty": dirty, "created": created}
+    return {"versions": versions(), "commit": commit, "dirty": dirty, "created": created}

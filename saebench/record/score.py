@@ -125,6 +125,13 @@ class Score(BaseModel):
             model_digest=self.model_digest, hook=self.hook, reading=self.reading, corpus=self.corpus, seed=self.seed,
         )  # fmt: skip
 
+    def share_fields(self, known: set[str]) -> set[str]:
+        """Hold the names of the fields that were given, which are half of a score's memory, together with another one."""
+        if self.model_fields_set == known:
+            # Its documented name; `model_fields_set` only reads it, and nothing changes a frozen score.
+            object.__setattr__(self, "__pydantic_fields_set__", known)
+        return self.model_fields_set
+
     def half_width(self) -> float | None:
         """Half of the 95% interval's width: the number behind the `±`."""
         if self.ci_low is None or self.ci_high is None:

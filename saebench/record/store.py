@@ -13,6 +13,7 @@ from saebench.record import items as files
 from saebench.record.atomic import found, locked, probe, write_atomically, write_through
 from saebench.record.lines import BOM, Line, Place, moved_aside, whole_lines, why_not
 from saebench.record.score import Score
+from saebench.record.uncollected import uncollected
 
 if TYPE_CHECKING:
     from saebench.record.items import Arrays
@@ -64,7 +65,8 @@ class Store:
 
     def numbered(self) -> dict[int, Score]:
         """Map line number to score, as `read` does."""
-        return {line.number: score for line, score in self._scores()}
+        with uncollected():
+            return {line.number: score for line, score in self._scores()}
 
     def lines(self) -> list[tuple[int, bytes]]:
         """Return the numbered lines that a score should stand on."""
@@ -72,7 +74,8 @@ class Store:
 
     def newest(self) -> dict[str, Score]:
         """Map identity to the last line of that identity, in order of first appearance."""
-        return {score.identity(): score for score in self.read()}
+        with uncollected():
+            return {score.identity(): score for _, score in self._scores()}
 
     def stored(self) -> "Stored":
         """As `newest`, but scores are read when they are asked for: a file of years is opened in seconds."""
@@ -115,17 +118,28 @@ class Store:
         Whoever reads meanwhile finds the old file or the new one. Raises ValueError, before anything is written, if
         items are missing or damaged, or if what would be replaced is no file of scores.
         """
-        with_items = [(score, source) for score, source in scores if score.items is not None]
-        for score, source in with_items:
-            source.load_items(score)
+        with_items = {(score.items, source.items_dir): score for score, source in scores if score.items is not None}
+        sources = {source.items_dir: source for _, source in scores}
+        for (_, folder), score in with_items.items():
+            sources[folder].load_items(score)
         with self._written(" cannot be written"):
             self._settled()
-            for score, source in with_items:
-                path, own = (store._items_path(score.items or "") for store in (source, self))
-                if not own.exists() or not own.samefile(path):
-                    write_atomically(own, path.read_bytes())
+            self._copy_items({str(address): folder for address, folder in with_items})
             write_atomically(self.path, compacted([score for score, _ in scores]).encode())
             self._remove_items_except({score.items for score, _ in scores})
+
+    def _copy_items(self, folders: Mapping[str, Path]) -> None:
+        """Copy items by their address from the folder that has them, so that they outlive a failure of power."""
+        added = False
+        for address, folder in folders.items():
+            path, own = folder / f"{address}.npz", self._items_path(address)
+            there = own.exists()
+            if not there or not own.samefile(path):
+                # One by one, thousands would take minutes; what no score has pointed to yet can wait for all the others.
+                write_atomically(own, path.read_bytes(), durable=there)
+                added = added or not there
+        if added:
+            os.sync()
 
     def _lines(self, place: Place) -> Iterator[Line]:
         if found(self.path, "a scores file") is not None:
@@ -139,8 +153,11 @@ class Store:
     def _later_scores(self) -> Iterator[tuple[Line, Score]]:
         """Lines that were written since the file was last read, or all where it is another file by now."""
         place, line = self._read_to.in_file(self.path) or Place(), None
+        fields = set[str]()
         for line in self._lines(place):
-            yield line, self._parse(line)
+            score = self._parse(line)
+            fields = score.share_fields(fields)
+            yield line, score
         self._read_to = place.after(line) if line is not None else place
 
     def _parse(self, line: Line) -> Score:

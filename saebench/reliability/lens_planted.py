@@ -8,7 +8,7 @@ from math import factorial, prod
 from statistics import mean
 from typing import NamedTuple
 
-from saebench.compare.ranking import Compare
+from saebench.compare.contrasts import Compare
 from saebench.record.columns import Column
 from saebench.record.score import Score
 from saebench.reliability.reliability import FALSE_FINDINGS, Data, Finding, Standing, Tested, corrected, unrelated

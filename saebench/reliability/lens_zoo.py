@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, pairwise
 from statistics import mean, median, stdev
 
-from saebench.compare.ranking import Contrast
+from saebench.compare.contrasts import Contrast
 from saebench.record.columns import Column
 from saebench.record.score import Score
 from saebench.record.wording import number

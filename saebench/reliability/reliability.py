@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from saebench.compare.ranking import Compare, unpaired
+from saebench.compare.contrasts import Compare, unpaired
 from saebench.record.columns import Column, current_scores
 from saebench.record.score import Score
 from saebench.stats.multiple import holm

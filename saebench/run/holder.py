@@ -58,6 +58,7 @@ class Holder:
         self._sae = self.shelf.held = None
         self.shelf.sae.clear()
         gc.collect()
+        gc.freeze()  # what is left stays: thousands of tests and a model need not be looked at again for every SAE
         _hand_back()
 
     def _read(self, spec: SAESpec) -> "LoadedSAE":
@@ -65,7 +66,8 @@ class Holder:
         settle(self.models, spec, found.spec)
         model = self.models.name(found.spec)
         place = self.models.hook(found.spec), found.spec.hook_out, self.models.corpus(found.spec).name
-        self.shelf.turn_to(model=(model, found.spec.centred), place=place)
+        if self.shelf.turn_to(model=(model, found.spec.centred), place=place):
+            gc.unfreeze()
         self._noted(spec, *found.doubts)
         return found
 

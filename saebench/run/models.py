@@ -35,6 +35,8 @@ class Models:
     """The numbers that each model is run in, by its name."""
     notes: dict[str, list[str]] = field(default_factory=dict)
     """What a user should read, by model: where memory did not suffice."""
+    _sources: dict[str, Source | None] = field(default_factory=dict)
+    """By what names them: the texts themselves say which ones they are, and are read once for that."""
     _cache: "Cache | None" = None
     _device: str | None = None
 
@@ -59,7 +61,10 @@ class Models:
         """Where the texts come from that an SAE is read on; None for the embedded model's world, and for a toy."""
         if is_toy(self.name(spec)):
             return None
-        return source_of(self.options.texts or spec.corpus or (WORLD if self.name(spec) == ORGANISM else DEFAULT))
+        named = self.options.texts or spec.corpus or (WORLD if self.name(spec) == ORGANISM else DEFAULT)
+        if named not in self._sources:
+            self._sources[named] = source_of(named)
+        return self._sources[named]
 
     def corpus(self, spec: SAESpec) -> "Corpus":
         """The texts that an SAE is read on, as many as the budget says; of a toy, its samples."""
@@ -92,7 +97,7 @@ class Models:
         if is_toy(model):
             return DTYPES[0]
         if model not in self.dtypes:
-            from saebench.subject.subject import dtype_that_fits
+            from saebench.subject.room import dtype_that_fits
 
             self.dtypes[model] = self.options.dtype or dtype_that_fits(model, self.device())
         return self.dtypes[model]
@@ -107,6 +112,10 @@ class Models:
 
         self._cache = self._cache or Cache(fresh=self.options.fresh)
         return self._cache
+
+    def cache_notes(self) -> list[str]:
+        """What a user should read of the cache, if it was asked for anything."""
+        return self._cache.notes if self._cache is not None else []
 
     def subject(self, spec: SAESpec) -> "Subject":
         """The model that an SAE is read from; `spec` is that of the loaded SAE. Of a toy, what has nothing to run."""

@@ -72,7 +72,7 @@ class Preparation:
                 say(f"{suite}: {error}")
 
     def _check_room(self) -> None:
-        from saebench.subject.subject import check_room
+        from saebench.subject.room import check_room
 
         for model in (model for model in self._models() if not is_toy(model)):
             check_room(model, self.models.device(), self.models.dtype(model))

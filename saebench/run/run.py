@@ -80,5 +80,5 @@ class Run:
     def notes(self) -> list[str]:
         """What happened that a user should read: to the scores file, to SAEs, and where memory did not suffice."""
         named = {**self.models.notes, **self.holder.notes}
-        said = [*self.store.notes, *self.judges.notes()]
+        said = [*self.store.notes, *self.judges.notes(), *self.models.cache_notes()]
         return [*said, *(f"{name}: {note}" for name, notes in named.items() for note in notes)]

@@ -29,9 +29,11 @@ class Shelf:
         own = sae.digest == self.held or sae.spec.origin is not None
         return self.sae if own else self.place
 
-    def turn_to(self, *, model: Hashable, place: Hashable) -> None:
-        """Drop what was kept of another model, or of another place."""
+    def turn_to(self, *, model: Hashable, place: Hashable) -> bool:
+        """Drop what was kept of another model, or of another place; tell whether anything was."""
+        before = dict(self._about)
         for name, now in (("model", model), ("place", (model, place))):
             if self._about.setdefault(name, now) != now:
                 getattr(self, name).clear()
                 self._about[name] = now
+        return bool(before) and before != self._about

@@ -30,12 +30,16 @@ class Words:
 
     def plan(self, spec: "SAESpec", concepts: str) -> "Plan":
         """Which words are read; the table [words] of the model's file in fixtures/ says how letters are asked for."""
+        model = self.models.name(spec)
+        return self.shelf.place.get(("plan", model, concepts), lambda: self._plan(model, concepts), random=False)
+
+    def _plan(self, model: str, concepts: str) -> "Plan":
         from saebench.evidence.words.concepts import LETTERS, Plan, load_concepts
         from saebench.evidence.words.vocabulary import WordFilter
         from saebench.hub.models import model_facts
         from saebench.subject.corpora import reference_name
 
-        budget, model = self.models.options.sizes, self.models.name(spec)
+        budget = self.models.options.sizes
         if is_toy(model):
             from saebench.evidence.words.sampled import sampled_plan
 

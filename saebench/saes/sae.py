@@ -13,6 +13,8 @@ from saebench.record.score import Unscored
 from saebench.saes.digests import UNDIGESTED
 from saebench.saes.guard import SEED, broken, in_words, isolated
 
+WIDE = 4096
+"""Latents from which on an SAE is wide: decoding each of them alone costs as much as decoding so many tokens."""
 DIRECTIONS = 1024
 """Decoder rows that are read off at a time."""
 COMBINATIONS = 4
@@ -67,18 +69,23 @@ class LoadedSAE:
     def directions(self, d_sae: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         """Unit decoder directions (d_sae, d_in) and the norms (d_sae,) they had, both on the CPU.
 
-        They are what `decode` adds for one latent alone, so that whatever a loader folds or scales is in them.
-        A row of zeros stays one.
+        They are what `decode` adds for one latent alone, so that whatever a loader folds or scales is in them; of a wide
+        SAE its own `W_dec`, where `decode` is found to multiply by it. A row of zeros stays one.
         """
+        own = self.decoder_weights(d_sae, dtype) if d_sae > WIDE else None
+        rows = self._one_by_one(d_sae, dtype) if own is None else own
+        norms = rows.norm(dim=1)
+        return torch.where(norms[:, None] > 0, rows / norms[:, None].clamp(min=1e-30), rows), norms
+
+    def _one_by_one(self, d_sae: int, dtype: torch.dtype) -> Tensor:
+        """(d_sae, d_out) what `decode` adds for each latent alone."""
         nothing = self.decode(torch.zeros(1, d_sae, device=self.device, dtype=dtype)).float()
         parts = []
         for start in range(0, d_sae, DIRECTIONS):
             one = torch.zeros(min(DIRECTIONS, d_sae - start), d_sae, device=self.device, dtype=dtype)
             one[torch.arange(len(one)), start + torch.arange(len(one))] = 1.0
             parts.append((self.decode(one).float() - nothing).cpu())
-        rows = torch.cat(parts)
-        norms = rows.norm(dim=1)
-        return torch.where(norms[:, None] > 0, rows / norms[:, None].clamp(min=1e-30), rows), norms
+        return torch.cat(parts)
 
     def encoder_weights(self, d_sae: int) -> Tensor:
         """Its own `W_enc`, as (d_sae, d_in) on the CPU. Raises Unscored where it has none, since `encode` is all that is asked."""
@@ -91,7 +98,7 @@ class LoadedSAE:
             )
         return weights.T.contiguous()
 
-    def decoder_weights(self, d_sae: int) -> Tensor | None:
+    def decoder_weights(self, d_sae: int, dtype: torch.dtype = torch.float32) -> Tensor | None:
         """Its own `W_dec` (d_sae, d_out) on the CPU, if that is what `decode` multiplies by; None where it is not.
 
         Random combinations of all latents tell, each of which a row that differs would change (Freivalds 1979).
@@ -100,7 +107,7 @@ class LoadedSAE:
         if rows is None or rows.ndim != 2 or len(rows) != d_sae:
             return None
         drawn = torch.randn(COMBINATIONS, d_sae, generator=torch.Generator().manual_seed(SEED))
-        given = torch.cat([torch.zeros(1, d_sae), drawn]).to(self.device)
+        given = torch.cat([torch.zeros(1, d_sae), drawn]).to(self.device, dtype)
         made = self.decode(given).float().cpu()
         if made.shape[1] != rows.shape[1]:
             return None

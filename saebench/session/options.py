@@ -15,6 +15,9 @@ def add_options(add: Callable[..., Any]) -> None:
         "SAE to benchmark: a name or glob of fixtures/*.toml or ./mine.toml/, a folder or file, saelens:RELEASE/SAE_ID, "
         "hf:ORG/REPO/PATH, or package.module:callable; with @HOOK, with @REVISION for the hub; repeatable. "
         f"Default: {DEFAULT}, the embedded model's zoo"))  # fmt: skip
+    add("--sae-shard", metavar="N/COUNT", help=(
+        "of all SAEs only the N-th of COUNT parts, as 3/16, for the job arrays of schedulers: SAEs of one hook stay "
+        "together, and the parts depend on nothing but the list. Default: all"))  # fmt: skip
     add("--sae-arch", action="append", metavar="NAME[@HOOK]", help=(
         "architecture to train in the run and compare at equal L0: package.module:TrainingSAE of sae-lens, a function "
         "(activations, d_in, d_sae, l0, seed), or one of the zoo's; repeatable. Default: none"))  # fmt: skip

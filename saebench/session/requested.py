@@ -19,12 +19,13 @@ from saebench.hub.models import default_hook
 from saebench.judges.named import judge_named
 from saebench.record.budget import SHORTEST
 from saebench.record.naming import shown_model
-from saebench.record.places import ORGANISM, suites_dir
+from saebench.record.places import ORGANISM, cache_limit, suites_dir
 from saebench.record.store import Store
 from saebench.record.version import __version__
 from saebench.run.options import Options
 from saebench.run.run import Run
 from saebench.session.options import DEFAULT
+from saebench.sweep.planning import shard
 
 Option = Callable[[str], Any]
 
@@ -35,6 +36,7 @@ def requested_run(option: Option) -> Run:
         raise ValueError(f"--sae-seeds {option('sae_seeds')}: expected 1 or more repetitions")
     if (context := option("sae_context")) is not None and context < SHORTEST:
         raise ValueError(f"--sae-context {context}: expected {SHORTEST} or more tokens")
+    cache_limit()
     if option("sae_phrases"):
         load_bank(Path(option("sae_phrases")))
     if (calls := option("sae_judge_budget")) is not None and calls < 1:
@@ -49,7 +51,9 @@ def requested_run(option: Option) -> Run:
         option("sae_dtype"), option("sae_context"), cloze=option("sae_cloze"), phrases=option("sae_phrases"),
         judge=option("sae_judge"), judge_budget=option("sae_judge_budget"), labels=option("sae_labels"),
     )  # fmt: skip
-    run = Run([*specs, *trained], Store(option("sae_scores")), options)
+    of_shard = option("sae_shard")
+    specs = [*specs, *trained] if of_shard is None else shard([*specs, *trained], of_shard)
+    run = Run(specs, Store(option("sae_scores")), options)
     run.open()
     return run
 
@@ -83,6 +87,7 @@ def header(run: Run, gate: Gate, option: Option) -> list[str]:
     asked = [f"--sae {', '.join(option('sae'))}"] if option("sae") else []
     asked += [f"--sae-arch {', '.join(option('sae_arch'))}"] if option("sae_arch") else []
     chosen = "; ".join(asked) or f"--sae none given, so {DEFAULT}, the embedded model's zoo"
+    chosen += f", shard {option('sae_shard')}" if option("sae_shard") else ""
     seeds = f", {option('sae_seeds')} repetitions" if option("sae_seeds") > 1 else ""
     known = f", {len(run.recorder.stored)} there already (--sae-fresh computes anew)" if run.recorder.stored else ""
     return [

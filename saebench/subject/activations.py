@@ -10,6 +10,7 @@ from torch import Tensor
 from saebench.subject.cache import Cache, Inputs, to_cpu
 from saebench.subject.corpora import Corpus, Rows
 from saebench.subject.passes import Passes, passes_of
+from saebench.subject.said import Said, stored
 from saebench.subject.subject import Subject
 
 VERSION = 1
@@ -29,8 +30,8 @@ class Clean:
     """(document, position) KL(clean || zero-ablated) of the next-token distribution in nats."""
     mean_kl: Tensor
     """The same with the mean activation."""
-    last: Tensor
-    """(document, position, d_model) what the clean pass unembeds."""
+    said: Said
+    """Of (document, position), what the clean pass says."""
     passes: Passes
     """How something is put in the place of what is to be reconstructed."""
     entering: Tensor | None
@@ -118,16 +119,16 @@ def compute_activations(
 
 
 def _clean(subject: Subject, out: str, rows: Rows, target: Tensor, inputs: Inputs, cache: Cache) -> Clean:
-    last = cache.get({**inputs, "what": "last"}, lambda: {"last": _last(subject, rows)}, random=False)["last"]
+    said = Said(**cache.get({**inputs, "what": "said"}, lambda: _said(subject, rows), random=False))
     passes = passes_of(subject, out, rows.tokens)
     entering = _read(subject, rows, {**inputs, "hook": passes.entry}, cache) if passes.entry else None
     mean = mean_of(target, rows.length)
     losses = cache.get(
-        {**inputs, "hook": out, "what": "losses and divergences", "passes": 2},
-        lambda: _losses(passes, rows.tokens, last, target, entering, mean),
+        {**inputs, "hook": out, "what": "losses and divergences", "passes": 3},
+        lambda: _losses(passes, rows.tokens, said, target, entering, mean),
         random=False,
     )
-    return Clean(**losses, last=last, passes=passes, entering=entering)
+    return Clean(**losses, said=said, passes=passes, entering=entering)
 
 
 def _rows(subject: Subject, corpus: Corpus, cache: Cache) -> Rows:
@@ -150,19 +151,20 @@ def _read(subject: Subject, rows: Rows, inputs: Inputs, cache: Cache) -> Tensor:
     return cache.get(inputs, read, random=False)["residual"]
 
 
-def _last(subject: Subject, rows: Rows) -> Tensor:
+def _said(subject: Subject, rows: Rows) -> dict[str, Tensor]:
     passes = Passes(subject, "", 0)
-    return torch.cat(subject.batch.over(len(rows.tokens), lambda at: passes.last(rows.tokens[at]).cpu()))
+    parts = subject.batch.over(len(rows.tokens), lambda at: stored(passes.said(passes.last(rows.tokens[at]))))
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def _losses(
-    passes: Passes, tokens: Tensor, last: Tensor, target: Tensor, entering: Tensor | None, mean: Tensor
+    passes: Passes, tokens: Tensor, said: Said, target: Tensor, entering: Tensor | None, mean: Tensor
 ) -> dict[str, Tensor]:
     def some(at: slice) -> dict[str, Tensor]:
         entry = None if entering is None else entering[at]
         put = {"zero": torch.zeros_like(target[at]), "mean": mean.expand_as(target[at])}
-        clean = last[at].to(passes.subject.device)
-        found = {"clean": passes.losses(clean, clean, tokens[at])}
+        clean = said.at(at)
+        found = {"clean": passes.losses(clean, clean.hidden.to(passes.subject.device), tokens[at])}
         for name, value in put.items():
             spliced = passes.spliced(tokens[at], keep_bos(value, target[at]).to(passes.subject.device), entry)
             found[name] = passes.losses(clean, spliced, tokens[at])

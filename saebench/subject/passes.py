@@ -4,6 +4,7 @@ What comes before the splice is the same for every SAE, and so is what the clean
 activations. The vocabulary is large: logits of more positions than are looked at never exist.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from saebench.subject.partial import agrees, before_unembedding, skipping, unembedding_of
+from saebench.subject.said import Said, losses_from, rows_of
 from saebench.subject.subject import Subject, layer_of
 
 TABLE = {"cpu": 64 << 20, "cuda": 2 << 30}
@@ -96,21 +98,41 @@ class Passes:
         fit = TABLE[torch.device(self.subject.device).type] // bytes_each
         return max(1, min(self.subject.n_ctx, fit))
 
-    def losses(self, clean: Tensor, spliced: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def said(self, hidden: Tensor) -> Said:
+        """What a clean pass says, of what it unembeds (context, position, d)."""
+        rows = rows_of(self.subject, hidden.flatten(0, 1)[:CHECKED], self.logits)
+        parts = [self._said(hidden.flatten(0, 1)[at], rows) for at in self._some(hidden.shape[0] * hidden.shape[1])]
+        mass = torch.cat([mass for mass, _ in parts]).view(hidden.shape[:2])
+        return Said(hidden, mass, None if rows is None else torch.cat([row for _, row in parts]).view(hidden.shape))
+
+    def _said(self, hidden: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+        logits = self.logits(hidden)
+        mass = logits.logsumexp(-1)
+        return mass, hidden if rows is None else (logits - mass[:, None]).exp() @ rows
+
+    def losses(self, clean: Said, spliced: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy of the spliced pass and KL(clean || spliced), each (context, position) in nats.
 
-        `clean` and `spliced` are what is unembedded. Cross-entropy at the last position, which predicts nothing, is 0.
+        `spliced` (context, position, d) is what is unembedded. Cross-entropy at the last position, which predicts nothing, is 0.
         """
         following = torch.nn.functional.pad(tokens[:, 1:], (0, 1)).flatten().to(spliced.device)
         ce, kl = (torch.empty(following.shape, device=spliced.device) for _ in range(2))
-        both = clean.flatten(0, 1).to(spliced), spliced.flatten(0, 1)
-        for start in range(0, len(following), self.positions):
-            at = slice(start, start + self.positions)
-            p, q = (self.logits(hidden[at]) for hidden in both)
-            ce[at], kl[at] = losses_against(p, q, following[at])
+        clean, spliced = clean.flat(spliced), spliced.flatten(0, 1)
+        for at in self._some(len(following)):
+            ce[at], kl[at] = self._losses(clean.at(at), spliced[at], following[at])
         ce, kl = ce.view(tokens.shape), kl.view(tokens.shape)
         ce[:, -1] = 0
         return ce, kl
+
+    def _losses(self, clean: Said, spliced: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.logits(spliced)
+        if clean.expected is not None:
+            return losses_from(clean, spliced, logits, following)
+        return losses_against(self.logits(clean.hidden), logits, following)
+
+    def _some(self, count: int) -> Iterator[slice]:
+        """All positions, as many at a time as are unembedded."""
+        return (slice(start, start + self.positions) for start in range(0, count, self.positions))
 
 
 def passes_of(subject: Subject, hook: str, tokens: Tensor) -> Passes:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from saebench.catalogue.weights import header
-from saebench.hub.hub import gigabytes
-from saebench.hub.models import layers_of, model_folder, subject_digest
+from saebench.hub.models import model_folder, subject_digest
 from saebench.record.naming import nearest, one_sentence, shown_model
 from saebench.record.places import ORGANISM
-from saebench.subject.batches import Batch, all_memory, free_memory
+from saebench.subject.batches import Batch
+from saebench.subject.room import check_room
 from saebench.subject.special_tokens import forget_unknown
 
 if TYPE_CHECKING:
@@ -27,10 +26,6 @@ FIRST = ("hook_embed",)
 """Hooks before the first block."""
 STREAM = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "hook_embed")
 """Hooks whose activation is the residual stream, or is added to it."""
-SPARE = 1.3
-"""How much more than its weights a model needs."""
-SHARE = 0.9
-"""Of a device's memory that a model can have: the rest is the system's."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +54,15 @@ class Subject:
     def dtype(self) -> str:
         return str(next(self.bridge.original_model.parameters()).dtype).removeprefix("torch.")
 
+    @cached_property
+    def hooks(self) -> tuple[str, ...]:
+        """Names of all hooks: the bridge looks for them anew whenever it is asked."""
+        return tuple(self.bridge.hook_dict)
+
     def check_hook(self, hook: str, of: str = "") -> None:
         """Raise ValueError with the nearest name, `of` whom it is; transformer-lens ignores unknown hooks silently."""
-        known = [name for name in self.bridge.hook_dict if name.startswith(("blocks.", *FIRST))]
-        if hook not in self.bridge.hook_dict:
+        if hook not in self.hooks:
+            known = [name for name in self.hooks if name.startswith(("blocks.", *FIRST))]
             raise ValueError(f"{of and f'{of}: '}{self.name} has no hook {hook!r}.{nearest(hook, known)}")
 
     def seen(self, activation: Tensor, hook: str) -> Tensor:
@@ -219,32 +219,3 @@ def _check_weights(model: torch.nn.Module, missing: Iterable[str]) -> None:
     for name, value in model.named_parameters():
         if not torch.isfinite(value.detach().sum()) and not torch.isfinite(value).all():
             raise ValueError(f"{name} holds values that are NaN or infinite")
-
-
-def dtype_that_fits(name: str, device: str) -> str:
-    """float32 where the weights fit into the memory of the device, else bfloat16.
-
-    Not into what is free at the moment: the numbers are part of every score's identity, and every worker and every
-    later run on this machine must choose the same.
-    """
-    return "float32" if SPARE * _size(name) <= SHARE * all_memory(device) else "bfloat16"
-
-
-def check_room(name: str, device: str, dtype: str) -> None:
-    """Raise ValueError with one sentence where the weights do not fit into the memory that is free."""
-    needed, free = SPARE * _size(name) * getattr(torch, dtype).itemsize / 4, free_memory(device)
-    if needed > free:
-        advice = ": close what fills it, or choose --sae-dtype bfloat16" if dtype == "float32" else ""
-        raise ValueError(
-            f"the model {shown_model(name)} takes {gigabytes(needed)} in {dtype}, and {gigabytes(free)} are free on {device}{advice}"
-        )
-
-
-def _size(name: str) -> int:
-    """Bytes of a model's weights in float32. Raises ValueError where it promises more layers than its files can hold."""
-    sizes = [array.size for path in model_folder(name).glob("*.safetensors") for array in header(path).values()]
-    if (layers := layers_of(name) or 0) > len(sizes):
-        raise ValueError(
-            f"the model {shown_model(name)} says that it has {layers} layers, and its files hold {len(sizes)} arrays"
-        )
-    return sum(sizes)

@@ -36,14 +36,14 @@ class Exam:
         self.tokens = windows[:CONTEXTS]
         self.residual = reader.residual(self.tokens, zoo.hook)
         self.passes = passes_of(reader, zoo.hook, self.tokens)
-        self.last = self.passes.last(self.tokens)
+        self.said = self.passes.said(self.passes.last(self.tokens))
         self.clean, self.zero = self._loss(None), self._loss(torch.zeros_like(self.residual))
 
     def _loss(self, replacement: Tensor | None) -> float:
-        spliced = self.last
+        spliced = self.said.hidden
         if replacement is not None:
             spliced = self.passes.spliced(self.tokens, keep_bos(replacement.to(self.residual), self.residual), None)
-        ce, _ = self.passes.losses(self.last, spliced, self.tokens)
+        ce, _ = self.passes.losses(self.said, spliced, self.tokens)
         return float(ce[:, 1:-1].mean())
 
     def measured(self, member: Member) -> dict[str, float]:

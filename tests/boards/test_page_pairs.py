@@ -7,7 +7,7 @@ from factories import make_score
 
 from saebench.boards.board import tables
 from saebench.boards.page_pairs import MOST, chosen, pairs
-from saebench.compare.ranking import Contrast, unpaired
+from saebench.compare.contrasts import Contrast, unpaired
 from saebench.record.score import Score
 
 

@@ -20,6 +20,19 @@ def test_what_is_installed_and_that_nothing_is_missing(capsys: pytest.CaptureFix
     assert "cpu, " in found["device"]
     assert found["asked for"] == "organism: 30 SAEs"
     assert found["to be downloaded"] == "nothing"
+    assert "no limit" in found["cache"]
+
+
+def test_a_limit_of_the_cache_is_shown_or_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAEBENCH_CACHE_LIMIT", "1.5 TB")
+    assert "at most 1500 GB of tensors" in told(capsys)["cache"]
+    monkeypatch.setenv("SAEBENCH_CACHE_LIMIT", "much")
+    assert main(["doctor"]) == 4
+    assert capsys.readouterr().err.endswith(
+        "SAEBENCH_CACHE_LIMIT is 'much': expected a size such as 500MB, 200GB or 2TB\n"
+    )
 
 
 def test_what_would_be_downloaded(

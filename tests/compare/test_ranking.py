@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from factories import make_score
+from one_by_one import two_sided
 
-from saebench.compare.ranking import Contrast, _two_sided, against_floor, paired_by, ranks, unpaired
+from saebench.compare.contrasts import Contrast, paired_by, unpaired
+from saebench.compare.ranking import against_floor, ranks
 from saebench.record.score import Score
 from saebench.record.store import Store
 
@@ -102,7 +104,7 @@ def test_p_values_are_those_of_student(t: float, freedom: float) -> None:
     from scipy import stats
 
     exact = 2 * float(stats.t.sf(t, freedom))
-    assert _two_sided(Contrast(-t * 0.3, 0.3, freedom)) == pytest.approx(exact, rel=0.08)
+    assert two_sided(Contrast(-t * 0.3, 0.3, freedom)) == pytest.approx(exact, rel=0.08)
 
 
 # Pairs

@@ -12,6 +12,7 @@ from saebench.evidence import written as module
 from saebench.evidence.written import Neighbours, read, written
 from saebench.metrics import neighbours
 from saebench.record.score import Unscored
+from saebench.saes import sae as saes
 from saebench.saes.sae import LoadedSAE
 
 
@@ -85,9 +86,11 @@ def test_of_many_some_are_asked_against_all(monkeypatch: pytest.MonkeyPatch) -> 
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Widths of the SAEs whose latents are decoded one by one, where 48 latents are wide."""
     found: list[int] = []
-    one_by_one = LoadedSAE.directions
-    monkeypatch.setattr(module, "WIDE", 10)
-    monkeypatch.setattr(LoadedSAE, "directions", lambda self, d_sae: found.append(d_sae) or one_by_one(self, d_sae))
+    one_by_one = LoadedSAE._one_by_one
+    monkeypatch.setattr(saes, "WIDE", 10)
+    monkeypatch.setattr(
+        LoadedSAE, "_one_by_one", lambda self, d_sae, dtype: found.append(d_sae) or one_by_one(self, d_sae, dtype)
+    )
     return found
 
 

@@ -196,3 +196,24 @@ def test_a_target_that_cannot_be_written_keeps_what_it_had(tmp_path: Path, out: 
     assert out.read_bytes() == before
     assert "out.jsonl cannot be written: No space left on device" in capsys.readouterr().err
     assert not list(out.parent.rglob("*.tmp"))
+
+
+def test_items_that_many_scores_share_are_copied_once(tmp_path: Path, out: Path, monkeypatch):
+    import saebench.record.store as module
+
+    paths = [write(tmp_path / f"{i}.jsonl", make_score(sae=f"zoo/{i}"), items={"x": [1.0]}) for i in range(3)]
+    written: list[Path] = []
+    real = module.write_atomically
+    monkeypatch.setattr(
+        module, "write_atomically", lambda path, *rest, **how: (written.append(path), real(path, *rest, **how))
+    )
+    assert merged(out, *paths) == 0
+    assert [path.suffix for path in written] == [".npz", ".jsonl"]
+    assert all(Store(out).load_items(score)["x"] == [1.0] for score in Store(out).read())
+
+
+def test_damaged_items_are_found_in_each_file_that_has_them(tmp_path: Path, out: Path, capsys):
+    paths = [write(tmp_path / f"{i}.jsonl", make_score(sae=f"zoo/{i}"), items={"x": [1.0]}) for i in range(2)]
+    (damaged,) = (tmp_path / "1.items").glob("*.npz")
+    damaged.write_bytes(b"torn")
+    assert "1.items" in refused(out, capsys, *paths)

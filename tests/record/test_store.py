@@ -1,6 +1,7 @@
 """What is on disk survives kills, races and edits, or says in one sentence what is wrong."""
 
 import contextlib
+import gc
 import gzip
 import os
 import socket
@@ -424,3 +425,21 @@ def test_append_waits_for_another_writer(store: Store) -> None:
         assert store.read() == [first]
     writer.join(timeout=10)
     assert len(store.read()) == 2
+
+
+def test_scores_of_a_file_hold_the_names_of_their_fields_together(tmp_path: Path) -> None:
+    """They are half of what a score takes in memory."""
+    store = Store(tmp_path / "s.jsonl")
+    for name in ("a", "b"):
+        store.append(make_score(sae=name))
+    first, second = store.read()
+    assert first.model_fields_set is second.model_fields_set
+    assert first.model_copy(update={"sae": "c"}).model_fields_set is not second.model_fields_set
+    assert [first.to_line(), second.to_line()] == store.path.read_text().splitlines()
+
+
+def test_the_collector_of_cycles_is_on_again_after_a_file_was_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.jsonl").write_text('{"schema": 2}\n{}\n')
+    with pytest.raises(ValueError, match="line 1 is not a score"):
+        Store(tmp_path / "s.jsonl").newest()
+    assert gc.isenabled()

@@ -33,7 +33,11 @@ class Watch:
 
     def turned(self):
         gc.collect()
+        gc.disable()  # what is frozen is seen only when it is not, and must not be collected for that
+        gc.unfreeze()
         everything = gc.get_objects()
+        gc.freeze()
+        gc.enable()
         # What is read off the zoo's controls serves all SAEs of the place.
         zoo = {{id(v) for o in everything if type(o).__name__ == "Shelf" for v in o.place._found.values()}}
         found = [o for o in everything if type(o).__name__ in WATCHED and type(o).__module__.startswith("saebench")]

@@ -17,6 +17,7 @@ from saebench.hub.texts import FileSource
 from saebench.record.store import Store
 from saebench.run.options import Options
 from saebench.run.run import Run
+from saebench.subject import room
 from saebench.subject import subject as subjects
 from saebench.subject.corpora import Texts
 from saebench.subject.subject import load_subject
@@ -25,8 +26,8 @@ torch.set_num_threads(1)
 
 
 def with_memory(monkeypatch: pytest.MonkeyPatch, *, of_device: float, free: float) -> None:
-    monkeypatch.setattr(subjects, "all_memory", lambda device: of_device)
-    monkeypatch.setattr(subjects, "free_memory", lambda device: free)
+    monkeypatch.setattr(room, "all_memory", lambda device: of_device)
+    monkeypatch.setattr(room, "free_memory", lambda device: free)
 
 
 def weight_of(folder: Path) -> int:

@@ -40,7 +40,7 @@ def test_losses_do_not_depend_on_how_many_positions_are_looked_at(
 ) -> None:
     model, rows, hook = subject("llama"), tokens(), "blocks.1.hook_resid_post"
     passes = passes_of(model, hook, rows)
-    clean = passes.last(rows)
+    clean = passes.said(passes.last(rows))
     spliced = passes.spliced(rows, like(model.residual(rows, hook)), None)
     monkeypatch.setattr(Passes, "positions", positions if positions < 1000 else model.n_ctx)
     ce, kl = passes.losses(clean, spliced, rows)

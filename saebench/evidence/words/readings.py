@@ -1,7 +1,7 @@
 """Activations at words: each word as one token after a few in-context prefixes, whose keys and values are computed once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from saebench.evidence.memory import Memory
 from saebench.evidence.words.concepts import ConceptSet, Plan, prefixes
 from saebench.evidence.words.probes import Probe, fit_probe
 from saebench.evidence.words.vocabulary import Split, Word, one_reading_each, token_texts, words_of
@@ -38,6 +39,8 @@ class Readings:
     words: tuple[Word, ...]
     prefix_tokens: tuple[tuple[int, ...], ...]
     x: Float[Tensor, "word prefix d"]
+    memory: Memory = field(default_factory=Memory, init=False, compare=False, repr=False)
+    """What was derived from it, to be dropped with it."""
 
     @property
     def concepts(self) -> tuple[str, ...]:

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from saebench.evidence.memory import Memory
 from saebench.evidence.words.probes import Probe
+from saebench.evidence.words.random_latents import RandomLatents
 from saebench.evidence.words.readings import Readings
 from saebench.evidence.words.vocabulary import FEWEST_CONCEPTS, FEWEST_WORDS, Split, one_reading_each
 from saebench.record.score import Unscored
-from saebench.saes.directions import random_directions
 from saebench.saes.sae import LoadedSAE
 from saebench.saes.sparsity import MOST_ACTIVE, sides, stacked, to_sparse
 from saebench.subject.batches import Batch
@@ -46,6 +46,8 @@ class Probed:
     probe: Probe
     fvu: float = field(default=0.0, kw_only=True)
     """Fraction of the variance over these rows that is left unexplained; the activations themselves leave none."""
+    shared: Memory = field(default_factory=Memory, kw_only=True, repr=False)
+    """What was derived from the activations alone, for all SAEs."""
     memory: Memory = field(default_factory=Memory, init=False, repr=False)
     """What was derived from it, to be dropped with it; one that is changed by `replace` begins anew."""
 
@@ -128,7 +130,7 @@ def _words(readings: Readings, probe: Probe) -> dict[str, Any]:
         "concepts": tuple(np.array(readings.concepts)[kept].tolist()),
         "words": tuple(word.text for word in readings.words),
         "split": readings.split, "member": readings.member[:, kept], "prefixes": readings.x.shape[1],
-        "x": readings.x.flatten(0, 1), "probe": Probe(probe.direction[kept], probe.threshold[kept]),
+        "shared": readings.memory, "x": readings.x.flatten(0, 1), "probe": Probe(probe.direction[kept], probe.threshold[kept]),
     }  # fmt: skip
 
 
@@ -177,6 +179,7 @@ def random_control(study: Study) -> Study:
     detects if it is as sparse. It reconstructs nothing, so that `fvu` is the SAE's own.
     """
     share = min(study.latents.nnz / (len(study.x) * len(study.decoder)), 1.0)
-    drawn = random_directions(study.x, len(study.decoder), share, "study.random_control")
-    parts = [to_sparse(drawn.encode(study.x[start : start + BATCH])) for start in range(0, len(study.x), BATCH)]
-    return replace(study, latents=stacked(parts), decoder=drawn.directions)
+    d_sae = len(study.decoder)
+    random = study.shared.get(("random latents", d_sae), lambda: RandomLatents(study.x, d_sae))
+    latents, drawn = random.active(share)
+    return replace(study, latents=latents, decoder=drawn.directions)

@@ -1,0 +1,1 @@
+"""Many SAEs on many machines: what is run where, how it is run there, and how its scores come together."""
