@@ -32,7 +32,7 @@ class Sizes(Options):
 
     documents: int = 160
     words: int = 2048
-    prefixes: int = 8
+    prefixes: int = 1
 
     @property
     def sizes(self) -> Budget:

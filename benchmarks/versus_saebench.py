@@ -4,16 +4,16 @@
 what one SAE costs both, in seconds of a processor on one thread: the first SAE of a hook, and a further one, where each side
 has kept what belongs to the hook. It needs an environment in which both are installed:
 
-    pip install sae-bench==0.6.0 torch==2.13.0 && pip install 'numpy>=2' && pip install pytest-saebench
+    pip install sae-bench==0.6.0 torch==2.13.0 && pip install 'numpy>=2' 'transformers==5.23.0' pytest-saebench
     pip uninstall torchvision    # where it is not of the same build as torch
 
-sae-bench asks for `numpy<2`, and runs with a newer one. No hub is needed: both read the model, the SAE and the texts
+sae-bench asks for `numpy<2`, and runs with a newer one. With transformers 5.24 words after a prefix are read otherwise, and
+an SAE is left unscored there. No hub is needed: both read the model, the SAE and the texts
 that saebench has. SAEBench gets a `HookedTransformer` of the same weights and the SAE object of sae-lens, and its loaders
 of data are replaced:
 
 - core: the same documents of the same length, once for its losses and once for its statistics;
-- absorption: the same words, of those letters that saebench scores. SAEBench reads each once, after examples of its own,
-  and saebench eight times: after one prefix alone, words of this organism are too alike for an SAE to be scored;
+- absorption: the same words, one reading of each, of those letters that saebench scores. Its examples are its own;
 - sparse probing: the same labelled texts, in the same parts, as means over tokens: `fixtures/labels/` has where they are
   from. A class is told from the others of its question.
 
@@ -23,11 +23,8 @@ asked in turn is what SAEBench reports as well, with floors and intervals; all t
 
 import argparse
 import contextlib
-import datetime
 import io
 import json
-import platform
-import statistics
 import sys
 import tempfile
 import time
@@ -35,7 +32,6 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +39,11 @@ import same_questions as own
 import torch
 from compared_numbers import agreement
 from incumbent import Asking, Incumbent, hooked
+from versus_table import EVALS, Seconds, about, table, write
 
 from saebench.catalogue.registry import resolve
 from saebench.evidence.labels.parts import Part
 
-README = Path(__file__).parent.parent / "README.md"
-BEGIN, END = "<!-- versus-saebench -->", "<!-- /versus-saebench -->"
-EVALS = ("absorption", "core", "sparse_probing")
 POSITIONS = 1024
 """Most that the other side's model is built for: its mask of attention is of all pairs of positions."""
 
@@ -74,7 +68,6 @@ SETTINGS = {
         48, 800, 3, 1, ("158", "161"), Asking("{word} has the first letter:", -6, "\n")
     ),
 }  # fmt: skip
-Seconds = dict[str, list[float]]
 
 
 @dataclass
@@ -191,48 +184,6 @@ def timed(spent: Seconds, what: str, work: Callable[[], Any]) -> Any:
     return found
 
 
-def table(found: dict[str, dict[str, Seconds]]) -> str:
-    head = "| | SAE | SAEBench, s | saebench, s | times | all of our suite, s | first SAE: SAEBench, s | saebench, s | times |"
-    lines = [head, "|:--|:--|--:|--:|--:|--:|--:|--:|--:|"]
-    for name in EVALS:
-        for sae, spent in ((sae, spent[name]) for sae, spent in found.items() if name in spent):
-            further, first = (_pair(spent, suffix) for suffix in ("", " first"))
-            lines.append(
-                f"| {name.replace('_', ' ')} | {sae} | {further} | {statistics.median(spent['whole']):.2f} | {first} |"
-            )
-    return "\n".join(lines)
-
-
-def _pair(spent: Seconds, suffix: str) -> str:
-    theirs, ours = spent[f"theirs{suffix}"], spent[f"ours{suffix}"]
-    ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
-    span = f" ({min(ratios):.1f} to {max(ratios):.1f})" if len(ratios) > 1 else ""
-    return f"{statistics.median(theirs):.2f} | {statistics.median(ours):.2f} | {statistics.median(ratios):.1f}{span}"
-
-
-def about() -> str:
-    """What the numbers are of."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("sae-bench", "pytest-saebench", "torch"))
-    return f"{processor()}, one thread, {datetime.date.today()}; {packages}."
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def write(text: str) -> None:
-    readme = README.read_text(encoding="utf-8")
-    before, _, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise SystemExit(f"{README} has no {BEGIN} and {END} to write between")
-    README.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("saes", nargs="*", default=list(SETTINGS), metavar="SAE", help=f"of {', '.join(SETTINGS)}")
@@ -247,7 +198,8 @@ def main() -> None:
     print(
         json.dumps({sae: {name: each["numbers"] for name, each in of.items()} for sae, of in found.items()}, indent=1)
     )
-    text = f"{table({sae: {name: each['seconds'] for name, each in of.items()} for sae, of in found.items()})}\n\n{about()}"
+    spent = {sae: {name: each["seconds"] for name, each in of.items()} for sae, of in found.items()}
+    text = f"{table(spent)}\n\n{about(spent)}"
     print(text)
     if given.write:
         write(text)
