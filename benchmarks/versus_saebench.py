@@ -39,7 +39,7 @@ import same_questions as own
 import torch
 from compared_numbers import agreement
 from incumbent import Asking, Incumbent, hooked
-from versus_table import EVALS, Seconds, about, table, write
+from versus_table import EVALS, Seconds, section, write
 
 from saebench.catalogue.registry import resolve
 from saebench.evidence.labels.parts import Part
@@ -199,7 +199,7 @@ def main() -> None:
         json.dumps({sae: {name: each["numbers"] for name, each in of.items()} for sae, of in found.items()}, indent=1)
     )
     spent = {sae: {name: each["seconds"] for name, each in of.items()} for sae, of in found.items()}
-    text = f"{table(spent)}\n\n{about(spent)}"
+    text = section(spent)
     print(text)
     if given.write:
         write(text)

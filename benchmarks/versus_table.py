@@ -12,34 +12,43 @@ EVALS = ("absorption", "core", "sparse_probing")
 Seconds = dict[str, list[float]]
 
 
+def section(found: dict[str, dict[str, Seconds]]) -> str:
+    """What the numbers are of, and the table: few lines, since the README is short."""
+    rounds = [len(spent["theirs"]) for of in found.values() for spent in of.values()]
+    least, most = min(rounds), max(rounds)
+    packages = ", ".join(f"{name} {version(name)}" for name in ("sae-bench", "torch", "transformers"))
+    return (
+        "Beside SAEBench: seconds of a processor that SAEBench's own code and saebench take for the same questions on the"
+        " same model, SAE, texts and words, saebench with floors and intervals. Below 1 times, saebench is slower."
+        f" `python benchmarks/versus_saebench.py --write` made this table: medians of"
+        f" {least if least == most else f'{least} to {most}'} rounds, and ranges; {processor()}, one thread,"
+        f" {datetime.date.today()}; {packages}.\n\n{table(found)}"
+    )
+
+
 def table(found: dict[str, dict[str, Seconds]]) -> str:
-    head = "| | SAE | SAEBench, s | saebench, s | times | all of our suite, s | first SAE: SAEBench, s | saebench, s | times |"
-    lines = [head, "|:--|:--|--:|--:|--:|--:|--:|--:|--:|"]
+    """A row for each eval; for each SAE a further one of its hook, the first one, and all that our suite asks."""
+    heads = [f"{sae}: {what}" for sae in found for what in ("a further SAE", "the first", "our whole suite")]
+    lines = [f"| SAEBench / saebench | {' | '.join(heads)} |", "|:--" + "|--:" * len(heads) + "|"]
     for name in EVALS:
-        for sae, spent in ((sae, spent[name]) for sae, spent in found.items() if name in spent):
-            further, first = (_pair(spent, suffix) for suffix in ("", " first"))
-            lines.append(
-                f"| {name.replace('_', ' ')} | {sae} | {further} | {statistics.median(spent['whole']):.2f} | {first} |"
-            )
+        cells = [cell for spent in found.values() for cell in _cells(spent.get(name))]
+        lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _cells(spent: Seconds | None) -> list[str]:
+    if spent is None:
+        return ["", "", ""]
+    return [_pair(spent, ""), _pair(spent, " first"), f"{statistics.median(spent['whole']):.2f}"]
 
 
 def _pair(spent: Seconds, suffix: str) -> str:
     theirs, ours = spent[f"theirs{suffix}"], spent[f"ours{suffix}"]
     ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
-    span = f" ({min(ratios):.1f} to {max(ratios):.1f})" if len(ratios) > 1 else ""
-    return f"{statistics.median(theirs):.2f} | {statistics.median(ours):.2f} | {statistics.median(ratios):.1f}{span}"
-
-
-def about(found: dict[str, dict[str, Seconds]]) -> str:
-    """What the numbers are of."""
-    rounds = [len(spent["theirs"]) for of in found.values() for spent in of.values()]
-    packages = ", ".join(
-        f"{name} {version(name)}" for name in ("sae-bench", "pytest-saebench", "torch", "transformers")
+    span = f" ({min(ratios):.2g} to {max(ratios):.2g})" if len(ratios) > 1 else ""
+    return (
+        f"{statistics.median(theirs):.2f} / {statistics.median(ours):.2f}: {statistics.median(ratios):.2g} times{span}"
     )
-    least, most = min(rounds), max(rounds)
-    told = f"Medians of {least if least == most else f'{least} to {most}'} rounds, and ranges"
-    return f"{told}; {processor()}, one thread, {datetime.date.today()}; {packages}."
 
 
 def processor() -> str:
