@@ -5,6 +5,7 @@ most of the work, and there they go beside each other in one sequence, blind to 
 """
 
 import copy
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -76,13 +77,22 @@ def after_prefix(
 
 @torch.no_grad()
 def remember(subject: Subject, prefix: Int[Tensor, "1 position"], stop: int | None = None) -> Any:
-    """Keys and values of a prefix (1, position), up to layer `stop`."""
+    """Keys and values of a prefix (1, position), up to layer `stop`.
+
+    Raises ValueError where the libraries that are installed keep none: words would be read as if nothing came before them.
+    """
     from transformers.cache_utils import DynamicCache
 
     subject.check(prefix)
     memory = DynamicCache(config=subject.bridge.original_model.config)
     options = {} if stop is None else {"stop_at_layer": stop}
     subject.bridge(prefix.to(subject.device), past_key_values=memory, use_cache=True, **options)
+    if not any(layer.get_seq_length() == prefix.shape[1] for layer in memory.layers):
+        versions = " and ".join(f"{name} {version(name)}" for name in ("transformer-lens", "transformers"))
+        raise ValueError(
+            f"{subject.name}: what {versions} remember of a prefix is not the prefix; saebench was tested with"
+            " transformers 5.9 to 5.23: pip install 'transformers<5.24'"
+        )
     return memory
 
 

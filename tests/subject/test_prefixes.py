@@ -1,6 +1,7 @@
 """Reading a word after remembered keys and values is reading it in the whole prompt, in every architecture."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -138,6 +139,25 @@ def test_memory_is_a_constant(architecture: str) -> None:
     with torch.enable_grad():
         memory = remember(models.shared(architecture), drawn(1, PREFIX))
     assert not any(layer.keys.requires_grad or layer.values.requires_grad for layer in memory.layers)
+
+
+class Forgetful:
+    """A bridge that hands keys and values to no layer, as transformer-lens 3.9 does with transformers 5.24."""
+
+    def __init__(self, bridge: Any) -> None:
+        self.bridge = bridge
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.bridge, name)
+
+    def __call__(self, tokens: Tensor, past_key_values: Any, **options: Any) -> Any:
+        return self.bridge(tokens, **options)
+
+
+def test_libraries_that_forget_the_prefix_are_named_before_a_word_is_read() -> None:
+    model = models.shared("gpt2")
+    with pytest.raises(ValueError, match=r"transformer-lens .* and transformers .*pip install 'transformers<5.24'"):
+        remember(replace(model, bridge=Forgetful(model.bridge)), drawn(1, PREFIX))
 
 
 @torch.no_grad()
