@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import random
+import socket
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +11,8 @@ from saebench.record.naming import shown
 from saebench.sweep.worker import THREADS, Outcome, Task, work
 
 MISSING = "saebench sweep runs on Ray, which is not installed: pip install 'pytest-saebench[ray]'"
+PATIENCE = 10.0
+"""Seconds after which an address does not answer."""
 OBJECTS = 100_000_000
 """Bytes of a local cluster's object store: its workers see the driver's folder, and send nothing but results."""
 
@@ -23,6 +26,19 @@ class Room:
     gpus: float
     threads: int = 1
     """Of torch and NumPy: as many as cores, unless OMP_NUM_THREADS was set."""
+
+
+def check_reachable(address: str | None) -> None:
+    """Raise ValueError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not colon:  # none, or a word as `auto`
+        return
+    if not port.isdigit():
+        raise ValueError(f"--ray {address}: expected auto, HOST:PORT or ray://HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"--ray {address}: no cluster answers there: {error}") from None
 
 
 def check_installed() -> None:

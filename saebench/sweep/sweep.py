@@ -16,7 +16,7 @@ from saebench.sweep.asked import Asked
 from saebench.sweep.collecting import collected
 from saebench.sweep.downloads import downloads
 from saebench.sweep.driver import Driver
-from saebench.sweep.engine import Cluster, check_installed, cores
+from saebench.sweep.engine import Cluster, check_installed, check_reachable, cores
 from saebench.sweep.held import begun, held
 from saebench.sweep.joining import Joiner, leftovers, tidy
 from saebench.sweep.ledger import Ledger
@@ -64,6 +64,7 @@ def sweep(request: Request, say: Say) -> int:
         _tell(request, specs, _planned(_left(request, specs, tests), request.workers or max(1, cores() // 2)), say)
         return 0
     check_installed()
+    check_reachable(request.address)
     request.jobs.mkdir(parents=True, exist_ok=True)
     with _alone(request.folder):
         return _swept(request, specs, tests, say)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from saebench.sweep import engine
-from saebench.sweep.engine import Room, check_installed, room
+from saebench.sweep.engine import Room, check_installed, check_reachable, room
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,25 @@ def test_without_ray_one_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(engine.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ValueError, match=r"pip install 'pytest-saebench\[ray\]'"):
         check_installed()
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_an_address_at_which_nobody_listens_is_refused_at_once(form: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = form.format(server.getsockname()[1])
+        check_reachable(address)
+    with pytest.raises(ValueError, match=rf"^--ray {address}: no cluster answers there: .*refused$"):
+        check_reachable(address)
+
+
+@pytest.mark.parametrize("address", [None, "auto"])
+def test_an_address_that_is_a_word_is_left_to_ray(address: str | None) -> None:
+    check_reachable(address)
+
+
+def test_an_address_without_a_port_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^--ray head:gcs: expected auto, HOST:PORT or ray://HOST:PORT$"):
+        check_reachable("head:gcs")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends what a killed process has begun")
