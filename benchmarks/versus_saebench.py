@@ -17,7 +17,8 @@ of data are replaced:
 - sparse probing: the same labelled texts, in the same parts, as means over tokens: `fixtures/labels/` has where they are
   from. A class is told from the others of its question.
 
-All other numbers are SAEBench's defaults. The model and the SAE are in memory before a clock starts. What saebench is
+The SAE's pass over documents, which saebench takes L0 from for random directions that are as sparse, is counted under
+core and not again. All other numbers are SAEBench's defaults. The model and the SAE are in memory before a clock starts. What saebench is
 asked in turn is what SAEBench reports as well, with floors and intervals; all that the suite asks is timed apart.
 """
 

@@ -20,6 +20,7 @@ def section(found: dict[str, dict[str, Seconds]]) -> str:
     return (
         "Beside SAEBench: seconds of a processor that SAEBench's own code and saebench take for the same questions on the"
         " same model, SAE, texts and words, saebench with floors and intervals. Below 1 times, saebench is slower."
+        " The SAE's pass over documents is counted under core."
         f" `python benchmarks/versus_saebench.py --write` made this table: medians of"
         f" {least if least == most else f'{least} to {most}'} rounds, and ranges; {processor()}, one thread,"
         f" {datetime.date.today()}; {packages}.\n\n{table(found)}"
@@ -38,7 +39,7 @@ def table(found: dict[str, dict[str, Seconds]]) -> str:
 
 def _cells(spent: Seconds | None) -> list[str]:
     if spent is None:
-        return ["", "", ""]
+        return ["not measured"] * 3
     return [_pair(spent, ""), _pair(spent, " first"), f"{statistics.median(spent['whole']):.2f}"]
 
 

@@ -40,7 +40,7 @@ ELSEWHERE = {
     "suites/test_explanations.py": "tests/judges and tests/metrics/test_explanations.py, with judges of their own",
     "saebench compare": "tests/commands/test_cli.py", "saebench publish": "tests/commands; `publish --check` in .ci/run",
     "saebench merge": "tests/exchange", "saebench verify": "tests/exchange", "saebench export": "tests/exchange",
-    "saebench sweep": "tests/sweep and tests/whole/test_examples.py", "--sae-shard": "tests/whole/test_examples.py",
+    "saebench sweep": "tests/sweep and tests/whole/test_job_arrays.py", "--sae-shard": "tests/whole/test_job_arrays.py",
     "saebench table --to": "tests/commands/test_frame.py", "./my-sae": "tests/subject/test_texts.py and tests/hub",
 }  # fmt: skip
 """Commands, by what is in them, that are run elsewhere, or not, and why."""
