@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from scoring import score
 
 from saebench.catalogue.registry import resolve
 from saebench.record.budget import BUDGETS
@@ -52,11 +53,7 @@ class PerSuite:
 def of_suites(saes: list[str], budget: str) -> dict[str, Seconds]:
     """CPU seconds by SAE and suite."""
     plugin = PerSuite()
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = [argument for sae in saes for argument in ("--sae", sae)]
-        scores = ["--sae-scores", str(Path(folder) / "scores.jsonl"), "--sae-budget", budget]
-        suites = [f"suites/test_{suite}.py" for suite in SUITES]
-        pytest.main([*suites, *arguments, *scores, "-q", "-p", "no:cacheprovider"], plugins=[plugin])
+    score(SUITES, saes, budget, plugin)
     return {sae: dict(seconds) for sae, seconds in plugin.seconds.items()}
 
 

@@ -9,12 +9,11 @@ import argparse
 import gc
 import json
 import resource
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from scoring import score
 
 SAES = (
     "topk-16", "batchtopk-16", "standard-16", "gated-16", "jumprelu-16", "matryoshka-16", "topk-32", "standard-32",
@@ -43,10 +42,7 @@ class PerSAE:
 
 def main(saes: list[str], suites: list[str]) -> dict[str, Any]:
     plugin = PerSAE()
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = [argument for sae in saes for argument in ("--sae", sae)]
-        scores = ["--sae-scores", str(Path(folder) / "scores.jsonl"), "--sae-budget", "smoke", "-q"]
-        pytest.main([*suites, *arguments, *scores, "-p", "no:cacheprovider"], plugins=[plugin])
+    score(suites, saes, "smoke", plugin)
     plugin.read()
     return {"used": plugin.used, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
 
@@ -56,5 +52,4 @@ if __name__ == "__main__":
     parser.add_argument("saes", nargs="*", default=[f"organism/{name}" for name in SAES])
     parser.add_argument("--suite", action="append", help="such as reconstruction; all of them if none is named")
     given = parser.parse_args()
-    chosen = [f"suites/test_{name}.py" for name in given.suite or []] or ["suites/"]
-    print(json.dumps(main(list(given.saes), chosen)))
+    print(json.dumps(main(list(given.saes), given.suite or [])))

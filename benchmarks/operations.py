@@ -10,15 +10,14 @@ in the constants.
 
 import argparse
 import json
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from scoring import score
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -83,10 +82,7 @@ def counted(saes: list[str], budget: str) -> dict[str, dict[str, float]]:
     d_sae = resolve(saes[1])[0].d_sae
     assert d_sae is not None
     plugin = PerSuite(saes[1], d_sae, N_VOCAB)
-    arguments = [argument for sae in saes for argument in ("--sae", sae)]
-    with tempfile.TemporaryDirectory() as folder:
-        scores = ["--sae-scores", str(Path(folder) / "scores.jsonl"), "--sae-budget", budget]
-        pytest.main(["suites/", *arguments, *scores, "-q", "-p", "no:cacheprovider"], plugins=[plugin])
+    score((), saes, budget, plugin)
     return plugin.suites
 
 

@@ -67,7 +67,7 @@ class Holder:
         model = self.models.name(found.spec)
         place = self.models.hook(found.spec), found.spec.hook_out, self.models.corpus(found.spec).name
         if self.shelf.turn_to(model=(model, found.spec.centred), place=place):
-            gc.unfreeze()
+            gc.unfreeze()  # what was kept of the place before is dropped, and the next collection has to see it
         self._noted(spec, *found.doubts)
         return found
 
